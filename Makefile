@@ -1,0 +1,45 @@
+# The two commands: `make demo` and `make test`. Everything else is listed by `make help`.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+LOCK := requirements/dev.lock
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow check bench faults docs lock clean
+
+help: ## what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(STAMP) ## .venv with the locked dependencies and .venv/bin/stoploss
+
+# uv installs the locked set in seconds where pip takes minutes; it comes from its own hashed lock.
+$(STAMP): $(LOCK) requirements/bootstrap.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "stoploss needs Python 3.11 as '$(PYTHON)'; name yours: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bootstrap.lock
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes $(LOCK)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(STAMP) ## the main job, end to end, on an embedded Kafka and ClickHouse
+	$(BIN)/stoploss demo
+
+test: $(STAMP) check ## every check and every test
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(STAMP) ## the long simulations
+	$(BIN)/python -m pytest -m slow --timeout 14400
+
+check: $(STAMP) ## ruff, mypy --strict, import contracts, lock file
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+lock: ## resolve the dependencies anew (needs uv on PATH or in .venv)
+	$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --all-extras --group dev --custom-compile-command "make lock" -o $(LOCK)
+	$(BIN)/uv pip compile requirements/bootstrap.in --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" -o requirements/bootstrap.lock
+
+clean: ## remove what setup and demo made
+	rm -rf $(VENV) .stoploss

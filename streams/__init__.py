@@ -1,0 +1,1 @@
+"""The Faust apps: thin, no opinions."""
