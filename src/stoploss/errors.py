@@ -1,18 +1,18 @@
 """The tree of errors. Every message names the thing, the value and the way out.
 
-    StoplossError
-    ├── ConfigurationError        a setting, key or file of the installation is wrong
-    │   └── EmbeddedUnavailable   the embedded Kafka or ClickHouse cannot start here
-    ├── InvalidExperiment         a spec is refused; carries every violation with its line and field
-    ├── WireError                 bytes that cannot be read
-    │   ├── UnknownSchema         a framing names a schema that nobody here knows
-    │   └── MalformedRecord       a datum that is not of its schema
-    ├── CommandRefused            a receiver does not obey: forged, expired, out of order
-    ├── RequestRefused            an action that the lifecycle does not allow now
-    ├── SnapshotUnreadable        a stored state that does not verify or is of an unknown format
-    ├── ReplayDiverged            a fold of the ledger and the stored journal disagree
-    ├── DeliveryFailed            Kafka refused or lost a record; the worker must end and restart
-    └── Fenced                    another owner has taken over; the process must end, never re-initialise
+StoplossError
+├── ConfigurationError        a setting, key or file of the installation is wrong
+│   └── EmbeddedUnavailable   the embedded Kafka or ClickHouse cannot start here
+├── InvalidExperiment         a spec is refused; carries every violation with its line and field
+├── WireError                 bytes that cannot be read
+│   ├── UnknownSchema         a framing names a schema that nobody here knows
+│   └── MalformedRecord       a datum that is not of its schema
+├── CommandRefused            a receiver does not obey: forged, expired, out of order
+├── RequestRefused            an action that the lifecycle does not allow now
+├── SnapshotUnreadable        a stored state that does not verify or is of an unknown format
+├── ReplayDiverged            a fold of the ledger and the stored journal disagree
+├── DeliveryFailed            Kafka refused or lost a record; the worker must end and restart
+└── Fenced                    another owner has taken over; the process must end, never re-initialise
 """
 
 from __future__ import annotations

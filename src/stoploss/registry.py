@@ -1,0 +1,34 @@
+"""The registry: spec in force, lifecycle, run and desired state of each experiment; the judge alone writes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stoploss.commands import Micros, Segment
+from stoploss.wire import records
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryEntry:
+    experiment: str
+    partition: int
+    spec: str
+    spec_hash: str
+    lifecycle: str
+    run: int
+    epoch: int
+    sequence: int
+    release_variant: str
+    exposure: float
+    stopped_segments: tuple[Segment, ...]
+    command_id: str | None
+    changed_at: Micros
+    offset: int
+
+
+def encode(entry: RegistryEntry) -> bytes:
+    return records.encode("registry_entry", entry)
+
+
+def decode(value: bytes | None) -> RegistryEntry:
+    return records.decode(value, {"registry_entry": RegistryEntry})

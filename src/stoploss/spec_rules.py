@@ -1,0 +1,143 @@
+"""What a well-formed spec must also satisfy: each check names the field, the value and the way out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import time
+
+from stoploss import metrics
+from stoploss.experiment import (
+    ALWAYS_ON_GATES,
+    CROSS,
+    DECLARABLE_GATES,
+    Experiment,
+    Guardrail,
+)
+
+Path = tuple[str | int, ...]
+Fault = tuple[Path, str]
+
+
+def faults(experiment: Experiment) -> Iterator[Fault]:
+    """Every fault as (path into the YAML, message)."""
+    yield from _variants(experiment)
+    yield from _segments(experiment)
+    yield from _gates(experiment)
+    for index, guardrail in enumerate(experiment.spec.guardrails):
+        yield from _guardrail(experiment, guardrail, ("spec", "guardrails", index))
+    yield from _watched_metrics(experiment)
+    yield from _windows(experiment)
+
+
+def _variants(experiment: Experiment) -> Iterator[Fault]:
+    spec = experiment.spec
+    names = [variant.name for variant in spec.variants]
+    if len(names) != 2 or len(set(names)) != 2:
+        yield (
+            ("spec", "variants"),
+            f"{names} are declared; an experiment compares exactly one treatment with one control: "
+            "register another experiment for each further variant",
+        )
+        return
+    if spec.assignment.control not in names:
+        yield (
+            ("spec", "assignment", "control"),
+            f"{spec.assignment.control!r} is no variant; declared are {', '.join(names)}",
+        )
+    elif spec.rollback.to != spec.assignment.control:
+        yield (
+            ("spec", "rollback", "to"),
+            f"{spec.rollback.to!r} is not the control variant {spec.assignment.control!r}; "
+            "a rollback goes to what is known to be safe",
+        )
+
+
+def _segments(experiment: Experiment) -> Iterator[Fault]:
+    for index, dimension in enumerate(experiment.spec.segments):
+        if any(not part.strip() for part in dimension.split(CROSS)):
+            yield (
+                ("spec", "segments", index),
+                f"{dimension!r} is no dimension; write an attribute, or a cross such as tenant{CROSS}language",
+            )
+
+
+def _gates(experiment: Experiment) -> Iterator[Fault]:
+    known = (*ALWAYS_ON_GATES, *DECLARABLE_GATES)
+    for index, choice in enumerate(experiment.spec.gates):
+        if choice.gate not in known:
+            yield ("spec", "gates", index), f"unknown gate {choice.gate!r}; known gates: {', '.join(known)}"
+
+
+def _known_metrics(experiment: Experiment) -> tuple[str, ...]:
+    return (*metrics.METRICS, *experiment.declared_scores)
+
+
+def _unknown(experiment: Experiment, name: str) -> str | None:
+    known = _known_metrics(experiment)
+    if name in known:
+        return None
+    return f"unknown metric {name!r}; known metrics: {', '.join(known)} (further scores are declared under spec.scores)"
+
+
+def _guardrail(experiment: Experiment, guardrail: Guardrail, at: Path) -> Iterator[Fault]:
+    if message := _unknown(experiment, guardrail.metric):
+        yield (*at, "metric"), message
+        return
+    metric = experiment.metric(guardrail.metric)
+    if guardrail.transform == "log" and metric.binary:
+        yield (*at, "transform"), f"{metric.name!r} counts 0 or 1; a logarithm of it has no meaning: drop the transform"
+    if guardrail.transform == "log" and not metric.positive:
+        yield (*at, "transform"), f"{metric.name!r} can be 0 or below; drop the transform"
+    if guardrail.transform == "log" and guardrail.margin.absolute is not None:
+        yield (
+            (*at, "margin"),
+            f"an absolute margin of {guardrail.margin.absolute} would be in log units and could never fire; "
+            "give a relative margin",
+        )
+    if guardrail.margin.relative is not None and not metric.positive:
+        yield (
+            (*at, "margin"),
+            f"{metric.name!r} can be 0 or below, so a share of it has no meaning; give an absolute margin",
+        )
+    if metric.binary and guardrail.margin.absolute is not None:
+        yield (
+            (*at, "margin"),
+            f"{metric.name!r} is a rate; give a relative margin, such as {{relative: 0.10}} for a tenth more",
+        )
+    if metric.binary and guardrail.direction == "higher":
+        yield (*at, "direction"), f"{metric.name!r} counts harm, so lower is better; write direction: lower"
+
+
+def _watched_metrics(experiment: Experiment) -> Iterator[Fault]:
+    spec = experiment.spec
+    for index, watch in enumerate(spec.drift):
+        if message := _unknown(experiment, watch.metric):
+            yield ("spec", "drift", index, "metric"), message
+        unknown = set(watch.params) - {"delta", "clock", "max_buckets", "min_window_length", "grace_period"}
+        if unknown:
+            yield ("spec", "drift", index, "params"), f"ADWIN has no parameter {', '.join(sorted(unknown))}"
+    for index, budget in enumerate(spec.budgets):
+        if message := _unknown(experiment, budget.watched):
+            yield ("spec", "budgets", index), message
+
+
+def _windows(experiment: Experiment) -> Iterator[Fault]:
+    for index, window in enumerate(experiment.spec.windows):
+        for field, value in (("from", window.from_), ("to", window.to)):
+            try:
+                time.fromisoformat(value)
+            except ValueError:
+                yield ("spec", "windows", index, field), f"{value!r} is no time of day; write it as HH:MM"
+
+
+def not_enforced_yet(experiment: Experiment) -> list[str]:
+    """What the spec asks for and this version records, but does not act on: said at registration and in status."""
+    spec = experiment.spec
+    asked = {
+        "objective (no recommendation is computed)": spec.objective is not None,
+        "ramp.autoAdvance (raise exposure by `stoploss resume --exposure`)": spec.ramp.auto_advance,
+        "windows": bool(spec.windows),
+        "approvals": spec.approvals.required > 0,
+        "health.coverage": spec.health.coverage is not None,
+    }
+    return [name for name, wanted in asked.items() if wanted]
