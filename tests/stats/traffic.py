@@ -1,0 +1,87 @@
+"""Seeded traffic for the error rates of the contrast: many experiments at once, one per cell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from stoploss.stats.contrast import ArmTotals, ClosedEpochs, Contrast, EpochTotals, Margin, close_epoch, contrasts
+from stoploss.stats.floors import continuous_floors, first_unmet
+
+GROUPS = 256
+MICRO = 1_000_000
+
+
+@dataclass(frozen=True)
+class Look:
+    """What stands at one look, per experiment: the closed epochs, the open one, and units seen (experiments, 2)."""
+
+    closed: ClosedEpochs
+    epoch: EpochTotals
+    units: np.ndarray
+
+
+def totals(experiments: int, experiment: np.ndarray, arm: np.ndarray, group: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """n and sum of x as int64, (2 arms, 2, experiments, groups)."""
+    key = ((arm * experiments + experiment) * GROUPS + group).ravel()
+    size = 2 * experiments * GROUPS
+    n = np.bincount(key, minlength=size)
+    sum_x = np.bincount(key, np.rint(x * MICRO).ravel(), minlength=size)
+    return np.stack([n, sum_x]).astype(np.int64).reshape(2, 2, experiments, GROUPS).swapaxes(0, 1)
+
+
+def epoch_of(stacked: np.ndarray) -> EpochTotals:
+    return EpochTotals(*(ArmTotals(stacked[a, 0], stacked[a, 1]) for a in (0, 1)))
+
+
+def sessions(seed: int, experiments: int, looks: int, *, share: float, harm: float = 0.0) -> Iterator[Look]:
+    """Units that come once with ten traces, intra-unit correlation 0.3; a look every 50 units."""
+    rng = np.random.default_rng(seed)
+    shape = (experiments, 50, 1)
+    running, units = np.zeros((2, 2, experiments, GROUPS), np.int64), np.zeros((experiments, 2), np.int64)
+    for _ in range(looks):
+        arm, group = (rng.random(shape) < share).astype(np.int64), rng.integers(0, GROUPS, shape)
+        x = 3 + harm * arm + rng.normal(0, 0.3**0.5, shape) + rng.normal(0, 0.7**0.5, (experiments, 50, 10))
+        each = np.broadcast_to(np.arange(experiments)[:, np.newaxis, np.newaxis], x.shape)
+        running += totals(experiments, each, np.broadcast_to(arm, x.shape), np.broadcast_to(group, x.shape), x)
+        units += np.stack([50 - arm.sum((1, 2)), arm.sum((1, 2))], axis=1)
+        yield Look(ClosedEpochs.none(experiments, GROUPS), epoch_of(running), units.copy())
+
+
+def ramp_of_returning_users(seed: int, experiments: int, looks_per_stage: int) -> Iterator[Look]:
+    """2,000 users who return at random and move to treatment as the ramp grows; all drift up by 0.2 sigma a stage."""
+    rng, users = np.random.default_rng(seed), 2_000
+    trait = rng.normal(0, 0.3**0.5, (experiments, users))
+    rank, group = rng.random((experiments, users)), rng.integers(0, GROUPS, (experiments, users))
+    each = np.broadcast_to(np.arange(experiments)[:, np.newaxis], (experiments, 500))
+    seen = np.zeros((2, experiments, users), bool)
+    closed = ClosedEpochs.none(experiments, GROUPS)
+    for stage, exposure in enumerate((0.01, 0.05, 0.10, 0.25, 0.50)):
+        running = np.zeros((2, 2, experiments, GROUPS), np.int64)
+        for _ in range(looks_per_stage):
+            user = rng.integers(0, users, each.shape)
+            arm = (rank[each, user] < exposure).astype(np.int64)
+            x = 3 + 0.2 * stage + trait[each, user] + rng.normal(0, 0.7**0.5, each.shape)
+            running += totals(experiments, each, arm, group[each, user], x)
+            seen[arm, each, user] = True
+            yield Look(closed, epoch_of(running), seen.sum(2).T)
+        closed = close_epoch(closed, epoch_of(running), Margin())
+
+
+def alarms(looks: Iterator[Look], alpha: float, evidence: Callable[[Contrast], float]) -> int:
+    """How many experiments have ever alarmed, floors kept."""
+    fired: set[int] = set()
+    for look in looks:
+        found = contrasts(look.closed, look.epoch, margin=Margin(), alphas=[alpha] * len(look.units), tstar=5000)
+        for experiment, contrast in enumerate(found):
+            if not isinstance(contrast, Contrast) or evidence(contrast) < contrast.limit:
+                continue
+            control, treatment = look.units[experiment].tolist()
+            floors = continuous_floors(
+                n_eff=contrast.n_eff, units_control=control, units_treatment=treatment, alpha=alpha
+            )
+            if first_unmet(floors) is None:
+                fired.add(experiment)
+    return len(fired)
