@@ -1,0 +1,164 @@
+"""From verdicts to findings, commands and lifecycle: what changed is said once; only what lowers exposure is done."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from stoploss.commands import Action, Evidence, Micros
+from stoploss.journal import CommandIssued, EpochOpened, Finding, JournalEntry, LifecycleChanged
+from stoploss.lifecycle import AFTER, Lifecycle, strengthens
+from stoploss.outputs import Outputs
+from stoploss.rules import AnyRule
+from stoploss.rules.gate import GateEvents
+from stoploss.rules.rows import TREATMENT, Moment
+from stoploss.rules.verdict import Outcome, Severity, Verdict
+from stoploss.sentences import sentence
+from stoploss.state import AfterStop, ExperimentState
+
+QUIET = frozenset({Outcome.OK, Outcome.UNDECIDED})
+
+
+def moment_of(state: ExperimentState, at: int, caught_up: bool, due: tuple[str, ...]) -> Moment:
+    return Moment(
+        at=at,
+        caught_up=caught_up,
+        exposed=state.lifecycle in (Lifecycle.RUNNING, Lifecycle.HOLDING) and state.desired.exposure > 0,
+        share=state.share,
+        dimensions=state.current.dimensions,
+        due=due,
+    )
+
+
+def judge(state: ExperimentState, moment: Moment, out: Outputs) -> list[tuple[AnyRule, Verdict]]:
+    """Asks every rule in turn, says what changed and does what follows; gives all verdicts for the plots.
+
+    A rule is asked only while the run is judged: a command of an earlier rule ends that for all later ones.
+    """
+    asked = []
+    for rule in state.rules:
+        for verdict in rule.judge(state.current.rules[rule.key], moment):
+            asked.append((rule, verdict))
+            if _changed(state, rule, verdict):
+                _say_and_do(state, rule, verdict, out)
+    return asked
+
+
+def _changed(state: ExperimentState, rule: AnyRule, verdict: Verdict) -> bool:
+    """Whether the verdict is news. A breach is sticky; streams begin quiet, so being quiet is no news."""
+    stream = f"{rule.key}/{verdict.stream}"
+    before = state.current.verdicts.get(stream)
+    now = f"{verdict.outcome}/{verdict.reason}"
+    if before == now or ((before or "").startswith(Outcome.BREACH) and not _ends(verdict)):
+        return False
+    state.current.verdicts[stream] = now
+    was_quiet = before is None or before.split("/")[0] in QUIET
+    return not (was_quiet and verdict.outcome in QUIET)
+
+
+def _ends(verdict: Verdict) -> bool:
+    """Silence is the one breach that ends by itself: the arm is heard again. All others last until a person resumes."""
+    return verdict.evidence.rule == "silence" and verdict.outcome == Outcome.OK
+
+
+def _say_and_do(state: ExperimentState, rule: AnyRule, verdict: Verdict, out: Outputs) -> None:
+    breach = verdict.outcome == Outcome.BREACH
+    severity = verdict.response.severity if breach else Severity.INFO
+    words = sentence(verdict, state.experiment)
+    finding = out.journal(state, Finding(verdict.outcome, verdict.reason, words, severity, verdict.evidence))
+    if not breach:
+        return
+    act(state, rule, verdict, finding, words, out)
+    if verdict.response.hold and state.lifecycle == Lifecycle.RUNNING:
+        enter(state, Lifecycle.HOLDING, words, out)
+        out.registry(state)
+
+
+def act(
+    state: ExperimentState, rule: AnyRule, verdict: Verdict, finding: JournalEntry, words: str, out: Outputs
+) -> None:
+    """Issues the command of a breach, if it still lowers exposure or latches harder than what is in force."""
+    action = verdict.response.action
+    if action is None or not _lowers(state, action, verdict):
+        return
+    if action == Action.THROTTLE:
+        state.desired.exposure = verdict.response.share or 0.0
+    elif action == Action.STOP_SEGMENT and verdict.evidence.segment is not None:
+        state.desired.stopped_segments.append(verdict.evidence.segment)
+    elif action in AFTER:
+        state.desired.exposure, state.desired.release_variant = 0.0, state.experiment.spec.rollback.to
+    reason = f"{action} {state.name!r}: {words}"
+    evidence = replace(verdict.evidence, journal_ids=(finding.entry_id,))
+    if rule.kind == "gate":
+        state.current.after_stop.first_harm_at = first_harm(state, verdict)
+    command(state, action, f"{rule.key}/{verdict.stream}", rule.version, reason, out, evidence=evidence)
+
+
+def _lowers(state: ExperimentState, action: Action, verdict: Verdict) -> bool:
+    if not strengthens(action, state.lifecycle):
+        return False
+    if action == Action.THROTTLE:
+        return (verdict.response.share or 0.0) < state.desired.exposure
+    if action == Action.STOP_SEGMENT:
+        return verdict.evidence.segment not in state.desired.stopped_segments
+    return True
+
+
+def first_harm(state: ExperimentState, verdict: Verdict) -> Micros | None:
+    """Event time of the event in the treatment arm that tripped a gate."""
+    events = state.current.rules["gate"]
+    assert isinstance(events, GateEvents)
+    names = [choice.gate for choice in state.experiment.gates]
+    return events.first_at[names.index(verdict.stream)][TREATMENT]
+
+
+def command(
+    state: ExperimentState,
+    action: Action,
+    rule: str,
+    version: int,
+    reason: str,
+    out: Outputs,
+    *,
+    evidence: Evidence | None = None,
+    raises: bool = False,
+) -> None:
+    """Publishes the desired state, closes the epoch and changes the lifecycle with it."""
+    close_epoch(state, out)
+    state.epoch += 1
+    issued = out.command(state, action, rule, version, reason, evidence, raises)
+    state.desired.command_id, state.desired.decided_at = issued.command_id, out.at
+    state.desired.awaiting, state.desired.acked = list(issued.controllers), []
+    out.journal(
+        state,
+        CommandIssued(issued.command_id, action, issued.sequence, issued.release_variant, issued.exposure, reason),
+    )
+    if action in AFTER:
+        enter(state, AFTER[action], reason, out)
+        state.current.after_stop = AfterStop(first_harm_at=state.current.after_stop.first_harm_at)
+    open_epoch_if_applied(state, out)
+    out.registry(state)
+
+
+def enter(state: ExperimentState, after: Lifecycle, reason: str, out: Outputs) -> None:
+    if state.lifecycle != after:
+        before, state.lifecycle = state.lifecycle, after
+        out.journal(state, LifecycleChanged(before, after, reason))
+
+
+def close_epoch(state: ExperimentState, out: Outputs) -> None:
+    """Arms are compared within an epoch only: what the rules hold of the open one is folded away."""
+    if not state.epoch_open:
+        return
+    moment = moment_of(state, out.at, caught_up=False, due=())
+    for rule in state.rules:
+        rule.close_epoch(state.current.rules[rule.key], moment)
+    state.epoch_open = False
+
+
+def open_epoch_if_applied(state: ExperimentState, out: Outputs) -> None:
+    """An epoch opens once every required controller has applied the command, and only while the variant is exposed."""
+    live = state.lifecycle in (Lifecycle.RUNNING, Lifecycle.HOLDING)
+    if state.desired.awaiting or state.epoch_open or not live or state.desired.exposure <= 0:
+        return
+    state.epoch_open = True
+    out.journal(state, EpochOpened(state.epoch, state.desired.exposure))

@@ -1,0 +1,202 @@
+"""Guardrail on a rate: two streams at half the error budget each, and either may speak.
+
+(i)  exact: the relative-risk e-process on the first trace of each unit, quick at gross harm (stats/relative_risk.py);
+     rows are batched by ledger second and carried until both arms are present, never across epochs.
+(ii) robust: the contrast of the 0/1 metric over all traces, by groups of units, quick at small harm in busy units.
+
+Where each trace is its own unit, (i) alone has the whole budget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from stoploss.commands import Evidence, round_significant
+from stoploss.metrics import MISSING
+from stoploss.rules.group_totals import GroupTotals
+from stoploss.rules.guardrail import contrast_evidence, decide, with_segment
+from stoploss.rules.guardrail_plan import TSTAR, GuardrailPlan
+from stoploss.rules.rows import CONTROL, TREATMENT, IntArray, Moment, Rows
+from stoploss.rules.verdict import Outcome, Reason, Verdict
+from stoploss.segments import EVERYBODY, NO_CELL, Dimension, grown
+from stoploss.stats import relative_risk
+from stoploss.stats.bonferroni import log_limit
+from stoploss.stats.contrast import Contrast, NoContrast
+from stoploss.stats.floors import Floor, breach_event_floor, first_unmet, groups_floor, safe_event_floor
+
+SECOND = 1_000_000
+
+
+@dataclass(slots=True)
+class FirstTraces:
+    """Stream (i) of one dimension.
+
+    pending  (2, 2, cells) int64: units and events by arm and cell, not yet scored
+    harm, safe  running logs of the evidence by cell, one number per alternative; cells without any are absent
+    second   ledger second that pending belongs to, or began in
+    """
+
+    pending: IntArray
+    harm: dict[int, list[float]] = field(default_factory=dict)
+    safe: dict[int, list[float]] = field(default_factory=dict)
+    second: int = 0
+
+    @classmethod
+    def none(cls) -> FirstTraces:
+        return cls(np.zeros((2, 2, 1), np.int64))
+
+    def fold(self, rows: Rows, dimension: Dimension, column: str) -> None:
+        x = rows.metrics.get(column)
+        if x is None or not rows.exposure:
+            return
+        cell = rows.cells[dimension.name]
+        keep = rows.compared & rows.first & (x != MISSING) & (cell != NO_CELL)
+        if not keep.any():
+            return
+        if (more := grown(dimension.used, self.pending.shape[2]) - self.pending.shape[2]) > 0:
+            self.pending = np.pad(self.pending, ((0, 0), (0, 0), (0, more)))
+        np.add.at(self.pending, (0, rows.arm[keep], cell[keep]), 1)
+        np.add.at(self.pending, (1, rows.arm[keep], cell[keep]), x[keep])
+
+    def close_second(self, second: int, rr0: float) -> None:
+        """Scores what the seconds before brought, in the cells where both arms are present."""
+        if second == self.second:
+            return
+        self.second = second
+        units, events = self.pending
+        for cell in np.flatnonzero((units[CONTROL] > 0) & (units[TREATMENT] > 0)).tolist():
+            self._score(cell, [int(v) for v in (*units[:, cell], *events[:, cell])], rr0)
+            self.pending[:, :, cell] = 0
+
+    def _score(self, cell: int, counts: list[int], rr0: float) -> None:
+        n_c, n_t, x_c, x_t = counts
+        for logs, step in (
+            (self.harm, relative_risk.log_increment(n_c, x_c, n_t, x_t, rr0=rr0)),
+            (self.safe, relative_risk.safe_log_increment(n_c, x_c, n_t, x_t, rr0=rr0)),
+        ):
+            logs[cell] = list(relative_risk.accumulate(logs.get(cell, relative_risk.NO_EVIDENCE), step))
+
+    def drop_pending(self) -> None:
+        self.pending = np.zeros_like(self.pending)
+
+    def log_e(self, cell: int) -> tuple[float, float]:
+        """Evidence of harm and of safety, in logarithms."""
+        none = relative_risk.NO_EVIDENCE
+        return relative_risk.log_e(self.harm.get(cell, none)), relative_risk.log_e(self.safe.get(cell, none))
+
+
+@dataclass(slots=True)
+class BinaryState:
+    first: dict[str, FirstTraces]
+    totals: dict[str, GroupTotals]
+
+
+@dataclass(frozen=True, slots=True)
+class BinaryGuardrail:
+    plan: GuardrailPlan
+    kind: str = field(default="guardrail", init=False)
+    version: int = field(default=1, init=False)
+
+    @property
+    def key(self) -> str:
+        return f"guardrail[{self.plan.index}]"
+
+    @property
+    def share(self) -> float:
+        """Part of the error budget of each stream."""
+        return 1.0 if self.plan.per_trace else 0.5
+
+    def initial(self) -> BinaryState:
+        names = self.plan.dimensions
+        return BinaryState({n: FirstTraces.none() for n in names}, {n: GroupTotals.none(n) for n in names})
+
+    def fold(self, state: BinaryState, rows: Rows, moment: Moment) -> None:
+        second = moment.at // SECOND
+        for name in self.plan.dimensions:
+            state.first[name].close_second(second, self.plan.rr0)
+            state.first[name].fold(rows, moment.dimensions[name], self.plan.column)
+            state.totals[name].fold(rows, moment.dimensions[name], self.plan.column)
+
+    def tick(self, state: BinaryState, moment: Moment) -> None:
+        for first in state.first.values():
+            first.close_second(moment.at // SECOND, self.plan.rr0)
+
+    def close_epoch(self, state: BinaryState, moment: Moment) -> None:
+        for first in state.first.values():
+            first.close_second(-1, self.plan.rr0)
+            first.drop_pending()
+        for totals in state.totals.values():
+            totals.close_epoch(self.plan.margin)
+
+    def judge(self, state: BinaryState, moment: Moment) -> Iterator[Verdict]:
+        for name in moment.due:
+            if name in state.totals:
+                yield from self._judge_dimension(state, moment, name)
+
+    def _judge_dimension(self, state: BinaryState, moment: Moment, name: str) -> Iterator[Verdict]:
+        totals, dimension = state.totals[name], moment.dimensions[name]
+        alphas = [a * self.share for a in self.plan.alphas(name, min(totals.cells, dimension.used))]
+        found = totals.contrasts(self.plan.margin, alphas, TSTAR)
+        units, events = totals.units.counts(), totals.events.counts()
+        for cell, contrast in enumerate(found):
+            if name != EVERYBODY and not totals.shown_n[:, cell].any():
+                continue
+            segment = dimension.segment(cell)
+            counts = (int(units[CONTROL, cell]), int(units[TREATMENT, cell]))
+            evidence = with_segment(
+                contrast_evidence(self.kind, self.version, self.plan, totals, cell, contrast, counts), segment
+            )
+            with_event = (int(events[CONTROL, cell]), int(events[TREATMENT, cell]))
+            outcome, reason, evidence, floor = self._decide(
+                state.first[name].log_e(cell), contrast, evidence, counts, with_event, alphas[cell]
+            )
+            stream = str(segment) if segment else "everybody"
+            yield Verdict(stream, outcome, reason, evidence, self.plan.response(name), floor)
+
+    def _decide(
+        self,
+        exact: tuple[float, float],
+        contrast: Contrast | NoContrast,
+        evidence: Evidence,
+        units: tuple[int, int],
+        with_event: tuple[int, int],
+        alpha: float,
+    ) -> tuple[Outcome, Reason, Evidence, Floor | None]:
+        """Harm of either stream, then safety of either, then which number is missing."""
+        limit = log_limit(alpha, 1.0)
+        harm, safe = exact
+        exact_evidence = _exact_evidence(evidence, "harm", harm, limit)
+        if harm >= limit:
+            return Outcome.BREACH, Reason.EVIDENCE_ABOVE_LIMIT, exact_evidence, None
+        outcome, reason, floor = self._robust(contrast, units, with_event, alpha)
+        if outcome != Outcome.BREACH and safe >= limit:
+            return Outcome.SAFE, Reason.EVIDENCE_OF_SAFETY, _exact_evidence(evidence, "safety", safe, limit), None
+        return outcome, reason, evidence if outcome == Outcome.BREACH else exact_evidence, floor
+
+    def _robust(
+        self, contrast: Contrast | NoContrast, units: tuple[int, int], with_event: tuple[int, int], alpha: float
+    ) -> tuple[Outcome, Reason, Floor | None]:
+        if self.plan.per_trace:
+            return Outcome.UNDECIDED, Reason.EVIDENCE_BETWEEN, None
+        harm_floor = breach_event_floor(event_units_treatment=with_event[TREATMENT], alpha=alpha)
+        if isinstance(contrast, NoContrast):
+            return Outcome.UNDECIDED, Reason.NO_CONTRAST, harm_floor
+        # Each count is a lower bound, so a share of them could exceed 1 where slots collide: hold it at the units.
+        safe_floor = safe_event_floor(
+            units_treatment=units[TREATMENT],
+            units_control=units[CONTROL],
+            event_units_control=min(with_event[CONTROL], units[CONTROL]),
+            alpha=alpha,
+        )
+        groups = groups_floor(contrast.n_eff)
+        harm_unmet, safe_unmet = first_unmet((harm_floor, groups)), first_unmet((safe_floor, groups))
+        outcome, reason = decide(contrast, harm_floor=harm_unmet, safe_floor=safe_unmet)
+        return outcome, reason, harm_unmet if outcome == Outcome.UNDECIDED else None
+
+
+def _exact_evidence(evidence: Evidence, of: str, log_e: float, limit: float) -> Evidence:
+    statistic = f"log e of {of}, first traces"
+    return replace(evidence, statistic=statistic, observed=round_significant(log_e), bound=round_significant(limit))

@@ -1,0 +1,237 @@
+"""Drift: has an arm moved against its own past, and if so, was it the variant or the world?
+
+Each arm's values are averaged over windows of 32 traces, unit by unit, since traces of one session are alike and would
+alarm ADWIN by themselves. The window means are scaled by the control's first ones, frozen, and fed to river's ADWIN
+(Bifet & Gavaldà, SDM 2007). When an arm moves, the other is asked once it has seen as many windows since: the shift of
+both, before against after, is contrasted. Alike: the world moved (provider, traffic). Not alike: that arm moved.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from river.drift import ADWIN
+
+from stoploss import metrics
+from stoploss.commands import Action, Evidence, Micros, round_significant
+from stoploss.experiment import DriftWatch, Experiment
+from stoploss.rules.group_totals import usable
+from stoploss.rules.rows import CONTROL, TREATMENT, Moment, Rows
+from stoploss.rules.verdict import Outcome, Reason, Response, Severity, Verdict
+from stoploss.segments import EVERYBODY
+
+WINDOW_ROWS = 32
+REFERENCE_WINDOWS = 16
+KEPT_WINDOWS = 512
+LEAST_WINDOWS = 8
+SHIFT_Z = 3.3
+"""Shifts of two arms that differ by more standard errors than this are not alike."""
+
+
+class Detector:
+    """river's ADWIN with a state that can be saved without pickle: its parameters and its own bytes."""
+
+    PLAIN: ClassVar[Any] = dict[str, str]
+
+    def __init__(self, params: dict[str, float]) -> None:
+        self.params = params
+        arguments = {name: value if name == "delta" else int(value) for name, value in params.items()}
+        self.adwin: Any = ADWIN(**arguments)  # type: ignore[no-untyped-call]
+
+    def update(self, value: float) -> bool:
+        self.adwin.update(value)
+        return bool(self.adwin.drift_detected)
+
+    @property
+    def width(self) -> int:
+        return int(self.adwin.width)
+
+    def to_plain(self) -> dict[str, str]:
+        plain = {name: value.hex() for name, value in ((n, float(v)) for n, v in self.params.items())}
+        return {**plain, "drift": str(int(self.adwin.drift_detected)), "bytes": self.adwin._helper.__getstate__().hex()}
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, str]) -> Self:
+        """Trusts the bytes: the snapshot's MAC vouches for them, for river itself takes corrupt ones silently."""
+        params = {n: float.fromhex(v) for n, v in plain.items() if n not in ("drift", "bytes")}
+        detector = cls(params)
+        detector.adwin._helper.__setstate__(bytes.fromhex(plain["bytes"]))
+        detector.adwin._drift_detected = plain["drift"] == "1"
+        return detector
+
+
+@dataclass(slots=True)
+class ArmDrift:
+    """One arm.
+
+    values, units  rows of the window that is being filled
+    times, means   the last windows: ledger time of their last row, and their mean in integer units
+    fed            windows fed to the detector
+    moved_at       ledger time since which the arm has moved; None: it has not
+    """
+
+    detector: Detector
+    values: list[int] = field(default_factory=list)
+    units: list[int] = field(default_factory=list)
+    times: list[Micros] = field(default_factory=list)
+    means: list[float] = field(default_factory=list)
+    windows: int = 0
+    fed: int = 0
+    moved_at: Micros | None = None
+
+
+@dataclass(slots=True)
+class DriftState:
+    arms: list[ArmDrift]
+    center: float | None = None
+    scale: float | None = None
+    finding: Reason | None = None
+    shifts: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    index: int
+    metric: str
+    column: str
+    integers_per_unit: int
+    params: dict[str, float]
+    action: Action | None
+    kind: str = field(default="drift", init=False)
+    version: int = field(default=1, init=False)
+
+    @property
+    def key(self) -> str:
+        return f"drift[{self.index}]"
+
+    @classmethod
+    def of(cls, experiment: Experiment, index: int, watch: DriftWatch) -> Drift:
+        metric = experiment.metric(watch.metric)
+        action = None if watch.action == "none" else Action(watch.action)
+        params = {"delta": 0.002, "clock": 4.0, **watch.params}
+        return cls(index, metric.name, metrics.column_name(metric.name, "none"), metric.scale, params, action)
+
+    def initial(self) -> DriftState:
+        return DriftState([ArmDrift(Detector(self.params)) for _ in (CONTROL, TREATMENT)])
+
+    def fold(self, state: DriftState, rows: Rows, moment: Moment) -> None:
+        x = rows.metrics.get(self.column)
+        if x is None or state.finding is not None:
+            return
+        keep = usable(rows, EVERYBODY, x)
+        for arm, drift in enumerate(state.arms):
+            mine = keep & (rows.arm == arm)
+            drift.values += x[mine].tolist()
+            drift.units += rows.unit[mine].tolist()
+            _close_windows(drift, moment.at)
+        self._feed(state)
+
+    def _feed(self, state: DriftState) -> None:
+        """Feeds closed windows to the detectors, once the control's first ones have set the scale."""
+        if state.center is None and not _freeze_reference(state):
+            return
+        for drift in state.arms:
+            for back in range(min(drift.windows - drift.fed, len(drift.means)), 0, -1):
+                moved = drift.detector.update((drift.means[-back] - (state.center or 0.0)) / (state.scale or 1.0))
+                if moved and drift.moved_at is None:
+                    since = min(max(drift.detector.width, LEAST_WINDOWS) + back - 1, len(drift.times))
+                    drift.moved_at = drift.times[-since]
+            drift.fed = drift.windows
+        state.finding = self._ask_the_other(state)
+
+    def _ask_the_other(self, state: DriftState) -> Reason | None:
+        """Whose shift it was; None while nothing moved, or the other arm has not seen enough since."""
+        moved = [drift.moved_at for drift in state.arms]
+        since = min((at for at in moved if at is not None), default=None)
+        if since is None:
+            return None
+        of_control, of_treatment = (_shift(drift, since) for drift in state.arms)
+        if of_control is None or of_treatment is None:
+            return None
+        (control, control_var), (treatment, treatment_var) = of_control, of_treatment
+        state.shifts = [control, treatment]
+        if abs(treatment - control) <= SHIFT_Z * math.sqrt(control_var + treatment_var):
+            return Reason.WORLD_MOVED
+        return Reason.VARIANT_MOVED if abs(treatment) >= abs(control) else Reason.CONTROL_MOVED
+
+    def tick(self, state: DriftState, moment: Moment) -> None:
+        """Windows close by rows, not by time."""
+
+    def close_epoch(self, state: DriftState, moment: Moment) -> None:
+        """Each arm is held against its own past, whatever its share."""
+
+    def judge(self, state: DriftState, moment: Moment) -> Iterator[Verdict]:
+        pending = any(drift.moved_at is not None for drift in state.arms)
+        shifts: list[float | None] = [*state.shifts] or [None, None]
+        evidence = Evidence(
+            rule=self.kind,
+            rule_version=self.version,
+            metric=self.metric,
+            statistic="shift of the treatment's mean" if state.finding else None,
+            observed=self._in_units(shifts[TREATMENT]),
+            bound=self._in_units(shifts[CONTROL]),
+            n_control=state.arms[CONTROL].windows * WINDOW_ROWS,
+            n_treatment=state.arms[TREATMENT].windows * WINDOW_ROWS,
+        )
+        if state.finding is not None:
+            yield Verdict("arms", Outcome.BREACH, state.finding, evidence, self._response(state.finding))
+        elif pending:
+            yield Verdict("arms", Outcome.UNDECIDED, Reason.OTHER_ARM_PENDING, evidence)
+        else:
+            yield Verdict("arms", Outcome.OK, Reason.STEADY, evidence)
+
+    def _in_units(self, shift: float | None) -> float | None:
+        return None if shift is None else round_significant(shift / self.integers_per_unit)
+
+    def _response(self, reason: Reason) -> Response:
+        if reason == Reason.VARIANT_MOVED:
+            return Response(self.action, Severity.PAGE, hold=True)
+        return Response(None, Severity.HOLD, hold=True)
+
+
+def _close_windows(drift: ArmDrift, at: Micros) -> None:
+    while len(drift.values) >= WINDOW_ROWS:
+        drift.means.append(unit_mean(drift.values[:WINDOW_ROWS], drift.units[:WINDOW_ROWS]))
+        drift.times.append(at)
+        drift.windows += 1
+        del drift.values[:WINDOW_ROWS], drift.units[:WINDOW_ROWS]
+    del drift.means[:-KEPT_WINDOWS], drift.times[:-KEPT_WINDOWS]
+
+
+def unit_mean(values: list[int], units: list[int]) -> float:
+    """Mean over units of each unit's mean; the same whatever the order.
+
+    >>> unit_mean([10, 20, 90], [1, 1, 2])
+    52.5
+    """
+    _, unit, counts = np.unique(np.array(units, np.uint64), return_inverse=True, return_counts=True)
+    sums = np.bincount(unit, np.array(values, np.int64))
+    return math.fsum((sums / counts).tolist()) / counts.size
+
+
+def _mean_and_variance(values: list[float]) -> tuple[float, float]:
+    mean = math.fsum(values) / len(values)
+    return mean, math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1)
+
+
+def _freeze_reference(state: DriftState) -> bool:
+    control = state.arms[CONTROL]
+    if len(control.means) < REFERENCE_WINDOWS:
+        return False
+    mean, variance = _mean_and_variance(control.means[:REFERENCE_WINDOWS])
+    state.center, state.scale = mean, math.sqrt(variance) or 1.0
+    return True
+
+
+def _shift(drift: ArmDrift, since: Micros) -> tuple[float, float] | None:
+    """Mean after minus mean before a moment, and the variance of that; None while either has too few windows."""
+    before = [mean for mean, at in zip(drift.means, drift.times, strict=True) if at < since]
+    after = [mean for mean, at in zip(drift.means, drift.times, strict=True) if at >= since]
+    if len(before) < LEAST_WINDOWS or len(after) < LEAST_WINDOWS:
+        return None
+    (mean_b, var_b), (mean_a, var_a) = _mean_and_variance(before), _mean_and_variance(after)
+    return mean_a - mean_b, var_b / len(before) + var_a / len(after)

@@ -1,0 +1,144 @@
+"""Guardrail on a continuous metric: asymptotic confidence sequence on the contrast, robust by randomisation unit.
+
+Breach: the treatment is worse than control by more than the margin, at error alpha over the whole run however often it
+is looked at. Safe: it is not. Otherwise undecided, with both numbers. Source: stats/contrast.py and stats/floors.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from stoploss.commands import Evidence, Segment, round_significant
+from stoploss.rules.group_totals import GroupTotals
+from stoploss.rules.guardrail_plan import TSTAR, GuardrailPlan
+from stoploss.rules.rows import CONTROL, TREATMENT, Moment, Rows
+from stoploss.rules.verdict import Outcome, Reason, Verdict
+from stoploss.segments import EVERYBODY
+from stoploss.stats.contrast import Contrast, NoContrast
+from stoploss.stats.floors import Floor, continuous_floors, first_unmet
+
+
+@dataclass(slots=True)
+class GuardrailState:
+    """Totals by dimension."""
+
+    dimensions: dict[str, GroupTotals]
+
+
+@dataclass(frozen=True, slots=True)
+class ContinuousGuardrail:
+    plan: GuardrailPlan
+    kind: str = field(default="guardrail", init=False)
+    version: int = field(default=1, init=False)
+
+    @property
+    def key(self) -> str:
+        return f"guardrail[{self.plan.index}]"
+
+    def initial(self) -> GuardrailState:
+        return GuardrailState({name: GroupTotals.none(name) for name in self.plan.dimensions})
+
+    def fold(self, state: GuardrailState, rows: Rows, moment: Moment) -> None:
+        for name, totals in state.dimensions.items():
+            totals.fold(rows, moment.dimensions[name], self.plan.column)
+
+    def tick(self, state: GuardrailState, moment: Moment) -> None:
+        """Nothing here depends on time."""
+
+    def close_epoch(self, state: GuardrailState, moment: Moment) -> None:
+        for totals in state.dimensions.values():
+            totals.close_epoch(self.plan.margin)
+
+    def judge(self, state: GuardrailState, moment: Moment) -> Iterator[Verdict]:
+        for name in moment.due:
+            if name in state.dimensions:
+                yield from self._judge_dimension(state.dimensions[name], moment, name)
+
+    def _judge_dimension(self, totals: GroupTotals, moment: Moment, name: str) -> Iterator[Verdict]:
+        dimension = moment.dimensions[name]
+        alphas = self.plan.alphas(name, min(totals.cells, dimension.used))
+        units = totals.units.counts()
+        found = totals.contrasts(self.plan.margin, alphas, TSTAR)
+        for cell, contrast in enumerate(found):
+            if name != EVERYBODY and not totals.shown_n[:, cell].any():
+                continue
+            counts = (int(units[CONTROL, cell]), int(units[TREATMENT, cell]))
+            evidence = contrast_evidence(self.kind, self.version, self.plan, totals, cell, contrast, counts)
+            yield self._verdict(dimension.segment(cell), name, contrast, evidence, counts, alphas[cell])
+
+    def _verdict(
+        self,
+        segment: Segment | None,
+        dimension: str,
+        contrast: Contrast | NoContrast,
+        evidence: Evidence,
+        units: tuple[int, int],
+        alpha: float,
+    ) -> Verdict:
+        evidence = with_segment(evidence, segment)
+        stream = str(segment) if segment else "everybody"
+        if isinstance(contrast, NoContrast):
+            floor = first_unmet(
+                continuous_floors(n_eff=1, units_control=units[CONTROL], units_treatment=units[TREATMENT], alpha=alpha)
+            )
+            return Verdict(stream, Outcome.UNDECIDED, Reason.NO_CONTRAST, evidence, floor=floor)
+        floor = first_unmet(
+            continuous_floors(
+                n_eff=contrast.n_eff, units_control=units[CONTROL], units_treatment=units[TREATMENT], alpha=alpha
+            )
+        )
+        outcome, reason = decide(contrast, harm_floor=floor, safe_floor=floor)
+        if outcome == Outcome.SAFE:
+            evidence = replace(evidence, statistic="log e of safety", observed=round_significant(contrast.log_e_safe))
+        response = self.plan.response(dimension)
+        return Verdict(stream, outcome, reason, evidence, response, floor if outcome == Outcome.UNDECIDED else None)
+
+
+def decide(contrast: Contrast, *, harm_floor: Floor | None, safe_floor: Floor | None) -> tuple[Outcome, Reason]:
+    """Harm and safety are different questions, each with its own floor (None: it is met)."""
+    if harm_floor is None and contrast.log_e_harm >= contrast.limit:
+        return Outcome.BREACH, Reason.EVIDENCE_ABOVE_LIMIT
+    if safe_floor is None and contrast.log_e_safe >= contrast.limit:
+        return Outcome.SAFE, Reason.EVIDENCE_OF_SAFETY
+    below = harm_floor is not None and safe_floor is not None
+    return Outcome.UNDECIDED, Reason.BELOW_FLOOR if below else Reason.EVIDENCE_BETWEEN
+
+
+def with_segment(evidence: Evidence, segment: Segment | None) -> Evidence:
+    return evidence if segment is None else replace(evidence, segment=segment)
+
+
+def contrast_evidence(
+    rule: str,
+    version: int,
+    plan: GuardrailPlan,
+    totals: GroupTotals,
+    cell: int,
+    contrast: Contrast | NoContrast,
+    units: tuple[int, int],
+) -> Evidence:
+    """Both numbers compared, on the margin's own scale, and the arms they come from."""
+    control, treatment = totals.mean(CONTROL, cell), totals.mean(TREATMENT, cell)
+    lower = upper = log_e = limit = None
+    if isinstance(contrast, Contrast):
+        ends = [plan.effect(end, control) for end in contrast.limits()]
+        lower, upper = sorted(ends, key=lambda end: (end is None, end)) if None not in ends else ends
+        log_e, limit = contrast.log_e_harm, contrast.limit
+    return Evidence(
+        rule=rule,
+        rule_version=version,
+        metric=plan.metric,
+        statistic="log e of harm",
+        observed=round_significant(log_e),
+        bound=round_significant(limit),
+        control=round_significant(plan.arm_value(control)),
+        treatment=round_significant(plan.arm_value(treatment)),
+        lower=round_significant(lower),
+        upper=round_significant(upper),
+        margin=plan.relative if plan.relative is not None else plan.absolute,
+        n_control=int(totals.shown_n[CONTROL, cell]),
+        n_treatment=int(totals.shown_n[TREATMENT, cell]),
+        units_control=units[CONTROL],
+        units_treatment=units[TREATMENT],
+    )

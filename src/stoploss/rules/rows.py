@@ -1,0 +1,67 @@
+"""What rules fold: the rows of one ledger entry, prepared once for all of them, and the moment they are judged in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from stoploss.commands import Micros
+from stoploss.segments import Dimension
+
+IntArray = npt.NDArray[np.int64]
+UnitArray = npt.NDArray[np.uint64]
+Mask = npt.NDArray[np.bool_]
+
+CONTROL, TREATMENT = 0, 1
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows of declared variants, trimmed of repeats, in ledger order.
+
+    arm       0 control, 1 treatment
+    unit      salted hash of the randomisation unit
+    at        event time, microseconds; start: when the request began
+    exposure  true: rows of traces; false: rows of outcomes, which tell of no exposure of their own
+    compared  the arms may be compared on this row: its epoch is open, its segments are not stopped
+    first     first trace of its unit in the experiment
+    capped    among the first ten of its unit today
+    cells     cell of each row by dimension, -1 where it has no value
+    metrics   value of each row by column, metrics.MISSING where it has none
+    gates     bits of the gates that the row trips; details in words, by row index
+    """
+
+    arm: IntArray
+    unit: UnitArray
+    at: IntArray
+    start: IntArray
+    exposure: bool
+    compared: Mask
+    first: Mask
+    capped: Mask
+    cells: dict[str, IntArray]
+    metrics: dict[str, IntArray]
+    gates: npt.NDArray[np.uint32]
+    details: dict[int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When and under which circumstances rules are folded and judged; nothing here comes from a clock of ours.
+
+    at           ledger time, microseconds
+    caught_up    every source partition was read to its end when its last status was written
+    exposed      the treatment variant is meant to receive traffic
+    share        share of traffic of the treatment variant in the open epoch; None: no epoch is open
+    dimensions   all segment dimensions
+    due          names of those to judge now: everybody at each entry, the segments too at each tick
+    """
+
+    at: Micros
+    caught_up: bool
+    exposed: bool
+    share: float | None
+    dimensions: dict[str, Dimension]
+    due: tuple[str, ...]

@@ -1,0 +1,175 @@
+"""Segments: which value is which cell, and the running metrics of every variant in every cell.
+
+A dimension has at most CAPACITY values of its own, in order of appearance in the ledger; later ones share the cell
+`other`. The dimension "" has one value: everybody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from stoploss.commands import Segment, round_significant
+from stoploss.experiment import OTHER
+from stoploss.measures import ArmMeasure
+from stoploss.metrics import MISSING
+from stoploss.stats import exact_sums, histogram
+
+IntArray = npt.NDArray[np.int64]
+
+EVERYBODY = ""
+CAPACITY = 64
+NO_CODE = 65_535
+NO_CELL = -1
+
+
+@dataclass(slots=True)
+class Dimension:
+    """Values of one dimension and the cell of each; cell CAPACITY is `other`."""
+
+    name: str
+    cells: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def used(self) -> int:
+        """Cells in use, `other` included once it is needed: 1 to CAPACITY + 1."""
+        return max(1, len(self.cells))
+
+    def cells_of(self, values: Sequence[str], codes: npt.NDArray[np.uint16]) -> IntArray:
+        """Cell of each row, NO_CELL where it has no value. New values become cells in order of their first row."""
+        present, first = np.unique(codes, return_index=True)
+        table = np.full(NO_CODE + 1, NO_CELL, np.int64)
+        for code in present[np.argsort(first)].tolist():
+            if code != NO_CODE:
+                table[code] = self._cell(values[code])
+        return table[codes]
+
+    def _cell(self, value: str) -> int:
+        known = self.cells.get(value)
+        if known is not None:
+            return known
+        if len(self.cells) < CAPACITY and value != OTHER:
+            return self.cells.setdefault(value, len(self.cells))
+        return self.cells.setdefault(OTHER, len(self.cells))
+
+    def segment(self, cell: int) -> Segment | None:
+        """The segment of a cell; None for everybody."""
+        return None if self.name == EVERYBODY else Segment(self.name, list(self.cells)[cell])
+
+
+def grown(used: int, size: int) -> int:
+    """Cells to make room for: doubling, so that growing stays rare.
+
+    >>> grown(5, 4), grown(3, 4), grown(65, 64)
+    (8, 4, 65)
+    """
+    while size < used:
+        size = min(size * 2, CAPACITY + 1)
+    return size
+
+
+@dataclass(slots=True)
+class CellMetrics:
+    """Running sums of one metric in one dimension, exact integers.
+
+    n, total  (2, cells) int64: rows with a value, and their sum in integer units
+    squares   (3, 2 * cells) int64: limbs of the sum of squares
+    buckets   (2, cells, BUCKETS) int64 for quantiles; no cells for rates, which have none
+    """
+
+    n: IntArray
+    total: IntArray
+    squares: IntArray
+    buckets: IntArray
+
+    @classmethod
+    def none(cls, cells: int, quantiles: bool) -> CellMetrics:
+        shape = (2, cells if quantiles else 0, histogram.BUCKETS)
+        return cls(
+            np.zeros((2, cells), np.int64),
+            np.zeros((2, cells), np.int64),
+            exact_sums.zero_squares(2 * cells),
+            np.zeros(shape, np.int64),
+        )
+
+    def grow(self, cells: int) -> None:
+        more = cells - self.n.shape[1]
+        self.n, self.total = np.pad(self.n, ((0, 0), (0, more))), np.pad(self.total, ((0, 0), (0, more)))
+        limbs = self.squares.reshape(3, 2, -1)
+        self.squares = np.pad(limbs, ((0, 0), (0, 0), (0, more))).reshape(3, -1)
+        if self.buckets.shape[1]:
+            self.buckets = np.pad(self.buckets, ((0, 0), (0, more), (0, 0)))
+
+    def fold(self, arm: IntArray, cell: IntArray, x: IntArray) -> None:
+        """Adds rows that have a value, each in its arm and cell; at most 8,192 rows."""
+        cells = self.n.shape[1]
+        key = arm * cells + cell
+        self.n += np.bincount(key, minlength=2 * cells).reshape(2, cells)
+        self.total += np.bincount(key, x, minlength=2 * cells).astype(np.int64).reshape(2, cells)
+        self.squares = exact_sums.fold_squares(self.squares, key, x)
+        if self.buckets.shape[1]:
+            np.add.at(self.buckets, (arm, cell, histogram.bucket_of(x)), 1)
+
+    def measure(self, arm: int, cell: int, scale: int) -> tuple[int, float | None, float | None, list[float | None]]:
+        """Rows, mean, standard deviation and p50, p95, p99, in the metric's own unit; None is no data."""
+        n = int(self.n[arm, cell])
+        if not n:
+            return 0, None, None, [None, None, None]
+        squares = exact_sums.total(self.squares, arm * self.n.shape[1] + cell)
+        mean, variance = exact_sums.mean_and_variance(n, int(self.total[arm, cell]), squares)
+        deviation = None if variance is None else round_significant(variance**0.5 / scale)
+        return n, round_significant(mean / scale), deviation, self._quantiles(arm, cell, scale)
+
+    def _quantiles(self, arm: int, cell: int, scale: int) -> list[float | None]:
+        if not self.buckets.shape[1]:
+            return [None, None, None]
+        found = (histogram.quantile(self.buckets[arm, cell], q) for q in (0.5, 0.95, 0.99))
+        return [None if value is None else round_significant(value / scale) for value in found]
+
+
+@dataclass(slots=True)
+class SegmentMetrics:
+    """Running metrics by metric and dimension."""
+
+    cells: dict[str, dict[str, CellMetrics]] = field(default_factory=dict)
+
+    def fold(
+        self, metric: str, quantiles: bool, dimension: Dimension, arm: IntArray, cell: IntArray, x: IntArray
+    ) -> None:
+        """Adds the rows of one metric in one dimension; rows without value or cell are left out."""
+        keep = (x != MISSING) & (cell != NO_CELL)
+        if not keep.any():
+            return
+        dims = self.cells.setdefault(metric, {})
+        state = dims.get(dimension.name)
+        if state is None:
+            state = dims[dimension.name] = CellMetrics.none(grown(dimension.used, 1), quantiles)
+        if dimension.used > state.n.shape[1]:
+            state.grow(grown(dimension.used, state.n.shape[1]))
+        state.fold(arm[keep], cell[keep], x[keep])
+
+    def arms(
+        self, variants: tuple[str, str], dimensions: dict[str, Dimension], scales: dict[str, int]
+    ) -> tuple[ArmMeasure, ...]:
+        """Every metric of every arm and live cell."""
+        return tuple(
+            measured
+            for metric, dims in self.cells.items()
+            for name, state in dims.items()
+            for measured in _measures(metric, state, dimensions[name], variants, scales[metric])
+        )
+
+
+def _measures(
+    metric: str, state: CellMetrics, dimension: Dimension, variants: tuple[str, str], scale: int
+) -> list[ArmMeasure]:
+    found = []
+    for cell in range(min(dimension.used, state.n.shape[1])):
+        for arm, variant in enumerate(variants):
+            n, mean, deviation, (p50, p95, p99) = state.measure(arm, cell, scale)
+            if n:
+                found.append(ArmMeasure(variant, dimension.segment(cell), metric, n, mean, deviation, p50, p95, p99))
+    return found

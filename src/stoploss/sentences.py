@@ -1,0 +1,97 @@
+"""A verdict as a sentence that a tired person understands: who, what, both numbers, how much stands behind them."""
+
+from __future__ import annotations
+
+from stoploss.commands import Evidence
+from stoploss.experiment import Experiment
+from stoploss.rules.verdict import Outcome, Reason, Verdict, share_text
+
+
+def sentence(verdict: Verdict, experiment: Experiment) -> str:
+    """What a verdict says, in words."""
+    control, treatment = experiment.control.name, experiment.treatment.name
+    evidence = verdict.evidence
+    where = f" for {evidence.segment}" if evidence.segment else ""
+    match verdict.reason:
+        case Reason.FIRST_EVENT:
+            arm = control if verdict.stream.endswith(" in control") else treatment
+            seen = f": {verdict.detail}" if verdict.detail else ""
+            return f"gate {evidence.metric} was tripped by variant {arm!r}{seen}"
+        case Reason.NO_EVENT:
+            return f"gate {evidence.metric} was not tripped"
+        case Reason.EVIDENCE_ABOVE_LIMIT if evidence.rule == "sample_ratio":
+            return _sample_ratio(evidence)
+        case Reason.EVIDENCE_ABOVE_LIMIT | Reason.EVIDENCE_OF_SAFETY | Reason.EVIDENCE_BETWEEN if (
+            evidence.margin is not None
+        ):
+            return _guardrail(verdict, control, treatment, where)
+        case Reason.BELOW_FLOOR | Reason.NO_CONTRAST:
+            return f"{evidence.metric}{where} is undecided: {_floor(verdict)}"
+        case Reason.VARIANT_MOVED | Reason.WORLD_MOVED | Reason.CONTROL_MOVED:
+            return _drift(verdict, control, treatment)
+        case Reason.OTHER_ARM_PENDING:
+            return f"{evidence.metric} moved in one arm; undecided whose drift it is until the other has seen as much"
+        case Reason.BURNING:
+            return (
+                f"{evidence.metric} of {treatment!r} burns its budget {evidence.observed:.3g} times as fast as planned "
+                f"(limit {evidence.bound:g} times), over a long and a short window"
+            )
+        case Reason.UNIT_IN_TWO_VARIANTS:
+            return f"{evidence.observed:.0f} sampled units were seen in both variants (limit {evidence.bound:.0f})"
+        case Reason.SILENT:
+            return f"{evidence.observed:.0f} {evidence.statistic} (limit {evidence.bound:.0f}), all sources fully read"
+        case _:
+            return f"{evidence.rule} {evidence.metric}{where} is {verdict.outcome}"
+
+
+def _floor(verdict: Verdict) -> str:
+    if verdict.floor is None:
+        return "no epoch has both arms yet"
+    return f"{verdict.floor.observed:,.0f} of {verdict.floor.required:,.0f} {verdict.floor.what}"
+
+
+def _guardrail(verdict: Verdict, control: str, treatment: str, where: str) -> str:
+    evidence = verdict.evidence
+    word = {Outcome.BREACH: "is worse than allowed", Outcome.SAFE: "is within its margin"}.get(
+        verdict.outcome, "is undecided"
+    )
+    arms = f"{_number(evidence.treatment)} with {treatment!r} against {_number(evidence.control)} with {control!r}"
+    floor = f"; {_floor(verdict)}" if verdict.floor else ""
+    return (
+        f"{evidence.metric}{where} {word}: {arms} ({_interval(evidence)}; margin {_number(evidence.margin)}; "
+        f"log evidence {_number(evidence.observed)} of {_number(evidence.bound)}; "
+        f"{evidence.n_treatment:,} and {evidence.n_control:,} traces){floor}"
+    )
+
+
+def _interval(evidence: Evidence) -> str:
+    if evidence.lower is None or evidence.upper is None:
+        return "no limits yet"
+    return f"effect between {_number(evidence.lower)} and {_number(evidence.upper)}"
+
+
+def _drift(verdict: Verdict, control: str, treatment: str) -> str:
+    evidence = verdict.evidence
+    who = {
+        Reason.VARIANT_MOVED: f"variant {treatment!r} drifted",
+        Reason.WORLD_MOVED: "both arms drifted alike: the provider or the traffic changed, not the variant",
+        Reason.CONTROL_MOVED: f"control {control!r} drifted and {treatment!r} did not",
+    }[verdict.reason]
+    return (
+        f"{evidence.metric}: {who}; means moved by {_number(evidence.observed)} with {treatment!r} "
+        f"and by {_number(evidence.bound)} with {control!r}"
+    )
+
+
+def _sample_ratio(evidence: Evidence) -> str:
+    total = evidence.units_control + evidence.units_treatment
+    share = share_text(evidence.units_treatment / total) if total else "no"
+    return (
+        f"the split is not as configured: {evidence.units_treatment:,} of {total:,} units ({share}) came to the "
+        f"treatment; log evidence {_number(evidence.observed)} of {_number(evidence.bound)}"
+    )
+
+
+def _number(value: float | None) -> str:
+    """4 significant digits; 'no data' is never 0."""
+    return "no data" if value is None else f"{value:,.4g}"

@@ -1,0 +1,146 @@
+"""State to bytes and back, without pickle: JSON for the tree, raw little-endian arrays beside it, zstd, and a MAC.
+
+    bytes 0..7    magic and format version
+    bytes 8..39   HMAC-SHA256 over the rest
+    rest          zstd of: 8-byte length of the JSON, the JSON, the arrays
+
+The tree is made from the state's own dataclasses: each field is a plain value, a NumPy array, or another of these.
+A class that knows better gives `to_plain` and `from_plain` (river's detectors do). What does not verify is refused;
+the caller folds the ledger instead, so a lost or corrupt snapshot costs time, never truth.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import hmac
+import json
+import types
+from enum import Enum
+from functools import cache
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import numpy as np
+import zstandard
+
+from stoploss.errors import SnapshotUnreadable
+
+MAGIC = b"STPLSNP1"
+MAC_SIZE = 32
+LARGEST_STATE = 1 << 30
+T = TypeVar("T")
+
+
+def dump(state: Any, secret: bytes) -> bytes:
+    """A dataclass as one snapshot; `secret` keys the MAC."""
+    arrays: list[np.ndarray[Any, Any]] = []
+    tree = json.dumps(_plain(type(state), state, arrays), separators=(",", ":")).encode()
+    body = b"".join([len(tree).to_bytes(8, "little"), tree, *(array.tobytes() for array in arrays)])
+    packed = zstandard.ZstdCompressor(level=3).compress(body)
+    return MAGIC + _mac(packed, secret) + packed
+
+
+def load(kind: type[T], data: bytes, secret: bytes) -> T:
+    """Raises SnapshotUnreadable where the bytes are not a whole snapshot of this format made with this secret."""
+    header, mac, packed = data[:8], data[8 : 8 + MAC_SIZE], data[8 + MAC_SIZE :]
+    if header != MAGIC:
+        raise SnapshotUnreadable(f"format {header!r} is not {MAGIC!r}; fold the ledger instead")
+    if not hmac.compare_digest(mac, _mac(packed, secret)):
+        raise SnapshotUnreadable("the MAC does not verify: other secret, or altered bytes; fold the ledger instead")
+    body = zstandard.ZstdDecompressor().decompress(packed, max_output_size=LARGEST_STATE)
+    size = int.from_bytes(body[:8], "little")
+    tree = json.loads(body[8 : 8 + size])
+    try:
+        return _restore(kind, tree, _Arrays(memoryview(body)[8 + size :]))  # type: ignore[no-any-return]
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise SnapshotUnreadable(f"the state is not of this version: {error!r}; fold the ledger instead") from error
+
+
+def _mac(packed: bytes, secret: bytes) -> bytes:
+    return hmac.new(secret, MAGIC + packed, hashlib.sha256).digest()
+
+
+def _plain(hint: Any, value: Any, arrays: list[np.ndarray[Any, Any]]) -> Any:
+    """The tree of a value; the type tells only which of several dataclasses stands in a union."""
+    if value is None or isinstance(value, (str, int, float, bool)):
+        return value.value if isinstance(value, Enum) else value
+    if hasattr(value, "to_plain"):
+        return _plain(type(value).PLAIN, value.to_plain(), arrays)
+    if isinstance(value, np.ndarray):
+        return {"array": _stored(value, arrays), "shape": list(value.shape)}
+    if (members := _members(hint)) and len(members) > 1:
+        return [type(value).__name__, _plain(type(value), value, arrays)]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        hints = _hints(type(value))
+        return {f.name: _plain(hints[f.name], getattr(value, f.name), arrays) for f in dataclasses.fields(value)}
+    args = get_args(members[0] if members else hint) or (Any, Any)
+    if isinstance(value, dict):
+        return [[_plain(args[0], key, arrays), _plain(args[1], item, arrays)] for key, item in value.items()]
+    if isinstance(value, (list, tuple)):
+        return [_plain(args[0], item, arrays) for item in value]
+    raise TypeError(f"{type(value).__name__} cannot be kept in a snapshot; give it to_plain and from_plain")
+
+
+def _members(hint: Any) -> list[Any]:
+    """The alternatives of a union, without None."""
+    if get_origin(hint) not in (Union, types.UnionType):
+        return []
+    return [member for member in get_args(hint) if member is not type(None)]
+
+
+def _stored(array: np.ndarray[Any, Any], arrays: list[np.ndarray[Any, Any]]) -> str:
+    """Keeps the array and names its type; booleans are packed to bits."""
+    if array.dtype == np.bool_:
+        arrays.append(np.packbits(array))
+        return "bits"
+    little = array.astype(array.dtype.newbyteorder("<"), copy=False)
+    arrays.append(np.ascontiguousarray(little))
+    return little.dtype.str
+
+
+class _Arrays:
+    """Reads the arrays back in the order in which they were kept."""
+
+    def __init__(self, data: memoryview) -> None:
+        self.data, self.at = data, 0
+
+    def take(self, kind: str, shape: list[int]) -> np.ndarray[Any, Any]:
+        count = int(np.prod(shape, dtype=np.int64))
+        dtype = np.dtype(np.uint8) if kind == "bits" else np.dtype(kind)
+        stored = (count + 7) // 8 if kind == "bits" else count
+        array = np.frombuffer(self.data, dtype, stored, self.at)
+        self.at += array.nbytes
+        if kind == "bits":
+            array = np.unpackbits(array, count=count).astype(np.bool_)
+        return array.reshape(shape).astype(array.dtype.newbyteorder("="), copy=True)
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
+def _restore(hint: Any, tree: Any, arrays: _Arrays) -> Any:
+    origin, args = get_origin(hint), get_args(hint)
+    if origin is np.ndarray or hint is np.ndarray:
+        return arrays.take(tree["array"], tree["shape"])
+    if hasattr(hint, "from_plain"):
+        return hint.from_plain(_restore(hint.PLAIN, tree, arrays))
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        hints = _hints(hint)
+        return hint(**{f.name: _restore(hints[f.name], tree[f.name], arrays) for f in dataclasses.fields(hint)})
+    if origin is dict:
+        return {_restore(args[0], key, arrays): _restore(args[1], item, arrays) for key, item in tree}
+    if origin is list:
+        return [_restore(args[0], item, arrays) for item in tree]
+    if origin is tuple:
+        kinds = [args[0]] * len(tree) if args[-1] is Ellipsis else args
+        return tuple(_restore(kind, item, arrays) for kind, item in zip(kinds, tree, strict=True))
+    if members := _members(hint):
+        if tree is None:
+            return None
+        if len(members) == 1:
+            return _restore(members[0], tree, arrays)
+        named = {member.__name__: member for member in members}
+        return _restore(named[tree[0]], tree[1], arrays)
+    return hint(tree) if isinstance(hint, type) and issubclass(hint, Enum) else tree

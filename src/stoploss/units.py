@@ -1,0 +1,128 @@
+"""Randomisation units in bounded memory: who was seen first, who has been counted often enough, who changed arms.
+
+Every table is indexed by bits of the salted 8-byte unit hash and shared by all arms, so that what a collision drops,
+it drops in both arms alike (STATISTICS: units). All updates are functions of the rows in ledger order alone, however
+the rows are cut into blocks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+IntArray = npt.NDArray[np.int64]
+UnitArray = npt.NDArray[np.uint64]
+Mask = npt.NDArray[np.bool_]
+
+SEEN_BITS = 20
+CAP_CELLS = 1 << 16
+CAP_PER_DAY = 10
+DISTINCT_SLOTS = 2_048
+SAMPLE_LIMIT = 8_192
+DAY_MICROS = 86_400_000_000
+
+
+def occurrence_rank(key: IntArray) -> IntArray:
+    """For each row, how many earlier rows of the block have its key.
+
+    >>> occurrence_rank(np.array([7, 3, 7, 7, 3])).tolist()
+    [0, 0, 1, 2, 1]
+    """
+    order = np.argsort(key, kind="stable")
+    sorted_key = key[order]
+    starts = np.flatnonzero(np.r_[True, sorted_key[1:] != sorted_key[:-1]]) if key.size else np.zeros(0, np.int64)
+    position = np.arange(key.size)
+    lengths = np.diff(np.r_[starts, key.size])
+    rank = np.empty(key.size, np.int64)
+    rank[order] = position - np.repeat(starts, lengths)
+    return rank
+
+
+@dataclass(slots=True)
+class SeenUnits:
+    """One bit per unit, never reset: the first trace of a unit in the experiment, and the number of units."""
+
+    seen: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(1 << SEEN_BITS, np.bool_))
+
+    def first(self, unit: UnitArray) -> Mask:
+        """Which rows are the first of their unit; marks them. A collision drops a unit in either arm alike."""
+        slot = (unit >> np.uint64(64 - SEEN_BITS)).astype(np.int64)
+        first: Mask = ~self.seen[slot] & (occurrence_rank(slot) == 0)
+        self.seen[slot] = True
+        return first
+
+
+@dataclass(slots=True)
+class DailyCap:
+    """At most ten traces of a unit in a day count in a contrast: heavy users would carry it alone otherwise."""
+
+    counts: npt.NDArray[np.uint8] = field(default_factory=lambda: np.zeros(CAP_CELLS, np.uint8))
+    day: int = 0
+
+    def admit(self, unit: UnitArray) -> Mask:
+        """Which rows are among the first ten of their unit; counts them."""
+        cell = (unit & np.uint64(CAP_CELLS - 1)).astype(np.int64)
+        admitted: Mask = self.counts[cell] + occurrence_rank(cell) < CAP_PER_DAY
+        added = np.bincount(cell, minlength=CAP_CELLS)
+        self.counts = np.minimum(self.counts + added, CAP_PER_DAY).astype(np.uint8)
+        return admitted
+
+    def advance(self, at: int) -> None:
+        """Called at ticks: starts anew each day, and when half the cells are taken, since cells are shared."""
+        day = at // DAY_MICROS
+        if day != self.day or int(np.count_nonzero(self.counts)) > CAP_CELLS // 2:
+            self.counts, self.day = np.zeros(CAP_CELLS, np.uint8), day
+
+
+@dataclass(slots=True)
+class DistinctUnits:
+    """Distinct units per arm and cell, by slots taken: a lower bound that is close up to about a thousand.
+
+    taken  bool, (2, cells, DISTINCT_SLOTS)
+    """
+
+    taken: npt.NDArray[np.bool_]
+
+    @classmethod
+    def none(cls, cells: int) -> DistinctUnits:
+        return cls(np.zeros((2, cells, DISTINCT_SLOTS), np.bool_))
+
+    def add(self, arm: IntArray, cell: IntArray, unit: UnitArray) -> None:
+        slot = ((unit >> np.uint64(20)) & np.uint64(DISTINCT_SLOTS - 1)).astype(np.int64)
+        self.taken[arm, cell, slot] = True
+
+    def grow(self, cells: int) -> None:
+        more = cells - self.taken.shape[1]
+        self.taken = np.pad(self.taken, ((0, 0), (0, more), (0, 0)))
+
+    def counts(self) -> IntArray:
+        """(2, cells): slots taken. Never more than there are units."""
+        return np.count_nonzero(self.taken, axis=2).astype(np.int64)
+
+
+@dataclass(slots=True)
+class ArmSample:
+    """A sample of units with their arm, to find one unit in two variants within an epoch.
+
+    A unit is sampled where its hash lies below 2**64 >> halvings; the threshold halves when the sample is full.
+    """
+
+    arm_of: dict[int, int] = field(default_factory=dict)
+    changed: dict[int, bool] = field(default_factory=dict)
+    halvings: int = 0
+
+    def add(self, arm: IntArray, unit: UnitArray) -> None:
+        sampled = np.flatnonzero(unit >> np.uint64(64 - self.halvings) == 0) if self.halvings else np.arange(unit.size)
+        for key, side in zip(unit[sampled].tolist(), arm[sampled].tolist(), strict=True):
+            if self.arm_of.setdefault(key, side) != side:
+                self.changed[key] = True
+        while len(self.arm_of) > SAMPLE_LIMIT:
+            self._halve()
+
+    def _halve(self) -> None:
+        self.halvings += 1
+        below = 1 << (64 - self.halvings)
+        self.arm_of = {key: side for key, side in self.arm_of.items() if key < below}
+        self.changed = {key: True for key in self.changed if key < below}
