@@ -154,6 +154,11 @@ class JudgeVersion:
     tzdata: str
     rules: str
 
+    @property
+    def text(self) -> str:
+        """What has to be equal for a replay to give equal bytes."""
+        return f"stoploss {self.stoploss} numpy {self.numpy} river {self.river} tzdata {self.tzdata} {self.rules}"
+
 
 Fact = EvidenceBlock | Request | AckReceived | AckOverdue | SourceStatus | Tick | JudgeVersion
 FACTS: dict[str, type[Fact]] = {

@@ -71,7 +71,7 @@ def step(state: PartitionState, entry: Entry, control_topic: str = "stoploss.con
         case Tick():
             _tick(state, measure=clock // MEASURE_EVERY != tick_before, out=out)
         case JudgeVersion():
-            state.version = f"{fact.stoploss} python {fact.python} numpy {fact.numpy} river {fact.river} {fact.rules}"
+            state.version = fact.text
         case _:
             assert_never(fact)
     return out.collected

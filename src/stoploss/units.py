@@ -99,7 +99,8 @@ class DistinctUnits:
 
     def counts(self) -> IntArray:
         """(2, cells): slots taken. Never more than there are units."""
-        return np.count_nonzero(self.taken, axis=2).astype(np.int64)
+        counts: IntArray = np.count_nonzero(self.taken, axis=2).astype(np.int64)
+        return counts
 
 
 @dataclass(slots=True)

@@ -1,0 +1,1 @@
+"""The side that obeys: verify a command, decide whether to obey, act, remember, acknowledge, tell people."""

@@ -1,0 +1,179 @@
+"""What on-call people are told, made from commands, findings and overdue acks; how it is sent is elsewhere."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from stoploss.commands import Action, Command, Evidence, Micros, Segment
+from stoploss.journal import Finding, JournalEntry
+from stoploss.ledger import AckOverdue
+
+SEVERITY = {
+    Action.STOP: "page",
+    Action.ROLLBACK: "page",
+    Action.STOP_SEGMENT: "page",
+    Action.PAUSE: "hold",
+    Action.THROTTLE: "hold",
+    Action.SET_EXPOSURE: "info",
+    Action.UNKNOWN: "info",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One thing to tell; the same labels again mean the same thing.
+
+    severity    page | hold | info, as findings have it
+    evidence    a sentence with the numbers compared; "" where there is none
+    runbook     address of what to do; "" where the spec names none
+    starts_at   ledger time
+    ends_at     when it was over; None: it is firing
+    generator   address of a page about it; "" for none
+    """
+
+    alertname: str
+    severity: str
+    experiment: str
+    variant: str
+    segment: str
+    rule: str
+    run: int
+    summary: str
+    evidence: str
+    runbook: str
+    starts_at: Micros
+    ends_at: Micros | None = None
+    generator: str = ""
+
+    @property
+    def status(self) -> str:
+        return "firing" if self.ends_at is None else "resolved"
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What identifies it, without empty values, as Alertmanager has it; the run is an annotation."""
+        names = ("alertname", "severity", "experiment", "variant", "segment", "rule")
+        return {name: value for name in names if (value := getattr(self, name))}
+
+    @property
+    def annotations(self) -> dict[str, str]:
+        told = {"summary": self.summary, "evidence": self.evidence, "runbook_url": self.runbook, "run": str(self.run)}
+        return {name: value for name, value in told.items() if value}
+
+
+def alert_for(command: Command, *, runbook: str = "") -> Alert:
+    """A command was issued; a dry run is told, but wakes nobody."""
+    evidence = command.evidence
+    return Alert(
+        alertname="Stoploss" + command.action.value.title().replace("_", ""),
+        severity="info" if command.dry_run else SEVERITY[command.action],
+        experiment=command.experiment,
+        variant=command.treatment_variant,
+        segment=segment_text(evidence),
+        rule=evidence.rule if evidence else "",
+        run=command.run,
+        summary=f"Dry run: {command.reason}" if command.dry_run else command.reason,
+        evidence=evidence_sentence(evidence) if evidence else "",
+        runbook=runbook,
+        starts_at=command.decided_at,
+    )
+
+
+def alert_for_finding(entry: JournalEntry, finding: Finding, *, variant: str = "", runbook: str = "") -> Alert:
+    """A verdict changed.
+
+    entry    the journal entry whose conclusion the finding is
+    variant  the variant that it speaks of, "" for the experiment as a whole
+    """
+    return Alert(
+        alertname="StoplossFinding",
+        severity=finding.severity,
+        experiment=entry.experiment,
+        variant=variant,
+        segment=segment_text(finding.evidence),
+        rule=finding.evidence.rule,
+        run=entry.run,
+        summary=finding.sentence,
+        evidence=evidence_sentence(finding.evidence),
+        runbook=runbook,
+        starts_at=entry.at,
+    )
+
+
+def alert_for_overdue(command: Command, overdue: AckOverdue, *, at: Micros, runbook: str = "") -> Alert:
+    """A controller has not applied a command: whatever was stopped may still be running."""
+    return Alert(
+        alertname="StoplossCommandOverdue",
+        severity="page",
+        experiment=command.experiment,
+        variant=command.treatment_variant,
+        segment="",
+        rule="",
+        run=command.run,
+        summary=(
+            f"Controller {overdue.controller} has not applied {command.action.value} of {command.experiment} "
+            f"after {overdue.waited_ms / 1000:.1f} s and {overdue.resent} re-sends: {command.treatment_variant} "
+            "may still be serving. Set the flag by hand."
+        ),
+        evidence="",
+        runbook=runbook,
+        starts_at=at,
+    )
+
+
+def resolved(alert: Alert, at: Micros) -> Alert:
+    """The same alert, over."""
+    return dataclasses.replace(alert, ends_at=at)
+
+
+def segment_text(evidence: Evidence | None) -> str:
+    segment: Segment | None = evidence.segment if evidence else None
+    return str(segment) if segment else ""
+
+
+def evidence_sentence(evidence: Evidence) -> str:
+    """The numbers compared, in words; what there is no data for is left out, never shown as 0.
+
+    >>> evidence_sentence(Evidence("guardrail", 1, metric="error_rate", control=0.02, treatment=0.09, margin=0.1,
+    ...                            n_control=1200, n_treatment=1150))
+    'error_rate: control 0.02 (1,200 rows), treatment 0.09 (1,150 rows); margin 0.1'
+    """
+    subject = evidence.metric or evidence.rule
+    where = f" in {evidence.segment}" if evidence.segment else ""
+    parts = [_arms(evidence), _effect(evidence), _compared(evidence)]
+    told = "; ".join(part for part in parts if part)
+    return f"{subject}{where}: {told or 'no numbers'}"
+
+
+def _arms(evidence: Evidence) -> str:
+    arms = (
+        ("control", evidence.control, evidence.n_control, evidence.units_control),
+        ("treatment", evidence.treatment, evidence.n_treatment, evidence.units_treatment),
+    )
+    return ", ".join(
+        f"{name} {value:.6g}{_behind(rows, units)}" for name, value, rows, units in arms if value is not None
+    )
+
+
+def _behind(rows: int, units: int) -> str:
+    counts = [f"{count:,} {what}" for count, what in ((rows, "rows"), (units, "units")) if count]
+    return f" ({', '.join(counts)})" if counts else ""
+
+
+def _effect(evidence: Evidence) -> str:
+    limits = []
+    if evidence.lower is not None:
+        limits.append(f"effect at least {evidence.lower:.6g}")
+    if evidence.upper is not None:
+        limits.append(f"effect at most {evidence.upper:.6g}")
+    if evidence.margin is not None:
+        limits.append(f"margin {evidence.margin:.6g}")
+    return ", ".join(limits)
+
+
+def _compared(evidence: Evidence) -> str:
+    if evidence.observed is None:
+        return ""
+    against = "" if evidence.bound is None else f" against {evidence.bound:.6g}"
+    return f"{evidence.statistic or 'observed'} {evidence.observed:.6g}{against}"

@@ -1,0 +1,162 @@
+"""A controller: verifies, decides, acts through its actuator, remembers, and answers with acks.
+
+How the commands arrive (kafka_loop.py) and what is switched (flagd.py) are not its business.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
+
+import structlog
+
+from stoploss.commands import Ack, AckStatus, Command, Micros
+from stoploss.control.decide import Refuse, decide, effective, raises_exposure
+from stoploss.control.messages import CommandMessage, read_command
+from stoploss.control.position import Position, PositionFile, position_after
+from stoploss.errors import CommandRefused, StoplossError
+from stoploss.signing import Verifier
+
+log = structlog.get_logger(__name__)
+
+UNVERIFIED = "unverified-"
+"""Begins the id in the rejection of a message that could not be verified: what it claims to be is not believed."""
+
+
+class Actuator(Protocol):
+    """Brings about a desired state; again and again with the same result."""
+
+    def apply(self, command: Command) -> None:
+        """Returns once the state holds durably; raises StoplossError or OSError where it cannot be brought about."""
+        ...
+
+
+def wall_clock() -> Micros:
+    return time.time_ns() // 1_000
+
+
+class Controller:
+    """Obeys the commands of every experiment on the control topic, one at a time, from one thread."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        instance: str,
+        actuator: Actuator,
+        verifier: Verifier,
+        positions: PositionFile,
+        clock: Callable[[], Micros] = wall_clock,
+    ) -> None:
+        """
+        name      as the spec's `controllers` lists it
+        instance  which of several controllers of that name this is
+        clock     microseconds since 1970-01-01 UTC, for the expiry of raises and the time of acks
+        """
+        self.name = name
+        self.instance = instance
+        self._actuator = actuator
+        self._verifier = verifier
+        self._positions = positions
+        self._standing = positions.all()
+        self._clock = clock
+
+    def handle(self, message: CommandMessage) -> list[Ack]:
+        """Obeys or refuses one message; the acks to publish, `received` before `applied` or `rejected`."""
+        try:
+            command = self._read(message)
+        except CommandRefused as refusal:
+            return [self._unverified(message, refusal)]
+        return self._obey(command, in_force=False)
+
+    def catch_up(self, messages: Iterable[CommandMessage], in_force: Mapping[str, str]) -> list[Ack]:
+        """Brings every experiment to its latest state after a start, without passing through the ones in between.
+
+        messages  the control topic from its beginning
+        in_force  command id by experiment, as the registry has it
+        """
+        acks: list[Ack] = []
+        backlog: dict[str, list[Command]] = {}
+        for message in messages:
+            try:
+                command = self._read(message)
+            except CommandRefused as refusal:
+                self._log_refusal(message.topic, str(refusal))
+            else:
+                backlog.setdefault(command.experiment, []).append(command)
+        for experiment, commands in backlog.items():
+            acks += self._catch_up_one(experiment, commands, in_force.get(experiment))
+        return acks
+
+    def _catch_up_one(self, experiment: str, commands: list[Command], in_force: str | None) -> list[Ack]:
+        left = effective(self._standing.get(experiment), commands, self._clock(), in_force=in_force)
+        if left.before is not None:
+            self._standing[experiment] = left.before
+        return [
+            ack for command in left.commands for ack in self._obey(command, in_force=command.command_id == in_force)
+        ]
+
+    def _read(self, message: CommandMessage) -> Command:
+        return read_command(message.value, message.headers, message.topic, self._verifier)
+
+    def _obey(self, command: Command, *, in_force: bool) -> list[Ack]:
+        received = self._ack(command, AckStatus.RECEIVED)
+        before = self._standing.get(command.experiment)
+        decision = decide(before, command, self._clock(), in_force=in_force)
+        if isinstance(decision, Refuse):
+            self._log_refusal(command.topic, decision.reason, command.command_id)
+            return [received, self._ack(command, AckStatus.REJECTED, decision.reason)]
+        if command.dry_run:
+            return [received, self._ack(command, AckStatus.APPLIED, "dry run")]
+        return [received, self._act(command, before)]
+
+    def _act(self, command: Command, before: Position | None) -> Ack:
+        """Action first, position second: a crash between the two applies the same state once more.
+
+        A re-send acts too, so it heals what was changed behind the controller's back. An order to lower is remembered
+        even where it cannot be carried out: nothing older or higher is obeyed in its place.
+        """
+        after = position_after(command, before)
+        if not raises_exposure(before, command):
+            self._standing[command.experiment] = after
+        try:
+            self._actuator.apply(command)
+            self._positions.save(command.experiment, after)
+        except (StoplossError, OSError) as error:
+            log.error("command_not_applied", command_id=command.command_id, reason=str(error))
+            return self._ack(command, AckStatus.REJECTED, f"could not be applied: {error}")
+        self._standing[command.experiment] = after
+        return self._ack(command, AckStatus.APPLIED)
+
+    def _ack(self, command: Command, status: AckStatus, reason: str = "") -> Ack:
+        return Ack(
+            command_id=command.command_id,
+            experiment=command.experiment,
+            run=command.run,
+            sequence=command.sequence,
+            controller=self.name,
+            instance=self.instance,
+            status=status,
+            reason=reason,
+            at=self._clock(),
+        )
+
+    def _unverified(self, message: CommandMessage, refusal: CommandRefused) -> Ack:
+        """A rejection under an id of its own, so that a forgery cannot answer for the command that it imitates."""
+        self._log_refusal(message.topic, str(refusal))
+        return Ack(
+            command_id=UNVERIFIED + hashlib.sha256(message.value).hexdigest(),
+            experiment=message.key.decode("utf-8", "replace"),
+            run=0,
+            sequence=0,
+            controller=self.name,
+            instance=self.instance,
+            status=AckStatus.REJECTED,
+            reason=str(refusal),
+            at=self._clock(),
+        )
+
+    def _log_refusal(self, topic: str, reason: str, command_id: str | None = None) -> None:
+        log.warning("command_refused", topic=topic, command_id=command_id, reason=reason)

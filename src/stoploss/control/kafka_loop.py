@@ -1,0 +1,237 @@
+"""A controller on Kafka: reads all of the control topic, catches up, obeys what follows, publishes its acks.
+
+Every instance reads every partition from the beginning and commits nothing: what it has applied stands in its
+position file, and a state is level-triggered, so reading a command twice does nothing twice.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import structlog
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+
+from stoploss import registry
+from stoploss.commands import Ack
+from stoploss.control.controller import Controller
+from stoploss.control.messages import CommandMessage, Headers
+from stoploss.errors import ConfigurationError, DeliveryFailed, WireError
+from stoploss.wire import records
+
+log = structlog.get_logger(__name__)
+
+POLL_S = 0.1
+METADATA_S = 5.0
+FLUSH_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class ControlTopics:
+    """Where commands come from and acks go to.
+
+    client  further librdkafka settings, such as those of SASL_SSL
+    """
+
+    bootstrap: str
+    control: str = "stoploss.control"
+    acks: str = "stoploss.acks"
+    registry: str = "stoploss.registry"
+    client: Mapping[str, Any] = field(default_factory=dict)
+
+
+def consumer_settings(topics: ControlTopics, controller: Controller) -> dict[str, Any]:
+    return {
+        "bootstrap.servers": topics.bootstrap,
+        "group.id": f"stoploss-controller-{controller.name}-{controller.instance}",
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "auto.offset.reset": "earliest",
+        "isolation.level": "read_committed",
+        "enable.partition.eof": True,
+        "fetch.wait.max.ms": 50,
+        "fetch.queue.backoff.ms": 1,
+        "fetch.error.backoff.ms": 50,
+        "error_cb": _log_trouble,
+        **topics.client,
+    }
+
+
+def producer_settings(topics: ControlTopics) -> dict[str, Any]:
+    return {
+        "bootstrap.servers": topics.bootstrap,
+        "enable.idempotence": True,
+        "linger.ms": 0,
+        "error_cb": _log_trouble,
+        **topics.client,
+    }
+
+
+def run_controller(
+    controller: Controller, topics: ControlTopics, stop: threading.Event, *, caught_up: threading.Event | None = None
+) -> None:
+    """Obeys until `stop` is set; `caught_up` is set once every experiment is in its latest state.
+
+    Raises ConfigurationError where a topic is missing or not to be read, DeliveryFailed where acks can no longer be
+    published: end the process and start it again.
+    """
+    consumer = Consumer(consumer_settings(topics, controller))
+    publisher = AckPublisher(topics)
+    try:
+        partitions = _partitions(consumer, topics, stop)
+        consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for topic, number in partitions])
+        backlog = read_backlog(_messages(consumer, stop), set(partitions), topics)
+        if stop.is_set():
+            return  # half a backlog may end in a raise that a later stop has taken back
+        publisher.publish(controller.catch_up(backlog.commands, backlog.in_force))
+        consumer.incremental_unassign([TopicPartition(*at) for at in partitions if at[0] == topics.registry])
+        if caught_up is not None:
+            caught_up.set()
+        for message in _messages(consumer, stop, idle=publisher.serve):
+            if message.error() is None and message.topic() == topics.control:
+                publisher.publish(controller.handle(_command_message(message)))
+    finally:
+        publisher.close()
+        consumer.close()
+
+
+@dataclass(slots=True)
+class Backlog:
+    """What stood on the topics when the controller started."""
+
+    commands: list[CommandMessage] = field(default_factory=list)
+    in_force: dict[str, str] = field(default_factory=dict)
+
+
+def read_backlog(messages: Iterator[Message], partitions: set[tuple[str, int]], topics: ControlTopics) -> Backlog:
+    """Everything up to the end of each partition, as far as it is committed."""
+    backlog = Backlog()
+    ahead = set(partitions)
+    for message in messages:
+        if message.error() is not None:
+            ahead.discard((_topic(message), message.partition() or 0))
+        elif message.topic() == topics.control:
+            backlog.commands.append(_command_message(message))
+        else:
+            _note_state(backlog.in_force, message)
+        if not ahead:
+            break
+    return backlog
+
+
+def _note_state(in_force: dict[str, str], message: Message) -> None:
+    experiment = (message.key() or b"").decode("utf-8", "replace")
+    in_force.pop(experiment, None)
+    if message.value() is None:
+        return
+    try:
+        entry = registry.decode(message.value())
+    except WireError as error:
+        log.warning("registry_entry_unreadable", experiment=experiment, reason=str(error))
+        return
+    if entry.command_id is not None:
+        in_force[entry.experiment] = entry.command_id
+
+
+def _messages(consumer: Consumer, stop: threading.Event, idle: Callable[[], None] = lambda: None) -> Iterator[Message]:
+    """Messages and ends of partitions until stopped; raises ConfigurationError over what waiting will not mend."""
+    while not stop.is_set():
+        idle()
+        message = consumer.poll(POLL_S)
+        if message is None:
+            continue
+        error = message.error()
+        if error is None or error.code() == KafkaError._PARTITION_EOF:
+            yield message
+        elif error.code() in _FINAL:
+            raise ConfigurationError(f"cannot read {message.topic()}: {error.str()}; create it with `stoploss topics`")
+        else:
+            _log_trouble(error)
+
+
+_FINAL = frozenset(
+    {
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError._UNKNOWN_TOPIC,
+        KafkaError._UNKNOWN_PARTITION,
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    }
+)
+
+
+def _partitions(consumer: Consumer, topics: ControlTopics, stop: threading.Event) -> list[tuple[str, int]]:
+    """All partitions of control and registry; waits while no broker answers."""
+    found: list[tuple[str, int]] = []
+    for topic in (topics.control, topics.registry):
+        while not stop.is_set():
+            try:
+                metadata = consumer.list_topics(topic, timeout=METADATA_S).topics[topic]
+            except KafkaException as error:
+                _log_trouble(error.args[0])
+                stop.wait(POLL_S)
+                continue
+            if metadata.error is not None:
+                raise ConfigurationError(
+                    f"cannot read {topic}: {metadata.error.str()}; create it with `stoploss topics`"
+                )
+            found += [(topic, number) for number in metadata.partitions]
+            break
+    return found
+
+
+def _command_message(message: Message) -> CommandMessage:
+    headers = cast("Headers", message.headers() or ())
+    return CommandMessage(_topic(message), message.key() or b"", message.value() or b"", headers)
+
+
+def _topic(message: Message) -> str:
+    return message.topic() or ""
+
+
+def _log_trouble(error: KafkaError) -> None:
+    """librdkafka connects again by itself; until then the last state holds."""
+    log.warning("kafka_trouble", code=error.name(), reason=error.str())
+
+
+class AckPublisher:
+    """Publishes acks without waiting: one that is lost is asked for again by the courier's re-send."""
+
+    def __init__(self, topics: ControlTopics) -> None:
+        self._topic = topics.acks
+        self._producer = Producer(producer_settings(topics))
+        self._fatal: KafkaError | None = None
+
+    def publish(self, acks: list[Ack]) -> None:
+        for ack in acks:
+            self._produce(ack.experiment.encode(), records.encode("ack", ack))
+        self.serve()
+
+    def _produce(self, key: bytes, value: bytes) -> None:
+        while True:
+            try:
+                self._producer.produce(self._topic, value, key, on_delivery=self._delivered)
+            except BufferError:
+                self._producer.poll(POLL_S)
+            except KafkaException as error:
+                raise DeliveryFailed(f"acks cannot be published to {self._topic}: {error}") from error
+            else:
+                return
+
+    def serve(self) -> None:
+        """Runs delivery reports; raises DeliveryFailed once the producer is beyond repair."""
+        self._producer.poll(0)
+        if self._fatal is not None:
+            raise DeliveryFailed(f"acks can no longer be published to {self._topic}: {self._fatal.str()}; restart")
+
+    def _delivered(self, error: KafkaError | None, _: Message) -> None:
+        if error is None:
+            return
+        log.warning("ack_not_delivered", topic=self._topic, reason=error.str())
+        if error.fatal():
+            self._fatal = error
+
+    def close(self) -> None:
+        if left := self._producer.flush(FLUSH_S):
+            log.warning("acks_left_unsent", topic=self._topic, count=left)

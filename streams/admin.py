@@ -1,0 +1,78 @@
+"""What the broker knows of topics: making them, checking them, and the UUID that tells a topic from its successor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
+
+from stoploss.errors import ConfigurationError
+from stoploss.settings import Settings
+from stoploss.topics import TOPICS, Topic
+
+TIMEOUT_S = 15.0
+
+
+class Admin:
+    """Keeps its client: on a temporary one calls fail while it is being collected."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self.bootstrap = bootstrap
+        self._client = AdminClient({"bootstrap.servers": bootstrap, "log_level": 3})
+
+    def existing(self) -> dict[str, int]:
+        """Partition count by topic; raises ConfigurationError where no broker answers."""
+        try:
+            found = self._client.list_topics(timeout=TIMEOUT_S).topics
+        except KafkaException as error:
+            raise ConfigurationError(
+                f"no Kafka broker answers at {self.bootstrap} ({error.args[0].str()}); start it, or set STOPLOSS_KAFKA"
+            ) from error
+        return {name: len(topic.partitions) for name, topic in found.items()}
+
+    def uuids(self, topics: Iterable[str]) -> dict[str, str]:
+        """Kafka's own UUID of each topic."""
+        futures = self._client.describe_topics(TopicCollection(list(topics)))
+        return {name: str(future.result(TIMEOUT_S).topic_id) for name, future in futures.items()}
+
+    def create(self, settings: Settings) -> list[str]:
+        """Creates the topics that are missing and gives their names; refuses one with another partition count."""
+        existing = self.existing()
+        missing = []
+        for topic in TOPICS.values():
+            name, partitions = settings.topics(topic.name), partitions_of(topic, settings)
+            if name not in existing:
+                missing.append(NewTopic(name, partitions, settings.replication, config=dict(topic.config())))
+            elif topic.fixed and existing[name] != partitions:
+                raise ConfigurationError(
+                    f"topic {name} has {existing[name]} partitions, settings say {partitions}; the count is fixed once "
+                    f"experiments are registered: set STOPLOSS_LEDGER_PARTITIONS={existing[name]}"
+                )
+        for name, future in self._client.create_topics(missing).items() if missing else ():
+            _await_creation(name, future)
+        return [topic.topic for topic in missing]
+
+    def configs(self, topic: str) -> dict[str, str]:
+        resource = ConfigResource(ResourceType.TOPIC, topic)
+        (future,) = self._client.describe_configs([resource]).values()
+        return {name: entry.value for name, entry in future.result(TIMEOUT_S).items()}
+
+
+def _await_creation(name: str, future: object) -> None:
+    try:
+        future.result(TIMEOUT_S)  # type: ignore[attr-defined]
+    except KafkaException as error:
+        if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+            raise ConfigurationError(f"topic {name} cannot be created: {error.args[0].str()}") from error
+
+
+def partitions_of(topic: Topic, settings: Settings) -> int:
+    if topic.fixed:
+        return settings.ledger_partitions
+    return topic.partitions or settings.source_partitions

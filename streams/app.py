@@ -1,0 +1,75 @@
+"""From settings to a Faust app: one per role, with the batch transport."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+
+import faust
+from faust.app.base import BootStrategy
+
+from stoploss.settings import Settings
+from streams.batches import Batch
+from streams.member import Limits
+from streams.transport import Restore, each_batch, make_transport
+
+
+class Boot(BootStrategy):
+    """Faust's own producer and web server are not started: outputs have producers of their own."""
+
+    enable_kafka_producer = False
+    enable_web = False
+
+
+class App(faust.App):
+    BootStrategy = Boot
+
+
+def build_app(
+    settings: Settings,
+    role: str,
+    handlers: Mapping[str, Callable[[Batch], Awaitable[None]]],
+    *,
+    restore: Restore | None = None,
+    limits: Limits | None = None,
+) -> App:
+    """The app of a role: one agent for each topic, consumer group `stoploss-<installation>-<role>`.
+
+    handlers  topic name without prefix -> what is done with each batch; it completes the batch itself
+    """
+    app = App(
+        f"stoploss-{settings.installation}-{role}",
+        broker=f"kafka://{settings.need_kafka()}",
+        datadir=str(settings.home / "faust" / role),
+        origin="streams",
+        autodiscover=False,
+        key_serializer="raw",
+        value_serializer="raw",
+        store="memory://",
+        cache="memory://",
+        web_enabled=False,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        table_standby_replicas=0,
+        processing_guarantee="at_least_once",
+        consumer_auto_offset_reset="earliest",
+        stream_buffer_maxsize=8,
+        broker_session_timeout=10.0,
+        broker_heartbeat_interval=1.0,
+        broker_rebalance_timeout=20.0,
+        broker_request_timeout=15.0,
+        broker_commit_interval=0.5,
+        loghandlers=[],
+    )
+    topics = {name: settings.topics(name) for name in handlers}
+    transport = make_transport(topics.values(), restore=restore, limits=limits)
+    app.transport = transport(app.conf.broker_consumer, app)
+    for name, handle in handlers.items():
+        app.agent(app.topic(topics[name]), name=f"streams.{role}.{name}")(each_batch(app, handle))
+    return app
+
+
+def quiet_loggers(level: str, names: Iterable[str] = ("faust", "mode", "aiokafka")) -> None:
+    """Faust tells of every step of its start; a worker should only tell of what matters."""
+    for name in names:
+        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelName(level)))

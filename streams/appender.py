@@ -1,0 +1,80 @@
+"""An idempotent producer that either delivers everything in order or fails for good.
+
+A source's rows must reach the ledger in order and without gaps, so the first failed delivery report ends it: what is
+queued is purged, nothing is sent later, and the worker restarts from its committed offset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from stoploss.errors import DeliveryFailed
+
+Headers = Sequence[tuple[str, bytes]]
+FLUSH_TIMEOUT_S = 30.0
+ANY_PARTITION = -1
+
+
+class Appender:
+    """One producer of one worker; use it from one thread at a time."""
+
+    def __init__(self, bootstrap: str, *, linger_ms: int = 2) -> None:
+        self._producer = Producer(
+            {
+                "bootstrap.servers": bootstrap,
+                "enable.idempotence": True,
+                "acks": "all",
+                "linger.ms": linger_ms,
+                "compression.type": "lz4",
+                "delivery.timeout.ms": 30_000,
+                "queue.buffering.max.messages": 200_000,
+                "log_level": 3,
+            }
+        )
+        self._failure: str | None = None
+
+    def append(
+        self,
+        topic: str,
+        value: bytes | None,
+        *,
+        key: bytes | None = None,
+        partition: int | None = None,
+        headers: Headers = (),
+    ) -> None:
+        """Queues one record. Raises DeliveryFailed once any earlier one has failed."""
+        self._check()
+        try:
+            self._producer.produce(
+                topic,
+                value,
+                key,
+                headers=list(headers),
+                on_delivery=self._report,
+                partition=ANY_PARTITION if partition is None else partition,
+            )
+        except (BufferError, KafkaException) as error:
+            self._fail(f"a record for {topic} cannot be queued: {error}")
+        self._producer.poll(0)
+
+    def flush(self) -> None:
+        """Returns when everything queued is on the brokers; raises DeliveryFailed otherwise."""
+        left = self._producer.flush(FLUSH_TIMEOUT_S)
+        self._check()
+        if left:
+            self._fail(f"{left} records were not delivered within {FLUSH_TIMEOUT_S:.0f} s")
+
+    def _report(self, error: KafkaError | None, message: Message) -> None:
+        if error is not None and self._failure is None:
+            self._failure = f"a record for {message.topic()} was not delivered: {error.str()}"
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            self._fail(self._failure)
+
+    def _fail(self, why: str) -> None:
+        self._failure = why
+        self._producer.purge()
+        raise DeliveryFailed(f"{why}; this worker ends and starts again from its committed offset")

@@ -1,0 +1,145 @@
+"""Which batches of a partition this worker was given, and how far it is done with them. No Kafka in here.
+
+The commit rule:  the offset after the longest unbroken run of *completed* batches, counted from where this
+worker took the partition over. Faust's own acks play no part: Faust acks an event whose agent raised.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from aiokafka import ConsumerRecord
+from faust.types import TP
+
+from stoploss.errors import StoplossError
+
+RECORD_OVERHEAD_BYTES = 500  # what a ConsumerRecord costs in memory beside its value, about
+
+
+class StaleBatch(StoplossError):
+    """The batch is no longer this worker's: drop it, whoever owns the partition now is given it again."""
+
+
+class BatchMisuse(StoplossError):
+    """An agent broke the contract: it began a batch out of turn, or completed one that it never began."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """The records of one fetch from one partition, in offset order; at least one.
+
+    records     aiokafka's: key, value and headers are bytes, timestamp is in milliseconds
+    generation  which take-over of the partition it belongs to; rises each time this process starts one anew
+    """
+
+    tp: TP
+    records: Sequence[ConsumerRecord]
+    generation: int
+
+    @property
+    def first(self) -> int:
+        """Offset of the first record."""
+        return int(self.records[0].offset)
+
+    @property
+    def last(self) -> int:
+        """Offset of the last record. Offsets between may be missing: commit markers, compaction."""
+        return int(self.records[-1].offset)
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __str__(self) -> str:
+        return f"{self.tp.topic}-{self.tp.partition} offsets {self.first} to {self.last}"
+
+
+@dataclass(slots=True)
+class _Delivered:
+    """A batch that was handed to an agent; without its records, which the agent may let go."""
+
+    first: int
+    end: int  # the offset after its last record
+    size_bytes: int
+    at_s: float
+    begun: bool = False
+    done: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Partition:
+    """This worker's book of one partition, from the moment it takes it over until it loses it.
+
+    next_offset  the next offset to be read; None until the start is known
+    committed    what the group has committed, as far as this worker knows; None: nothing
+    seek_due     the reader's position must be set to next_offset before the next fetch
+    fenced       nothing that was delivered counts any more; the partition is to be started anew
+    """
+
+    tp: TP
+    generation: int
+    taken_at_s: float
+    next_offset: int | None = None
+    committed: int | None = None
+    seek_due: bool = True
+    fenced: bool = False
+    outstanding_bytes: int = 0
+    _completed_to: int | None = None
+    _progress_at_s: float = 0.0
+    _delivered: deque[_Delivered] = field(default_factory=deque)
+
+    def start(self, at: int, committed: int | None, *, claim: bool) -> None:
+        """Begin reading at an offset. With claim it is committed too: a lost last commit is made good."""
+        self.next_offset = at
+        self.committed = committed
+        self._completed_to = at if claim else None
+
+    def deliver(self, records: Sequence[ConsumerRecord], now_s: float) -> Batch:
+        batch = Batch(self.tp, records, self.generation)
+        size_bytes = sum(r.serialized_value_size for r in records) + RECORD_OVERHEAD_BYTES * len(records)
+        self._delivered.append(_Delivered(batch.first, batch.last + 1, size_bytes, now_s))
+        self.outstanding_bytes += size_bytes
+        self.next_offset = batch.last + 1
+        self.seek_due = False
+        return batch
+
+    def begin(self, batch: Batch) -> None:
+        """Raises BatchMisuse when an older batch was not begun, or this one is already complete."""
+        for delivered in self._delivered:
+            if delivered.first == batch.first:
+                delivered.begun = True
+                return
+            if not delivered.begun:
+                raise BatchMisuse(f"{batch} was begun before the one at offset {delivered.first}, which is older")
+        raise BatchMisuse(f"{batch} was begun after it was completed")
+
+    def complete(self, batch: Batch, now_s: float) -> None:
+        """Raises BatchMisuse when the batch was never begun, or is already complete."""
+        delivered = next((d for d in self._delivered if d.first == batch.first), None)
+        if delivered is None or delivered.done or not delivered.begun:
+            state = "already complete" if delivered is None or delivered.done else "not begun"
+            raise BatchMisuse(f"{batch} cannot be completed: it is {state}")
+        delivered.done = True
+        self._progress_at_s = now_s
+        self.outstanding_bytes -= delivered.size_bytes
+        while self._delivered and self._delivered[0].done:
+            self._completed_to = self._delivered.popleft().end
+
+    @property
+    def commit_due(self) -> int | None:
+        """The offset to commit now; None when there is nothing new to say."""
+        return None if self.fenced or self._completed_to == self.committed else self._completed_to
+
+    @property
+    def working(self) -> bool:
+        """An agent is at work on a batch of this partition."""
+        return not self.fenced and any(d.begun and not d.done for d in self._delivered)
+
+    @property
+    def oldest_outstanding(self) -> tuple[int, float] | None:
+        """First offset of the oldest batch that is not complete, and since when nothing has been completed."""
+        if not self._delivered:
+            return None
+        oldest = self._delivered[0]
+        return oldest.first, max(oldest.at_s, self._progress_at_s)

@@ -1,0 +1,151 @@
+"""The thread in which aiokafka lives: reading, committing and heartbeats, whatever the agents' loop is doing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any, Literal, TypeVar, cast
+
+from aiokafka.errors import CommitFailedError, KafkaError
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
+from faust.transport.consumer import RecordMap
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+
+Result = TypeVar("Result")
+
+LEAVE_TIMEOUT_S = 2.0  # a failing worker takes so long at most to tell the group that it goes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How long anything may take, and how much may be in flight.
+
+    isolation              read_committed reads transactional and other topics alike
+    outstanding_bytes_max  per partition: delivered and not completed; one batch is always let through
+    fetch_max_wait_ms      an empty fetch returns after this; a partition that was left out waits as long
+    drain_timeout_s        a rebalance or a stop waits so long for batches that were begun
+    commit_timeout_s       a commit that the broker does not answer is given up, and repeated
+    progress_timeout_s     some batch of a partition must be completed within this, if any was delivered
+    stall_timeout_s        partitions may be assigned and not read for so long
+    restore_timeout_s      the restore of one partition may take so long
+    watch_interval_s       how often the last three are looked at
+    """
+
+    isolation: Literal["read_committed", "read_uncommitted"] = "read_committed"
+    outstanding_bytes_max: int = 16 * 1024 * 1024
+    fetch_max_wait_ms: int = 100
+    drain_timeout_s: float = 3.0
+    commit_timeout_s: float = 5.0
+    progress_timeout_s: float = 60.0
+    stall_timeout_s: float = 60.0
+    restore_timeout_s: float = 600.0
+    watch_interval_s: float = 1.0
+
+
+class MemberThread(driver.AIOKafkaConsumerThread):
+    """The thread that aiokafka lives in. Heartbeats go out here, whatever the agents' loop is doing."""
+
+    limits: Limits
+    _member_until_s: float = 0.0
+
+    def _create_worker_consumer(self, transport: driver.Transport) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._isolation_level = self.limits.isolation  # all three are read by its start()
+        consumer._fetch_max_wait_ms = self.limits.fetch_max_wait_ms
+        consumer._fetch_min_bytes = 1
+        return consumer
+
+    async def on_start(self) -> None:
+        await super().on_start()
+        self._note_heartbeats()
+
+    def _note_heartbeats(self) -> None:
+        coordinator = self._ensure_consumer()._coordinator
+        beat = coordinator._do_heartbeat
+
+        async def noted() -> bool:
+            sent_at_s = monotonic()
+            alive = bool(await beat())
+            if alive:
+                self.extend_membership(sent_at_s)
+            return alive
+
+        coordinator._do_heartbeat = noted
+
+    def extend_membership(self, heard_at_s: float) -> None:
+        """The coordinator counts us in for a session from the moment it last heard of us."""
+        self._member_until_s = heard_at_s + self.app.conf.broker_session_timeout
+
+    def is_member(self) -> bool:
+        """False: no heartbeat has been answered for a whole session, another may own our partitions."""
+        return monotonic() < self._member_until_s
+
+    async def run_here(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
+        """Run in this thread's loop; a cancelled caller cancels it there too, unlike with Faust's method queue."""
+        return await asyncio.wrap_future(self.start_here(coroutine))
+
+    def start_here(self, coroutine: Coroutine[Any, Any, Result]) -> Future[Result]:
+        return asyncio.run_coroutine_threadsafe(coroutine, self.thread_loop)
+
+    async def seek_and_fetch(self, seeks: Mapping[TP, int], tps: set[TP], timeout_s: float) -> RecordMap:
+        consumer = self._ensure_consumer()
+        mine = consumer.assignment()
+        for tp, offset in seeks.items():
+            if tp in mine:
+                consumer.seek(tp, offset)
+        return await self._fetch_records(consumer, tps, timeout=timeout_s)
+
+    async def start_offset(self, tp: TP) -> tuple[int | None, int]:
+        """What the group has committed, and where to start if nothing was restored."""
+        consumer = self._ensure_consumer()
+        committed = await consumer.committed(tp)
+        if committed is not None:
+            return committed, committed
+        earliest = self.app.conf.consumer_auto_offset_reset == "earliest"
+        boundary = consumer.beginning_offsets if earliest else consumer.end_offsets
+        return None, (await boundary([tp]))[tp]
+
+    async def commit_once(self, offsets: Mapping[TP, int]) -> bool:
+        """True when the broker took it. aiokafka itself would try for ever while the coordinator is away."""
+        consumer = self._ensure_consumer()
+        assignment = consumer.assignment()
+        mine = {TopicPartition(*tp): OffsetAndMetadata(o, "") for tp, o in offsets.items() if tp in assignment}
+        if not mine:
+            return False
+        try:
+            await asyncio.wait_for(consumer.commit(mine), self.limits.commit_timeout_s)
+        except CommitFailedError:
+            self.log.info("commit refused, the group has moved on: %s", mine)
+            return False
+        except (KafkaError, TimeoutError) as why:
+            self.log.warning("commit failed, will be repeated: %r", why)
+            return False
+        return len(mine) == len(offsets)
+
+    def assigned(self) -> set[TP]:
+        """The partitions of the current generation; empty while the group is rebalancing."""
+        if self._consumer is None or self._consumer._subscription.reassignment_in_progress:
+            return set()
+        return self.assignment()
+
+    def stay_in_the_group(self) -> None:
+        """aiokafka refuses to rejoin after max_poll_interval without a fetch; an idle standby never fetches."""
+
+        def touch() -> None:
+            if self._consumer is not None:
+                with self._consumer._subscription.fetch_context():
+                    pass
+
+        self.thread_loop.call_soon_threadsafe(touch)
+
+    def unseen_error(self) -> Exception | None:
+        """What ended aiokafka's group coordination: it waits for a poll to ask, and Faust never asks."""
+        coordinator = self._consumer and self._consumer._coordinator
+        return cast(Exception | None, coordinator and coordinator._pending_exception)
+
+    async def leave(self) -> None:
+        await asyncio.wait_for(self._ensure_consumer()._coordinator._maybe_leave_group(), LEAVE_TIMEOUT_S)

@@ -1,0 +1,182 @@
+"""The judge of one ledger partition, without Faust: restore, fold, publish, snapshot. Runs in a thread of its own."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+from aiokafka import ConsumerRecord
+
+from stoploss import __version__, ledger
+from stoploss.control.messages import write_command
+from stoploss.errors import ReplayDiverged, WireError
+from stoploss.intake import dead_letters
+from stoploss.intake.results import Reject
+from stoploss.ledger import Entry, JudgeVersion, Source
+from stoploss.monitor import step
+from stoploss.outputs import CommandOutput, JournalOutput, MeasureOutput, Output, RegistryOutput
+from stoploss.rules import rules_version
+from stoploss.settings import Settings
+from stoploss.signing import Signer
+from stoploss.state import Cursor, PartitionState
+from streams.appender import Appender
+from streams.snapshot_store import cursor_record, read_snapshots, write_snapshot
+from streams.transactions import Outgoing, Transactor
+
+SNAPSHOT_EVERY_S = 30.0
+SNAPSHOT_EVERY_ENTRIES = 5_000
+
+log = structlog.get_logger("stoploss.judge")
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """What a judge signs commands with, and what it seals snapshots with."""
+
+    signer: Signer
+    secret: bytes
+
+
+def this_version(partition: int) -> JudgeVersion:
+    """What a replay has to match to give the same bytes."""
+    installed = importlib.metadata.version
+    return JudgeVersion(
+        partition,
+        __version__,
+        platform.python_version(),
+        installed("numpy"),
+        installed("river"),
+        installed("tzdata"),
+        rules_version(),
+    )
+
+
+class PartitionJudge:
+    """Call `restore` once, then `judge` with records in ledger order; every call blocks until it is durable."""
+
+    def __init__(self, settings: Settings, partition: int, keys: Keys) -> None:
+        self.settings, self.partition, self.keys = settings, partition, keys
+        self.topics = settings.topics
+        bootstrap = settings.need_kafka()
+        self._transactor = Transactor(bootstrap, f"stoploss-{settings.installation}-judge-{partition}", partition)
+        self._appender = Appender(bootstrap, linger_ms=0)
+        self._state = PartitionState(partition)
+        self._cursors: dict[str, Cursor] = {}
+        self._generation = 0
+        self._folded_since_snapshot = 0
+        self._snapshot_at_s = time.monotonic()
+
+    def restore(self) -> int:
+        """Fences the owner before, reads the newest snapshot, and gives the ledger offset to go on from."""
+        self._transactor.open()
+        restored = read_snapshots(
+            self.settings.need_kafka(), self.topics("snapshots"), self.partition, self.keys.secret
+        )
+        for fault in restored.unreadable:
+            log.warning("snapshot passed over", partition=self.partition, fault=fault)
+        self._state, self._cursors, self._generation = restored.state, restored.cursors, restored.generation
+        log.info(
+            "restored", partition=self.partition, offset=self._state.offset, experiments=len(self._state.experiments)
+        )
+        return self._state.offset + 1
+
+    def announce(self) -> None:
+        """Says in the ledger which version judges from here on, if it is another than before."""
+        mine = this_version(self.partition)
+        if self._state.version != mine.text:
+            self._append(mine)
+
+    def tick(self, owner: str) -> None:
+        self._append(ledger.Tick(self.partition, owner))
+
+    def _append(self, fact: ledger.Fact) -> None:
+        self._appender.append(self.topics("ledger"), ledger.encode(fact), partition=self.partition)
+        self._appender.flush()
+
+    def judge(self, records: Sequence[ConsumerRecord]) -> None:
+        """Folds the records and publishes what follows from them; entries before the snapshot are passed over."""
+        outgoing: list[Outgoing] = []
+        touched: dict[str, Cursor] = {}
+        for record in records:
+            if record.offset <= self._state.offset:
+                continue
+            for output in self._fold(record):
+                outgoing.append(self._outgoing(output))
+                touched[output.experiment] = self._cursor_at(output.experiment, record.offset, output.ordinal)
+            self._folded_since_snapshot += 1
+        if outgoing:
+            self._publish(outgoing, touched)
+
+    def _fold(self, record: ConsumerRecord) -> list[Output]:
+        """Outputs of one entry that were not published before."""
+        try:
+            entry = Entry(self.partition, record.offset, record.timestamp * 1_000, ledger.decode(record.value))
+            outputs = step(self._state, entry, self.topics("control"))
+        except WireError as error:
+            self._dead_letter(record, error)
+            self._state.offset = record.offset
+            return []
+        self._compare(record.offset)
+        return [output for output in outputs if not self._published(output, record.offset)]
+
+    def _published(self, output: Output, offset: int) -> bool:
+        cursor = self._cursors.get(output.experiment)
+        return cursor is not None and (offset, output.ordinal) <= (cursor.offset, cursor.ordinal)
+
+    def _compare(self, offset: int) -> None:
+        """A fold that reaches what was published must have come to the same conclusions, byte for byte."""
+        for cursor in [cursor for cursor in self._cursors.values() if cursor.offset == offset]:
+            state = self._state.experiments.get(cursor.experiment)
+            found = (state.number, state.chain) if state else None
+            if found != (cursor.number, cursor.chain):
+                raise ReplayDiverged(
+                    f"experiment {cursor.experiment!r}: folding the ledger up to offset {offset} gives journal entry "
+                    f"{found}, published was {(cursor.number, cursor.chain)}; judge it with the version that wrote it"
+                )
+
+    def _cursor_at(self, experiment: str, offset: int, ordinal: int) -> Cursor:
+        state = self._state.experiments[experiment]
+        return Cursor(experiment, self.partition, offset, ordinal, state.run, state.sequence, state.number, state.chain)
+
+    def _outgoing(self, output: Output) -> Outgoing:
+        key = output.experiment.encode()
+        match output:
+            case JournalOutput():
+                return Outgoing(self.topics("journal"), key, output.value)
+            case RegistryOutput():
+                return Outgoing(self.topics("registry"), key, output.value)
+            case MeasureOutput():
+                return Outgoing(self.topics("measures"), key, output.value)
+            case CommandOutput():
+                message = write_command(output.command, self.keys.signer, self.settings.installation)
+                return Outgoing(message.topic, message.key, message.value, message.headers)
+
+    def _publish(self, outgoing: list[Outgoing], touched: dict[str, Cursor]) -> None:
+        for cursor in touched.values():
+            key, value = cursor_record(cursor)
+            outgoing.append(Outgoing(self.topics("snapshots"), key, value))
+        self._transactor.publish(outgoing)
+        self._cursors.update(touched)
+
+    def snapshot_if_due(self) -> None:
+        """Every 30 s or 5,000 entries, if anything was folded; what is lost with it is only time."""
+        elapsed_s = time.monotonic() - self._snapshot_at_s
+        due = elapsed_s >= SNAPSHOT_EVERY_S or self._folded_since_snapshot >= SNAPSHOT_EVERY_ENTRIES
+        if not due or not self._folded_since_snapshot or not self._state.experiments:
+            return
+        size = write_snapshot(self._appender, self.topics("snapshots"), self._state, self._generation, self.keys.secret)
+        log.debug("snapshot", partition=self.partition, offset=self._state.offset, bytes=size)
+        self._generation += 1
+        self._folded_since_snapshot, self._snapshot_at_s = 0, time.monotonic()
+
+    def _dead_letter(self, record: ConsumerRecord, error: WireError) -> None:
+        log.warning("ledger entry passed over", partition=self.partition, offset=record.offset, reason=str(error))
+        source = Source(self.topics("ledger"), "", self.partition)
+        reject = Reject(record.offset, "malformed", str(error), record.value or b"", record.timestamp)
+        letter = dead_letters.dead_letter(reject, source, "judge", record.key)
+        self._appender.append(self.topics("deadletter"), dead_letters.encode(letter))
+        self._appender.flush()

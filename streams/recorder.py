@@ -1,0 +1,86 @@
+"""Recorder: everything into ClickHouse, ledger entries verbatim. Nothing waits for it, and it waits for ClickHouse."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from concurrent.futures import ThreadPoolExecutor
+
+import structlog
+from aiokafka import ConsumerRecord
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError
+
+from stoploss.errors import ConfigurationError
+from stoploss.settings import Settings
+from stoploss.store import inserts, schema
+from stoploss.store.client import connect
+from stoploss.store.stored import Stored
+from streams.admin import Admin
+from streams.app import App, build_app
+from streams.batches import Batch
+from streams.member import Limits
+from streams.transport import consumer_of
+
+log = structlog.get_logger("stoploss.recorder")
+
+STREAMS = ("traces_clean", "ledger", "journal", "measures", "control", "acks", "registry", "deadletter")
+RETRY_FIRST_S, RETRY_LONGEST_S = 0.5, 15.0
+# ClickHouse may be away for long; only a batch that has stood for an hour says that something else is wrong.
+PATIENT = Limits(progress_timeout_s=3_600.0)
+
+
+class Recorder:
+    """One insert per table for each fetched batch; an insert that failed is repeated as it was, for rows have ids."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._uuids = Admin(settings.need_kafka()).uuids(settings.topics(name) for name in STREAMS)
+        self._client: Client | None = None
+        self._thread = ThreadPoolExecutor(1, "recorder")
+        handlers = {name: functools.partial(self.handle, name) for name in STREAMS}
+        self.app: App = build_app(settings, "recorder", handlers, limits=PATIENT)
+
+    async def handle(self, stream: str, batch: Batch) -> None:
+        wait_s = RETRY_FIRST_S
+        while not await self._in_thread(stream, batch):
+            await asyncio.sleep(wait_s)
+            wait_s = min(2 * wait_s, RETRY_LONGEST_S)
+        consumer_of(self.app).complete(batch)
+
+    async def _in_thread(self, stream: str, batch: Batch) -> bool:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._insert, stream, batch)
+
+    def _insert(self, stream: str, batch: Batch) -> bool:
+        """False: ClickHouse would not have it now."""
+        stored = [self._stored(batch, record) for record in batch.records]
+        try:
+            inserts.insert(self._connected(), inserts.encode(stream, stored))
+        except (ClickHouseError, ConfigurationError, OSError) as error:
+            self._client = None
+            log.warning("insert failed, will be repeated", stream=stream, records=len(batch), reason=str(error)[:500])
+            return False
+        return True
+
+    def _connected(self) -> Client:
+        if self._client is None:
+            client = connect(self.settings.need_clickhouse(), database=self.settings.clickhouse_database)
+            schema.migrate(client)
+            self._client = client
+        return self._client
+
+    def _stored(self, batch: Batch, record: ConsumerRecord) -> Stored:
+        return Stored(
+            topic=batch.tp.topic,
+            topic_uuid=self._uuids[batch.tp.topic],
+            partition=batch.tp.partition,
+            offset=record.offset,
+            timestamp_ms=record.timestamp,
+            key=record.key,
+            value=record.value,
+            headers=tuple(record.headers),
+        )
+
+
+def build(settings: Settings) -> App:
+    return Recorder(settings).app

@@ -1,0 +1,106 @@
+"""Snapshots and cursors on the compacted topic `snapshots`, in the ledger partition's own partition.
+
+    cursor/<experiment>              JSON of state.Cursor, written in the transaction of the outputs it tells of
+    snapshot/<generation mod 3>/<n>  part n of a snapshot; headers: generation, parts
+
+Snapshots are a cache of the fold: written now and then, outside transactions. Of three generations at least one is
+whole whatever moment the writer died at; if none verifies, the ledger is folded from its beginning.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+from confluent_kafka import Message
+
+from stoploss import snapshot
+from stoploss.errors import SnapshotUnreadable
+from stoploss.state import Cursor, PartitionState
+from streams.appender import Appender
+from streams.reading import whole
+
+PART_BYTES = 700_000
+GENERATIONS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What a judge begins with: state, cursors of its experiments, next generation, and what was unreadable."""
+
+    state: PartitionState
+    cursors: dict[str, Cursor]
+    generation: int
+    unreadable: tuple[str, ...]
+
+
+def cursor_record(cursor: Cursor) -> tuple[bytes, bytes]:
+    """Key and value of a cursor."""
+    return f"cursor/{cursor.experiment}".encode(), json.dumps(asdict(cursor)).encode()
+
+
+def write_snapshot(appender: Appender, topic: str, state: PartitionState, generation: int, secret: bytes) -> int:
+    """Writes one generation and waits until it is stored; gives its size in bytes."""
+    data = snapshot.dump(state, secret)
+    parts = [data[start : start + PART_BYTES] for start in range(0, len(data), PART_BYTES)]
+    slot = generation % GENERATIONS
+    headers = [("generation", str(generation).encode()), ("parts", str(len(parts)).encode())]
+    for number, part in enumerate(parts):
+        key = f"snapshot/{slot}/{number}".encode()
+        appender.append(topic, part, key=key, partition=state.partition, headers=headers)
+    # Parts that an older, larger snapshot left in this slot.
+    appender.append(topic, None, key=f"snapshot/{slot}/{len(parts)}".encode(), partition=state.partition)
+    appender.flush()
+    return len(data)
+
+
+def read_snapshots(bootstrap: str, topic: str, partition: int, secret: bytes) -> Restored:
+    """The newest whole snapshot that verifies, or an empty state, and all cursors."""
+    cursors: dict[str, Cursor] = {}
+    slots: dict[int, dict[int, Message]] = {}
+    for message in whole(bootstrap, topic, partition):
+        kind, _, name = (message.key() or b"").decode().partition("/")
+        if kind == "cursor":
+            cursors[name] = Cursor(**json.loads(message.value() or b"{}"))
+        elif kind == "snapshot":
+            slot, number = map(int, name.split("/"))
+            slots.setdefault(slot, {})[number] = message
+    return _newest(partition, cursors, slots, secret)
+
+
+def _newest(
+    partition: int, cursors: dict[str, Cursor], slots: dict[int, dict[int, Message]], secret: bytes
+) -> Restored:
+    unreadable: list[str] = []
+    by_generation = sorted(
+        ((_generation(parts[0]), parts) for parts in slots.values() if 0 in parts),
+        reverse=True,
+        key=lambda item: item[0],
+    )
+    next_generation = by_generation[0][0] + 1 if by_generation else 0
+    for generation, parts in by_generation:
+        try:
+            data = b"".join(_whole(generation, parts))
+            state = snapshot.load(PartitionState, data, secret)
+            return Restored(state, cursors, next_generation, tuple(unreadable))
+        except SnapshotUnreadable as error:
+            unreadable.append(f"generation {generation}: {error}")
+    return Restored(PartitionState(partition), cursors, next_generation, tuple(unreadable))
+
+
+def _header(message: Message, name: str) -> int:
+    return int(dict(message.headers() or [])[name] or -1)
+
+
+def _generation(message: Message) -> int:
+    return _header(message, "generation") if message.value() is not None else -1
+
+
+def _whole(generation: int, parts: dict[int, Message]) -> list[bytes]:
+    expected = _header(parts[0], "parts")
+    found = [parts.get(number) for number in range(expected)]
+    values = [part.value() for part in found if part is not None and _generation(part) == generation]
+    whole = [value for value in values if value is not None]
+    if len(whole) != expected:
+        raise SnapshotUnreadable(f"{len(whole)} of {expected} parts are there")
+    return whole

@@ -1,0 +1,108 @@
+"""The judge's outputs: one transactional producer per ledger partition, fenced by the broker.
+
+Opening it fences whoever judged the partition before. A batch of outputs is published whole or not at all; after an
+abortable error the same bytes are sent again, after an unknown outcome only the commit is repeated, and once another
+has taken over this process ends: opening anew would fence the rightful owner.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from stoploss.errors import DeliveryFailed, Fenced
+
+Headers = Sequence[tuple[str, bytes | None]]
+TRANSACTION_TIMEOUT_MS = 10_000
+CALL_TIMEOUT_S = 30.0
+ATTEMPTS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One record of a transaction; its partition is the ledger partition."""
+
+    topic: str
+    key: bytes
+    value: bytes
+    headers: Headers = ()
+
+
+class Transactor:
+    """Publishes outputs of one ledger partition. All calls block; use it from one thread."""
+
+    def __init__(self, bootstrap: str, transactional_id: str, partition: int) -> None:
+        self.transactional_id, self.partition = transactional_id, partition
+        self._producer = Producer(
+            {
+                "bootstrap.servers": bootstrap,
+                "transactional.id": transactional_id,
+                "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
+                "linger.ms": 0,
+                "acks": "all",
+                "compression.type": "lz4",
+                "log_level": 2,
+            }
+        )
+        self._failed: str | None = None
+
+    def open(self) -> None:
+        """Fences the previous owner; call before any state is read."""
+        self._call("init_transactions", CALL_TIMEOUT_S)
+
+    def publish(self, records: Sequence[Outgoing]) -> None:
+        """Returns once all records are committed. Raises Fenced, or DeliveryFailed when the broker will not have it."""
+        for attempt in range(ATTEMPTS):
+            try:
+                self._attempt(records)
+                return
+            except KafkaException as error:
+                fault: KafkaError = error.args[0]
+                self._raise_if_final(fault, attempt)
+                self._producer.abort_transaction(CALL_TIMEOUT_S)
+        raise DeliveryFailed(f"a transaction of {self.transactional_id} failed {ATTEMPTS} times")
+
+    def _attempt(self, records: Sequence[Outgoing]) -> None:
+        self._failed = None
+        self._producer.begin_transaction()
+        for record in records:
+            self._producer.produce(
+                record.topic,
+                record.value,
+                record.key,
+                partition=self.partition,
+                headers=list(record.headers),
+                on_delivery=self._report,
+            )
+        self._commit()
+
+    def _commit(self) -> None:
+        """A commit whose outcome is unknown is repeated as it is: the broker knows what became of it."""
+        for attempt in range(ATTEMPTS):
+            try:
+                self._producer.commit_transaction(CALL_TIMEOUT_S)
+                return
+            except KafkaException as error:
+                fault: KafkaError = error.args[0]
+                if not fault.retriable() or attempt == ATTEMPTS - 1:
+                    raise
+
+    def _report(self, error: KafkaError | None, message: Message) -> None:
+        if error is not None:
+            self._failed = f"{message.topic()}: {error.str()}"
+
+    def _raise_if_final(self, fault: KafkaError, attempt: int) -> None:
+        if fault.code() in (KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH):
+            raise Fenced(f"{self.transactional_id}: another judge has taken over partition {self.partition}")
+        if fault.fatal() or not fault.txn_requires_abort() or attempt == ATTEMPTS - 1:
+            detail = f" ({self._failed})" if self._failed else ""
+            raise DeliveryFailed(f"{self.transactional_id}: {fault.str()}{detail}")
+
+    def _call(self, name: str, *args: float) -> None:
+        try:
+            getattr(self._producer, name)(*args)
+        except KafkaException as error:
+            fault: KafkaError = error.args[0]
+            self._raise_if_final(fault, ATTEMPTS - 1)
