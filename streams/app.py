@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import faust
 from faust.app.base import BootStrategy
@@ -37,10 +36,12 @@ def build_app(
 
     handlers  topic name without prefix -> what is done with each batch; it completes the batch itself
     """
+    datadir = settings.home / "faust" / role
+    datadir.parent.mkdir(parents=True, exist_ok=True)
     app = App(
         f"stoploss-{settings.installation}-{role}",
         broker=f"kafka://{settings.need_kafka()}",
-        datadir=str(settings.home / "faust" / role),
+        datadir=str(datadir),
         origin="streams",
         autodiscover=False,
         key_serializer="raw",
@@ -67,9 +68,3 @@ def build_app(
     for name, handle in handlers.items():
         app.agent(app.topic(topics[name]), name=f"streams.{role}.{name}")(each_batch(app, handle))
     return app
-
-
-def quiet_loggers(level: str, names: Iterable[str] = ("faust", "mode", "aiokafka")) -> None:
-    """Faust tells of every step of its start; a worker should only tell of what matters."""
-    for name in names:
-        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelName(level)))

@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from typing import cast
 
 import structlog
 from aiokafka import ConsumerRecord
@@ -62,8 +63,7 @@ class Courier:
     def _remember(self) -> None:
         """What was issued and acked before this courier began: nothing is forgotten with its predecessor."""
         for message in whole(self.settings.need_kafka(), self.topics("control")):
-            headers = [(name, bytes(value or b"")) for name, value in list(message.headers() or [])]
-            self._note_command(message.value(), headers)
+            self._note_command(message.value(), cast(Headers, message.headers() or []))
         for message in whole(self.settings.need_kafka(), self.topics("acks")):
             if (ack := self._ack(message.value())) is not None:
                 self._outstanding.acked(ack)

@@ -41,9 +41,9 @@ def _beyond_watermarks(state: ExperimentState, block: EvidenceBlock, columns: Co
         mine = columns.source == code
         if not mine.any():
             continue
-        key = f"{source.key}/{'outcomes' if block.outcomes else 'traces'}"
-        new |= mine & (columns.offset > state.watermarks.get(key, -1))
-        state.watermarks[key] = max(state.watermarks.get(key, -1), int(columns.offset[mine].max()))
+        before = state.watermarks.get(source.key, -1)
+        new |= mine & (columns.offset > before)
+        state.watermarks[source.key] = max(before, int(columns.offset[mine].max()))
     return new
 
 

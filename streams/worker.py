@@ -1,0 +1,98 @@
+"""One process, any mix of roles: an app each, in one event loop."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+import faust
+import structlog
+
+from stoploss.control.keys import load_or_create_secret
+from stoploss.errors import ConfigurationError
+from stoploss.settings import Settings
+from stoploss.signing import Signer, Verifier
+from streams.app import App
+
+
+def _secret(settings: Settings) -> bytes:
+    return load_or_create_secret(settings.keys / "secret.key")
+
+
+# Each role imports what it needs when it is built: a worker pays for its own libraries only.
+
+
+def _intake(settings: Settings) -> App:
+    from streams import intake
+
+    return intake.build(settings, _secret(settings))
+
+
+def _joiner(settings: Settings) -> App:
+    from streams import joiner
+
+    return joiner.build(settings, _secret(settings))
+
+
+def _registrar(settings: Settings) -> App:
+    from streams import registrar
+
+    return registrar.build(settings)
+
+
+def _judge(settings: Settings) -> App:
+    from streams import judge, partition_judge
+
+    signer = Signer.load(settings.keys / "monitor.key")
+    return judge.build(settings, partition_judge.Keys(signer, _secret(settings)))
+
+
+def _courier(settings: Settings) -> App:
+    from streams import courier
+
+    return courier.build(settings, Verifier.load(settings.keys / "monitor.pub"))
+
+
+def _recorder(settings: Settings) -> App:
+    from streams import recorder
+
+    return recorder.build(settings)
+
+
+ROLES: dict[str, Callable[[Settings], App]] = {
+    "intake": _intake,
+    "joiner": _joiner,
+    "registrar": _registrar,
+    "judge": _judge,
+    "courier": _courier,
+    "recorder": _recorder,
+}
+
+
+def run(settings: Settings, roles: Sequence[str]) -> None:
+    """Runs the roles until a signal ends the process; does not return."""
+    unknown = sorted(set(roles) - set(ROLES))
+    if unknown or not roles:
+        raise ConfigurationError(f"unknown role {', '.join(unknown) or '(none given)'}; roles: {', '.join(ROLES)}")
+    os.environ.setdefault("RUST_BACKTRACE", "0")
+    configure_logging(settings)
+    first, *others = [ROLES[role](settings) for role in dict.fromkeys(roles)]
+    worker = faust.Worker(first, *others, loglevel="WARN", redirect_stdouts=False)
+    worker.spinner = None
+    worker.execute_from_commandline()
+
+
+def configure_logging(settings: Settings) -> None:
+    """One line of key=value per event on stderr."""
+    level = logging.getLevelName(settings.log_level)
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.KeyValueRenderer(key_order=["timestamp", "level", "event"], sort_keys=True),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+    )
