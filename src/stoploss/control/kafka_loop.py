@@ -18,6 +18,7 @@ from stoploss import registry
 from stoploss.commands import Ack
 from stoploss.control.controller import Controller
 from stoploss.control.messages import CommandMessage, Headers
+from stoploss.control.trouble import TroubleLog
 from stoploss.errors import ConfigurationError, DeliveryFailed, WireError
 from stoploss.wire import records
 
@@ -42,9 +43,18 @@ class ControlTopics:
     client: Mapping[str, Any] = field(default_factory=dict)
 
 
-def consumer_settings(topics: ControlTopics, controller: Controller) -> dict[str, Any]:
+def _connection(topics: ControlTopics, trouble: TroubleLog) -> dict[str, Any]:
     return {
         "bootstrap.servers": topics.bootstrap,
+        "reconnect.backoff.max.ms": 1_000,
+        "log_level": 2,  # its lines on stderr say what error_cb says, twenty times a second
+        "error_cb": trouble,
+        **topics.client,
+    }
+
+
+def consumer_settings(controller: Controller) -> dict[str, Any]:
+    return {
         "group.id": f"stoploss-controller-{controller.name}-{controller.instance}",
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
@@ -54,18 +64,6 @@ def consumer_settings(topics: ControlTopics, controller: Controller) -> dict[str
         "fetch.wait.max.ms": 50,
         "fetch.queue.backoff.ms": 1,
         "fetch.error.backoff.ms": 50,
-        "error_cb": _log_trouble,
-        **topics.client,
-    }
-
-
-def producer_settings(topics: ControlTopics) -> dict[str, Any]:
-    return {
-        "bootstrap.servers": topics.bootstrap,
-        "enable.idempotence": True,
-        "linger.ms": 0,
-        "error_cb": _log_trouble,
-        **topics.client,
     }
 
 
@@ -77,19 +75,20 @@ def run_controller(
     Raises ConfigurationError where a topic is missing or not to be read, DeliveryFailed where acks can no longer be
     published: end the process and start it again.
     """
-    consumer = Consumer(consumer_settings(topics, controller))
-    publisher = AckPublisher(topics)
+    trouble = TroubleLog()
+    consumer = Consumer({**consumer_settings(controller), **_connection(topics, trouble)})
+    publisher = AckPublisher(topics, trouble)
     try:
-        partitions = _partitions(consumer, topics, stop)
+        partitions = _partitions(consumer, topics, stop, trouble)
         consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for topic, number in partitions])
-        backlog = read_backlog(_messages(consumer, stop), set(partitions), topics)
+        backlog = read_backlog(_messages(consumer, stop, trouble), set(partitions), topics)
         if stop.is_set():
             return  # half a backlog may end in a raise that a later stop has taken back
         publisher.publish(controller.catch_up(backlog.commands, backlog.in_force))
         consumer.incremental_unassign([TopicPartition(*at) for at in partitions if at[0] == topics.registry])
         if caught_up is not None:
             caught_up.set()
-        for message in _messages(consumer, stop, idle=publisher.serve):
+        for message in _messages(consumer, stop, trouble, idle=publisher.serve):
             if message.error() is None and message.topic() == topics.control:
                 publisher.publish(controller.handle(_command_message(message)))
     finally:
@@ -135,7 +134,9 @@ def _note_state(in_force: dict[str, str], message: Message) -> None:
         in_force[entry.experiment] = entry.command_id
 
 
-def _messages(consumer: Consumer, stop: threading.Event, idle: Callable[[], None] = lambda: None) -> Iterator[Message]:
+def _messages(
+    consumer: Consumer, stop: threading.Event, trouble: TroubleLog, idle: Callable[[], None] = lambda: None
+) -> Iterator[Message]:
     """Messages and ends of partitions until stopped; raises ConfigurationError over what waiting will not mend."""
     while not stop.is_set():
         idle()
@@ -148,7 +149,7 @@ def _messages(consumer: Consumer, stop: threading.Event, idle: Callable[[], None
         elif error.code() in _FINAL:
             raise ConfigurationError(f"cannot read {message.topic()}: {error.str()}; create it with `stoploss topics`")
         else:
-            _log_trouble(error)
+            trouble(error)
 
 
 _FINAL = frozenset(
@@ -161,7 +162,9 @@ _FINAL = frozenset(
 )
 
 
-def _partitions(consumer: Consumer, topics: ControlTopics, stop: threading.Event) -> list[tuple[str, int]]:
+def _partitions(
+    consumer: Consumer, topics: ControlTopics, stop: threading.Event, trouble: TroubleLog
+) -> list[tuple[str, int]]:
     """All partitions of control and registry; waits while no broker answers."""
     found: list[tuple[str, int]] = []
     for topic in (topics.control, topics.registry):
@@ -169,7 +172,7 @@ def _partitions(consumer: Consumer, topics: ControlTopics, stop: threading.Event
             try:
                 metadata = consumer.list_topics(topic, timeout=METADATA_S).topics[topic]
             except KafkaException as error:
-                _log_trouble(error.args[0])
+                trouble(error.args[0])
                 stop.wait(POLL_S)
                 continue
             if metadata.error is not None:
@@ -190,17 +193,13 @@ def _topic(message: Message) -> str:
     return message.topic() or ""
 
 
-def _log_trouble(error: KafkaError) -> None:
-    """librdkafka connects again by itself; until then the last state holds."""
-    log.warning("kafka_trouble", code=error.name(), reason=error.str())
-
-
 class AckPublisher:
     """Publishes acks without waiting: one that is lost is asked for again by the courier's re-send."""
 
-    def __init__(self, topics: ControlTopics) -> None:
+    def __init__(self, topics: ControlTopics, trouble: TroubleLog) -> None:
         self._topic = topics.acks
-        self._producer = Producer(producer_settings(topics))
+        settings = {"enable.idempotence": True, "linger.ms": 0}
+        self._producer = Producer({**settings, **_connection(topics, trouble)})
         self._fatal: KafkaError | None = None
 
     def publish(self, acks: list[Ack]) -> None:

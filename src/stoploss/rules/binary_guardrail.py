@@ -154,7 +154,7 @@ class BinaryGuardrail:
                 state.first[name].log_e(cell), contrast, evidence, counts, with_event, alphas[cell]
             )
             stream = str(segment) if segment else "everybody"
-            yield Verdict(stream, outcome, reason, evidence, self.plan.response(name), floor)
+            yield Verdict(stream, outcome, reason, evidence, self.plan.response(segment), floor)
 
     def _decide(
         self,

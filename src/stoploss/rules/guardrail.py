@@ -65,12 +65,11 @@ class ContinuousGuardrail:
                 continue
             counts = (int(units[CONTROL, cell]), int(units[TREATMENT, cell]))
             evidence = contrast_evidence(self.kind, self.version, self.plan, totals, cell, contrast, counts)
-            yield self._verdict(dimension.segment(cell), name, contrast, evidence, counts, alphas[cell])
+            yield self._verdict(dimension.segment(cell), contrast, evidence, counts, alphas[cell])
 
     def _verdict(
         self,
         segment: Segment | None,
-        dimension: str,
         contrast: Contrast | NoContrast,
         evidence: Evidence,
         units: tuple[int, int],
@@ -91,7 +90,7 @@ class ContinuousGuardrail:
         outcome, reason = decide(contrast, harm_floor=floor, safe_floor=floor)
         if outcome == Outcome.SAFE:
             evidence = replace(evidence, statistic="log e of safety", observed=round_significant(contrast.log_e_safe))
-        response = self.plan.response(dimension)
+        response = self.plan.response(segment)
         return Verdict(stream, outcome, reason, evidence, response, floor if outcome == Outcome.UNDECIDED else None)
 
 

@@ -6,12 +6,15 @@ import math
 from dataclasses import dataclass
 
 from stoploss import metrics
-from stoploss.commands import Action
-from stoploss.experiment import Experiment, Guardrail
+from stoploss.commands import Action, Segment
+from stoploss.experiment import OTHER, Experiment, Guardrail
 from stoploss.rules.verdict import Response, Severity
 from stoploss.segments import CAPACITY, EVERYBODY
 from stoploss.stats.bonferroni import stream_weight
 from stoploss.stats.contrast import Margin
+
+UNTARGETABLE = frozenset({OTHER, "invalid"})
+"""Values that stand for many: what intake or the judge made of them no flag can match."""
 
 TSTAR = 5_000
 """Traces at which the bounds are tightest; the same for every experiment."""
@@ -88,10 +91,10 @@ class GuardrailPlan:
         dimensions = len(self.dimensions) - 1
         return [self.alpha * stream_weight(cell + 1, CAPACITY) / dimensions for cell in range(cells)]
 
-    def response(self, dimension: str) -> Response:
-        """A segment's harm stops that segment alone."""
-        action = self.action if dimension == EVERYBODY else Action.STOP_SEGMENT
-        return Response(action, Severity.PAGE)
+    def response(self, segment: Segment | None) -> Response:
+        """A segment's harm stops that segment alone, where a flag can tell its users from others."""
+        alone = segment is not None and segment.value not in UNTARGETABLE
+        return Response(Action.STOP_SEGMENT if alone else self.action, Severity.PAGE)
 
     def effect(self, difference: float, control_mean: float | None) -> float | None:
         """A harm-signed difference on the column's scale as people read it.
