@@ -29,6 +29,7 @@ class Judge:
         self.owner = f"{socket.gethostname()}-{os.getpid()}"
         self._judges: dict[int, PartitionJudge] = {}
         self._threads: dict[int, ThreadPoolExecutor] = {}
+        self._under_way: set[asyncio.Task[None]] = set()
         self.app: App = build_app(settings, "judge", {"ledger": self.handle}, restore=self.restore)
         self.app.timer(TICK_S, name="streams.judge.ticks")(self.tick)
 
@@ -45,10 +46,22 @@ class Judge:
         return offset
 
     async def handle(self, batch: Batch) -> None:
-        judge = self._judges[batch.tp.partition]
-        await self._in_thread(batch.tp.partition, lambda: judge.judge(batch.records))
-        consumer_of(self.app).complete(batch)
-        await self._in_thread(batch.tp.partition, judge.snapshot_if_due)
+        """Hands the batch to its partition's thread and returns: partitions do not wait for each other."""
+        judging = asyncio.ensure_future(self._judge(self._judges[batch.tp.partition], batch))
+        self._under_way.add(judging)
+        judging.add_done_callback(self._under_way.discard)
+
+    async def _judge(self, judge: PartitionJudge, batch: Batch) -> None:
+        """Runs beside the agent: what goes wrong here, above all being fenced, ends the worker all the same."""
+        consumer = consumer_of(self.app)
+        try:
+            if consumer.owns(batch):
+                await self._in_thread(batch.tp.partition, lambda: judge.judge(batch.records))
+                consumer.complete(batch)
+                await self._in_thread(batch.tp.partition, judge.snapshot_if_due)
+        except Exception as error:
+            consumer.fail(f"judging {batch} failed: {error}", error)
+            raise
 
     async def tick(self) -> None:
         """A second has passed on every partition that is provably ours."""

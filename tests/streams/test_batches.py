@@ -1,0 +1,102 @@
+"""The book of delivered batches: what may be committed, and which use of it is refused."""
+
+from __future__ import annotations
+
+import pytest
+from aiokafka import ConsumerRecord
+from faust.types import TP
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.batches import Batch, BatchMisuse, Partition
+
+HERE = TP("traces", 3)
+
+
+def record(offset: int, value: bytes = b"x") -> ConsumerRecord[bytes, bytes]:
+    return ConsumerRecord("traces", 3, offset, 0, 0, None, value, None, -1, len(value), ())
+
+
+def partition(at: int = 0, committed: int | None = None, *, claim: bool = False) -> Partition:
+    taken = Partition(HERE, generation=1, taken_at_s=0.0)
+    taken.start(at, committed, claim=claim)
+    return taken
+
+
+def delivered(book: Partition, *spans: tuple[int, int]) -> list[Batch]:
+    return [book.deliver([record(offset) for offset in range(first, end)], 0.0) for first, end in spans]
+
+
+@given(order=st.permutations(range(6)), done=st.integers(0, 6))
+def test_the_commit_is_the_end_of_the_longest_completed_prefix(order: list[int], done: int) -> None:
+    book = partition()
+    batches = delivered(book, *[(10 * n, 10 * n + 7) for n in range(6)])
+    for batch in batches:
+        book.begin(batch)
+    for n in order[:done]:
+        book.complete(batches[n], 1.0)
+    unfinished = min(order[done:], default=6)
+    assert book.commit_due == (10 * (unfinished - 1) + 7 if unfinished else None)
+
+
+def test_a_hole_between_batches_holds_nothing_back() -> None:
+    book = partition()
+    for batch in delivered(book, (0, 3), (7, 9)):
+        book.begin(batch)
+        book.complete(batch, 1.0)
+    assert book.commit_due == 9
+
+
+def test_what_the_broker_took_is_not_due_again() -> None:
+    book = partition()
+    (batch,) = delivered(book, (0, 3))
+    book.begin(batch)
+    book.complete(batch, 1.0)
+    book.committed = book.commit_due
+    assert book.commit_due is None
+
+
+def test_a_restored_start_is_claimed_when_the_last_commit_was_lost() -> None:
+    assert partition(at=500, committed=400, claim=True).commit_due == 500
+
+
+def test_a_start_at_the_committed_offset_commits_nothing() -> None:
+    assert partition(at=400, committed=400).commit_due is None
+
+
+def test_a_batch_begun_before_an_older_one_is_refused() -> None:
+    book = partition()
+    _, second = delivered(book, (0, 3), (3, 5))
+    with pytest.raises(BatchMisuse, match="traces-3 offsets 3 to 4 was begun before the one at offset 0"):
+        book.begin(second)
+
+
+@pytest.mark.parametrize(("begun", "why"), [(False, "not begun"), (True, "already complete")])
+def test_a_batch_not_begun_or_already_complete_cannot_be_completed(begun: bool, why: str) -> None:
+    book = partition()
+    (batch,) = delivered(book, (0, 3))
+    if begun:
+        book.begin(batch)
+        book.complete(batch, 1.0)
+    with pytest.raises(BatchMisuse, match=f"offsets 0 to 2 cannot be completed: it is {why}"):
+        book.complete(batch, 2.0)
+
+
+def test_completed_batches_free_their_room() -> None:
+    book = partition()
+    (batch,) = delivered(book, (0, 3))
+    assert book.outstanding_bytes > 0
+    book.begin(batch)
+    assert book.working
+    book.complete(batch, 1.0)
+    assert (book.outstanding_bytes, book.working, book.oldest_outstanding) == (0, False, None)
+
+
+def test_a_fenced_partition_commits_nothing_and_holds_up_nobody() -> None:
+    book = partition()
+    first, second = delivered(book, (0, 3), (3, 5))
+    book.begin(first)
+    book.complete(first, 1.0)
+    book.begin(second)
+    book.fenced = True
+    assert (book.commit_due, book.working) == (None, False)
