@@ -60,3 +60,22 @@ def whole(bootstrap: str, topic: str, partition: int | None = None) -> Iterator[
                 raise KafkaException(error)
     finally:
         consumer.close()
+
+
+def newest_timestamp_ms(bootstrap: str, topic: str) -> int | None:
+    """The broker's time of the newest record of a topic, milliseconds; None where it has none."""
+    consumer = reader(bootstrap)
+    newest: int | None = None
+    try:
+        for start in partitions_from_start(consumer, topic):
+            where = TopicPartition(topic, start.partition)
+            low, high = consumer.get_watermark_offsets(where, timeout=LOAD_TIMEOUT_S)
+            if high == low:
+                continue
+            consumer.assign([TopicPartition(topic, start.partition, high - 1)])
+            message = consumer.poll(5)
+            if message is not None and message.error() is None:
+                newest = max(newest or 0, message.timestamp()[1])
+    finally:
+        consumer.close()
+    return newest

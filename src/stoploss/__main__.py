@@ -1,0 +1,3 @@
+from stoploss.cli import main
+
+main()

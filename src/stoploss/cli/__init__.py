@@ -1,0 +1,275 @@
+"""The command line. Commands are thin and import what they need when they run, so that `--help` is quick.
+
+Exit codes: 0 done; 1 refused or not found, told in one sentence; 2 the command line itself is wrong; 3 the answer is
+no (a replay that differs, a doctor who finds something); 70 a worker could not go on and wants to be started again.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stoploss.errors import InvalidExperiment, StoplossError
+
+REFUSED, ANSWER_IS_NO = 1, 3
+
+app = typer.Typer(
+    name="stoploss",
+    help="A stop-loss for GenAI experiments in production.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    add_completion=True,
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Experiment = Annotated[str, typer.Argument(help="Name of the experiment.", metavar="EXPERIMENT")]
+Why = Annotated[str, typer.Option("--reason", "-m", help="Why; kept for good.")]
+Share = Annotated[float | None, typer.Option(min=0.0001, max=1.0, help="Share of traffic of the treatment variant.")]
+
+
+def main() -> None:
+    """Runs a command; an error is one sentence and a way out, never a traceback."""
+    try:
+        app(standalone_mode=True)
+    except InvalidExperiment as error:
+        for violation in error.violations:
+            print(f"{error.name}: {violation}", file=sys.stderr)
+        sys.exit(REFUSED)
+    except StoplossError as error:
+        print(f"stoploss: {error}", file=sys.stderr)
+        sys.exit(REFUSED)
+
+
+# ---- running ---------------------------------------------------------------------------------------
+
+
+@app.command()
+def up() -> None:
+    """Run everything here: Kafka and ClickHouse where no address is set, and one process per role."""
+    from stoploss.cli import running
+
+    running.up()
+
+
+@app.command()
+def worker(
+    roles: Annotated[list[str], typer.Argument(help="Any of intake, joiner, registrar, judge, courier, recorder.")],
+) -> None:
+    """Run one or several roles in this process."""
+    from stoploss.cli import running
+
+    running.worker(roles)
+
+
+@app.command()
+def controller(
+    file: Annotated[Path, typer.Option("--file", help="Flag definition file of flagd.")],
+    name: Annotated[str, typer.Option(help="Name of the controller, as specs require it.")] = "flagd",
+    instance: Annotated[str, typer.Option(help="Name of this instance.")] = "one",
+) -> None:
+    """Obey commands: keep an OpenFeature flagd file as the monitor wants it, and acknowledge."""
+    from stoploss.cli import running
+
+    running.controller(file, name, instance)
+
+
+@app.command()
+def topics(
+    show: Annotated[bool, typer.Option("--print", help="Print what would be created; touch nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Create the topics that are missing, or print all of them."""
+    from stoploss.cli import running
+
+    running.topics(show, as_json)
+
+
+@app.command()
+def keys() -> None:
+    """Make the key pair that signs commands."""
+    from stoploss.cli import running
+
+    running.keys()
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Check addresses, topics, clock, versions, keys and disk."""
+    from stoploss.cli import checking
+
+    if not checking.doctor(as_json):
+        raise typer.Exit(ANSWER_IS_NO)
+
+
+# ---- requests --------------------------------------------------------------------------------------
+
+
+@app.command()
+def register(
+    file: Annotated[Path, typer.Argument(help="The experiment's YAML.", metavar="FILE.yaml")],
+    reason: Why = "",
+    as_json: Json = False,
+) -> None:
+    """Register an experiment; violations are named with line and field."""
+    from stoploss.cli import asking
+
+    asking.register(file, reason, as_json)
+
+
+@app.command()
+def start(experiment: Experiment, exposure: Share = None, reason: Why = "", as_json: Json = False) -> None:
+    """Start a registered experiment, at its first stage or at --exposure."""
+    from stoploss.cli import asking
+
+    asking.ask("start", experiment, reason, as_json, exposure)
+
+
+@app.command()
+def pause(experiment: Experiment, reason: Why = "", as_json: Json = False) -> None:
+    """Take the treatment out of traffic and keep what is known."""
+    from stoploss.cli import asking
+
+    asking.ask("pause", experiment, reason, as_json)
+
+
+@app.command()
+def resume(experiment: Experiment, exposure: Share = None, reason: Why = "", as_json: Json = False) -> None:
+    """Begin a new run after a hold, pause, rollback or stop, at the first stage or at --exposure."""
+    from stoploss.cli import asking
+
+    asking.ask("resume", experiment, reason, as_json, exposure)
+
+
+@app.command()
+def stop(experiment: Experiment, reason: Why = "", as_json: Json = False) -> None:
+    """Stop an experiment."""
+    from stoploss.cli import asking
+
+    asking.ask("stop", experiment, reason, as_json)
+
+
+@app.command()
+def rollback(experiment: Experiment, reason: Why = "", as_json: Json = False) -> None:
+    """Give everybody the control variant."""
+    from stoploss.cli import asking
+
+    asking.ask("rollback", experiment, reason, as_json)
+
+
+# ---- reading ---------------------------------------------------------------------------------------
+
+
+@app.command()
+def status(as_json: Json = False) -> None:
+    """All experiments and their state."""
+    from stoploss.cli import addresses, reading
+
+    reading.status(addresses.resolved(), as_json)
+
+
+@app.command()
+def watch(
+    experiment: Annotated[str | None, typer.Argument(help="One experiment; all of them without.")] = None,
+    once: Annotated[bool, typer.Option(help="Print one frame and end.")] = False,
+    as_json: Json = False,
+) -> None:
+    """A live table of arms, verdicts and commands."""
+    from stoploss.cli import addresses, reading
+
+    reading.watch(addresses.resolved(), experiment, once, as_json)
+
+
+@app.command()
+def explain(experiment: Experiment, as_json: Json = False) -> None:
+    """The chain from evidence to command."""
+    from stoploss.cli import addresses, reading
+
+    reading.explain(addresses.resolved(), experiment, as_json)
+
+
+@app.command()
+def review(
+    experiment: Experiment,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write Markdown here.")] = None,
+    as_json: Json = False,
+) -> None:
+    """The experiment's review: hypothesis, variants, guardrails with intervals, decision and why."""
+    from stoploss.cli import addresses, reading
+
+    reading.review(addresses.resolved(), experiment, output, as_json)
+
+
+@app.command()
+def replay(
+    experiment: Experiment,
+    source: Annotated[str, typer.Option("--from", help="Where the ledger is read: kafka or clickhouse.")] = "kafka",
+    as_json: Json = False,
+) -> None:
+    """Judge the stored ledger again and compare with the stored journal; exit code 3 where they differ."""
+    from stoploss.cli import addresses, replaying
+
+    if not replaying.replay(addresses.resolved(), experiment, source, as_json):
+        raise typer.Exit(ANSWER_IS_NO)
+
+
+# ---- traffic ---------------------------------------------------------------------------------------
+
+
+@app.command()
+def emit(file: Annotated[Path, typer.Argument(help="JSONL of traces, as schemas/trace.avsc has them.")]) -> None:
+    """Send recorded traces."""
+    from stoploss.cli import addresses, sending
+
+    sending.emit(addresses.resolved(), file)
+
+
+@app.command()
+def simulate(
+    experiment: Experiment,
+    harm: Annotated[str, typer.Option(help="Which harm; `--harm list` prints them.")] = "aa",
+    traces: Annotated[int, typer.Option(min=1, help="Requests to send.")] = 5_000,
+    rate: Annotated[float, typer.Option(min=1, help="Requests a second.")] = 200.0,
+    after: Annotated[float, typer.Option(min=0, help="Seconds before the harm begins.")] = 10.0,
+    seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 1,
+) -> None:
+    """Send seeded traffic with a known harm in the treatment of a started experiment."""
+    from stoploss.cli import addresses, sending
+
+    sending.simulate(addresses.resolved(), experiment, harm, traces, rate, after, seed)
+
+
+@app.command()
+def demo(
+    traces: Annotated[int, typer.Option(min=1_000, help="Requests, where no log is given.")] = 20_000,
+    seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 1,
+    arrivals: Annotated[Path | None, typer.Option(help="CSV with TIMESTAMP, ContextTokens, GeneratedTokens.")] = None,
+    seconds: Annotated[
+        float, typer.Option(min=10, help="How long the traffic lasts; a log's time is compressed.")
+    ] = 45.0,
+    report: Annotated[Path | None, typer.Option(help="Write the report here, as JSON.")] = None,
+) -> None:
+    """The main job, end to end, on an embedded Kafka and ClickHouse."""
+    from stoploss.demo import run
+
+    run.demo(traces=traces, seed=seed, arrivals=arrivals, seconds=seconds, report=report)
+
+
+def _version(show: bool) -> None:
+    if show:
+        from stoploss import __version__
+
+        print(f"stoploss {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options of every command."""

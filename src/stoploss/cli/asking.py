@@ -1,0 +1,134 @@
+"""register, start, pause, resume, stop, rollback: a request goes out, and the judge's last word comes back."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from confluent_kafka import Consumer, TopicPartition
+
+from stoploss import journal
+from stoploss.cli import addresses
+from stoploss.errors import ConfigurationError, RequestRefused
+from stoploss.journal import RequestHandled
+from stoploss.ledger import Request
+from stoploss.settings import Settings
+from stoploss.spec_file import parse_experiment
+from stoploss.spec_rules import not_enforced_yet
+from stoploss.wire import records
+from streams.appender import Appender
+from streams.reading import LOAD_TIMEOUT_S, partitions_from_start, reader
+from streams.registry_view import RegistryView
+
+ANSWER_TIMEOUT_S = 30.0
+
+
+def register(file: Path, reason: str, as_json: bool) -> None:
+    """Refused here already where the spec is wrong, so that every violation is seen with its line."""
+    try:
+        text = file.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{file} cannot be read: {error}") from error
+    experiment = parse_experiment(text, str(file))
+    settings = addresses.resolved()
+    handled = send(settings, request_of("register", experiment.name, reason, spec=text))
+    _print(experiment.name, handled, as_json)
+    if not as_json and (left := not_enforced_yet(experiment)):
+        print(f"recorded, but not enforced by this version: {'; '.join(left)}")
+
+
+def ask(action: str, experiment: str, reason: str, as_json: bool, exposure: float | None = None) -> None:
+    settings = addresses.resolved()
+    _require_registered(settings, experiment)
+    handled = send(settings, request_of(action, experiment, reason, exposure=exposure))
+    _print(experiment, handled, as_json)
+
+
+def _require_registered(settings: Settings, experiment: str) -> None:
+    view = RegistryView(settings.need_kafka(), settings.topics("registry")).start()
+    known = sorted(entry.experiment for entry in view.entries())
+    view.stop()
+    if experiment not in known:
+        raise RequestRefused(
+            f"experiment {experiment!r} is not registered; registered: {', '.join(known) or 'none'}; "
+            "register it with `stoploss register FILE.yaml`"
+        )
+
+
+def request_of(
+    action: str, experiment: str, reason: str, *, spec: str | None = None, exposure: float | None = None
+) -> Request:
+    return Request(
+        request_id=str(uuid.uuid4()),
+        experiment=experiment,
+        action=action,
+        by=getpass.getuser(),
+        reason=reason,
+        at=time.time_ns() // 1_000,
+        spec=spec,
+        exposure=exposure,
+    )
+
+
+def send(settings: Settings, request: Request) -> RequestHandled:
+    """Sends a request and waits for the judge; raises RequestRefused with its reason where it is refused."""
+    bootstrap = settings.need_kafka()
+    consumer = reader(bootstrap)
+    topic = settings.topics("journal")
+    consumer.assign(_ends(consumer, topic))
+    appender = Appender(bootstrap, linger_ms=0)
+    appender.append(settings.topics("experiments"), records.encode("request", request), key=request.experiment.encode())
+    appender.flush()
+    try:
+        handled = next((found for found in _handled(consumer) if found.request_id == request.request_id), None)
+    finally:
+        consumer.close()
+    if handled is None:
+        raise RequestRefused(
+            f"no answer within {ANSWER_TIMEOUT_S:.0f} s: the request is sent and stays; are registrar and judge "
+            "running? `stoploss doctor` looks"
+        )
+    if not handled.accepted:
+        raise RequestRefused(f"{request.action} of {request.experiment!r} is refused: {handled.reason}")
+    return handled
+
+
+def _ends(consumer: Consumer, topic: str) -> list[TopicPartition]:
+    """The log's ends before the request goes out: its answer can only stand behind them."""
+    found = []
+    for start in partitions_from_start(consumer, topic):
+        _, high = consumer.get_watermark_offsets(TopicPartition(topic, start.partition), timeout=LOAD_TIMEOUT_S)
+        found.append(TopicPartition(topic, start.partition, high))
+    return found
+
+
+def _handled(consumer: Consumer) -> Iterator[RequestHandled]:
+    deadline_s = time.monotonic() + ANSWER_TIMEOUT_S
+    while (left_s := deadline_s - time.monotonic()) > 0:
+        message = consumer.poll(left_s)
+        if message is None or message.error() is not None:
+            continue
+        conclusion = journal.decode(message.value()).conclusion
+        if isinstance(conclusion, RequestHandled):
+            yield conclusion
+
+
+def _print(experiment: str, handled: RequestHandled, as_json: bool) -> None:
+    if as_json:
+        print(
+            json.dumps(
+                {
+                    "experiment": experiment,
+                    "action": handled.action,
+                    "accepted": handled.accepted,
+                    "reason": handled.reason,
+                    "request_id": handled.request_id,
+                }
+            )
+        )
+    else:
+        print(f"{experiment}: {handled.action} done")

@@ -1,0 +1,49 @@
+"""Dead letters: what could not be read, as it was, with where it stood and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stoploss.commands import Micros
+from stoploss.intake.results import Reject
+from stoploss.ledger import Source
+from stoploss.wire import records
+
+LARGEST_KEPT_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """See schemas/dead_letter.avsc; `size` is that of the original, `value` is cut at 256 KiB."""
+
+    source: Source
+    offset: int
+    stage: str
+    code: str
+    reason: str
+    key: bytes | None
+    value: bytes
+    size: int
+    at: Micros
+
+
+def dead_letter(reject: Reject, source: Source, stage: str = "intake", key: bytes | None = None) -> DeadLetter:
+    return DeadLetter(
+        source=source,
+        offset=reject.offset,
+        stage=stage,
+        code=reject.code,
+        reason=reject.reason,
+        key=key,
+        value=reject.value[:LARGEST_KEPT_BYTES],
+        size=len(reject.value),
+        at=reject.timestamp_ms * 1_000,
+    )
+
+
+def encode(letter: DeadLetter) -> bytes:
+    return records.encode("dead_letter", letter)
+
+
+def decode(value: bytes | None) -> DeadLetter:
+    return records.decode(value, {"dead_letter": DeadLetter})

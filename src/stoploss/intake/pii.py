@@ -1,0 +1,92 @@
+"""Personal data in text columns: found by the column, confirmed and masked hit by hit.
+
+Every text is searched for every class in polars' regex engine; Python sees the hits alone. What is confirmed is
+replaced by its class, "[card]", and what a class took is not seen by the classes after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from stoploss.intake.pii_classes import BIT, CLASSES, EXPOSING, PiiClass
+
+Bits = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What a text column holds, per row.
+
+    found    bit set of classes (pii_classes.BIT): validated hits of the exposing classes, any hit of the others
+    scanned  whether there was a text
+    masked   the texts with each hit replaced by its class in brackets
+    """
+
+    found: Bits
+    scanned: npt.NDArray[np.bool_]
+    masked: pl.Series
+
+    def exposed(self, allowed: int) -> Bits:
+        """Exposure beyond the allowed classes: it trips the gate."""
+        return self.found & np.uint8(EXPOSING & ~allowed)
+
+    def suspected(self, allowed: int) -> Bits:
+        """Suspicion beyond the allowed classes: it counts as a signal."""
+        return self.found & np.uint8(~(EXPOSING | allowed) & 0xFF)
+
+
+def class_bits(names: Iterable[str]) -> int:
+    """Bit set of the data classes that are patterns here; others ("public") are names for people."""
+    return sum({BIT[name] for name in names if name in BIT})
+
+
+def class_names(bits: int) -> list[str]:
+    return [cls.name for cls in CLASSES if bits & BIT[cls.name]]
+
+
+def labels(bits: int) -> str:
+    """For a sentence: "a card number and an IBAN"."""
+    return " and ".join(cls.label for cls in CLASSES if bits & BIT[cls.name])
+
+
+def scan(texts: pl.Series) -> Scan:
+    """Search and mask a string column; null: no text."""
+    found = np.zeros(len(texts), np.uint8)
+    if texts.null_count() == len(texts):
+        return Scan(found, np.zeros(len(texts), np.bool_), texts)
+    scanned = texts.is_not_null().to_numpy()
+    masked = texts.clone()  # scatter works in place
+    for cls in CLASSES:
+        masked = _mask_class(cls, masked, found)
+    return Scan(found, scanned, masked)
+
+
+def _mask_class(cls: PiiClass, texts: pl.Series, found: Bits) -> pl.Series:
+    """The texts without the hits of one class; marks the rows that had one."""
+    rows = texts.str.contains(cls.pattern).fill_null(False).arg_true()
+    if rows.is_empty():
+        return texts
+    candidates = texts.gather(rows)
+    hits = candidates.str.extract_all(cls.pattern).to_list()
+    confirmed = [_confirmed(cls, hit) for hit in hits]
+    changed = [(row, text, data) for row, text, data in zip(rows, candidates, confirmed, strict=True) if data]
+    found[[row for row, _, _ in changed]] |= BIT[cls.name]
+    masked = [_without(text, data, f"[{cls.name}]") for _, text, data in changed]
+    return texts.scatter([row for row, _, _ in changed], masked) if changed else texts
+
+
+def _confirmed(cls: PiiClass, hits: list[str]) -> list[str]:
+    """The confirmed data among a text's hits, longest first: one may be part of another."""
+    data = {part for hit in dict.fromkeys(hits) if (part := cls.confirm(hit)) is not None}
+    return sorted(data, key=lambda part: (-len(part), part))
+
+
+def _without(text: str, data: list[str], mask: str) -> str:
+    for part in data:
+        text = text.replace(part, mask)
+    return text

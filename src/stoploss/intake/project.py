@@ -1,0 +1,149 @@
+"""A batch to the rows of one experiment: codes, hashes, times, gate bits, segments and exact integers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from stoploss.evidence import CONTROL, TREATMENT, UNDECLARED
+from stoploss.intake.batch import Batch, Rows
+from stoploss.intake.gates import NOT_ASSIGNED, Codes, Subject, tripped
+from stoploss.intake.hashing import salted
+from stoploss.intake.quantise import Integers, Mask, quantise
+from stoploss.intake.rows import ProjectedRows
+from stoploss.intake.watched import MetricPlan, Watched
+from stoploss.ledger import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """The judged rows of a batch that one experiment takes part in, rising, and how each is assigned to it."""
+
+    rows: Rows
+    variant: pl.Series
+    run: Rows
+    epoch: Rows
+
+    def codes(self, watched: Watched) -> Codes:
+        """0 control, 1 treatment, 255 a variant that the spec does not declare."""
+        codes = np.full(self.rows.size, UNDECLARED, np.int16)
+        for code in (CONTROL, TREATMENT):
+            codes[(self.variant == watched.arms[code].name).to_numpy()] = code
+        return codes
+
+
+def project_traces(batch: Batch, watched: Watched, share: Share, source: Source, offsets: Rows) -> ProjectedRows:
+    """One row per trace of the share.
+
+    A shadow run is no exposure and is never pooled with live traces: its row is there only where it trips a gate,
+    and all its metrics are missing.
+    """
+    codes = share.codes(watched)
+    variant = np.full(batch.rows, NOT_ASSIGNED, np.int16)
+    variant[share.rows] = codes
+    gates, seen = tripped(Subject(batch, watched, variant))
+    kept = np.flatnonzero(~batch.shadow[share.rows] | (gates[share.rows] != 0))
+    rows = share.rows[kept]
+    measured = ~batch.shadow[rows]
+    return _rows(
+        batch,
+        watched,
+        _Kept(share, kept, codes[kept], batch.start[rows], gates[rows]),
+        source,
+        offsets,
+        details=tuple(seen[row] for row in rows[gates[rows] != 0].tolist()),
+        metrics={plan.column: _metric(batch, watched, plan, variant, rows, measured) for plan in watched.metrics},
+        outcomes=False,
+    )
+
+
+def project_outcomes(batch: Batch, watched: Watched, share: Share, source: Source, offsets: Rows) -> ProjectedRows:
+    """One row per outcome of the share that the experiment declares a score for.
+
+    All its scores are columns of one block, for a source's rows must stay in the order of their offsets; a row has a
+    value in the column of its name, and in no other.
+    """
+    names = batch.frame["name"][share.rows]
+    plans = [plan for plan in watched.metrics if plan.is_score]
+    kept = np.flatnonzero(declared_outcomes(names, watched))
+    rows = share.rows[kept]
+    values = batch.column("value")[rows]
+    named = names[kept]
+    return _rows(
+        batch,
+        watched,
+        _Kept(share, kept, share.codes(watched)[kept], batch.at[rows], np.zeros(rows.size, np.uint32)),
+        source,
+        offsets,
+        details=(),
+        metrics={
+            plan.column: quantise(values, (named == plan.metric.name).to_numpy(), plan.metric, plan.transform)
+            for plan in plans
+        },
+        outcomes=True,
+    )
+
+
+def declared_outcomes(names: pl.Series, watched: Watched) -> Mask:
+    return names.is_in(list(watched.experiment.declared_scores)).to_numpy()
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """Which rows of a share become rows of evidence (places in the share), with what projection found for each."""
+
+    share: Share
+    places: npt.NDArray[np.int64]
+    codes: Codes
+    start: Rows
+    gates: npt.NDArray[np.uint32]
+
+
+def _rows(
+    batch: Batch,
+    watched: Watched,
+    kept: _Kept,
+    source: Source,
+    offsets: Rows,
+    *,
+    details: tuple[str, ...],
+    metrics: dict[str, Integers],
+    outcomes: bool,
+) -> ProjectedRows:
+    rows = kept.share.rows[kept.places]
+    unit = batch.unit(watched.experiment.spec.assignment.randomisation_unit)[rows]
+    columns: dict[str, npt.NDArray[Any]] = {
+        "source": np.zeros(rows.size, np.int32),
+        "offset": offsets[rows],
+        "unit": salted(unit, watched.name, batch.salt),
+        "trace": batch.trace[rows],
+        "variant": kept.codes.astype(np.uint8),
+        "at": batch.at[rows],
+        "start": kept.start,
+        "stamp_run": kept.share.run[kept.places],
+        "stamp_epoch": kept.share.epoch[kept.places],
+        "gates": kept.gates,
+    }
+    return ProjectedRows(
+        experiment=watched.name,
+        spec_hash=watched.spec_hash,
+        outcomes=outcomes,
+        sources=(source,),
+        gate_names=watched.gates,
+        gate_details=details,
+        columns=columns,
+        segments={dimension: batch.segment(dimension).take(rows) for dimension in watched.segments},
+        metrics=metrics,
+        units={plan.column: plan.unit for plan in watched.metrics if plan.column in metrics},
+    )
+
+
+def _metric(batch: Batch, watched: Watched, plan: MetricPlan, variant: Codes, rows: Rows, measured: Mask) -> Integers:
+    name = plan.metric.name
+    allowed = {code: arm.data_classes for code, arm in enumerate(watched.arms)} | {UNDECLARED: 0}
+    values, present = batch.score(name) if plan.is_score else batch.metric(name, allowed, variant)
+    return quantise(values[rows], present[rows] & measured, plan.metric, plan.transform)

@@ -1,0 +1,73 @@
+"""What goes into intake's core and what comes out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from stoploss.intake.rows import ProjectedRows
+from stoploss.ledger import RejectCount
+
+
+@dataclass(frozen=True, slots=True)
+class RawRecord:
+    """A Kafka record: its offset, its value as it came, and the broker's time in milliseconds (0 or less: none)."""
+
+    offset: int
+    value: bytes | None
+    timestamp_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A record for the dead letters.
+
+    code         kind of fault, for counting
+    reason       what is wrong, the value, and the way out
+    assignments  (experiment, variant) pairs, where they could be read: rejects of one arm alone bias the experiment
+    """
+
+    offset: int
+    code: str
+    reason: str
+    value: bytes
+    timestamp_ms: int
+    assignments: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Records of a batch, each in exactly one of valid, rejected and quarantined.
+
+    unassigned           valid records that belong to no experiment
+    unknown_experiment   rows by the experiment that they name and the registry does not know; the names are bounded
+    undeclared_outcome   outcome rows by "experiment/name" where the experiment declares no score of that name
+    rejected_by_variant  records rejected or quarantined, for watched experiments, where the assignment could be read
+    """
+
+    valid: int
+    rejected: int
+    quarantined: int
+    unassigned: int
+    unknown_experiment: Mapping[str, int] = field(default_factory=dict)
+    undeclared_outcome: Mapping[str, int] = field(default_factory=dict)
+    rejected_by_variant: tuple[RejectCount, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class IntakeResult:
+    """What a batch of one source partition became.
+
+    rows          experiment -> its rows, in the order of their offsets
+    clean         masked frame for storage: one row per valid or quarantined record that belongs to an experiment
+    rejects       for the dead letters, in the order of their offsets
+    tripped_gate  whether a row of a watched experiment has a gate bit: then what waits is flushed at once
+    """
+
+    rows: Mapping[str, ProjectedRows]
+    clean: pl.DataFrame
+    rejects: list[Reject]
+    counts: Counts
+    tripped_gate: bool

@@ -1,0 +1,1 @@
+"""ClickHouse: tables, inserts and reads. Nothing that decides waits for it."""

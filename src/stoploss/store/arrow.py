@@ -1,0 +1,93 @@
+"""Masked, validated traces and outcomes on their way from intake to the recorder: one Arrow IPC stream per record."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import Literal, cast, get_args
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from stoploss.errors import MalformedRecord
+from stoploss.store import schema
+
+CleanKind = Literal["traces", "outcomes"]
+KIND_KEY = b"stoploss.kind"
+# Microseconds since 1970-01-01 UTC: 1900-01-01 and 2299-12-31.
+DATETIME64_RANGE = (-2_208_988_800_000_000, 10_413_705_600_000_000)
+REQUIRED = frozenset({"trace_id", "at", "topic_uuid", "partition", "offset"})
+
+
+@dataclass(frozen=True, slots=True)
+class Clean:
+    """A record of traces_clean: which table it is for, and its rows."""
+
+    kind: CleanKind
+    frame: pl.DataFrame
+
+
+def clean_to_bytes(frame: pl.DataFrame, kind: CleanKind = "traces") -> bytes:
+    """The frame as an Arrow IPC stream with zstd buffers, its kind in the stream's metadata.
+
+    Uncompressed, a batch of some thousand traces with texts would exceed what a producer takes as one record.
+    """
+    table = _to_arrow(frame).replace_schema_metadata({KIND_KEY: kind.encode()})
+    out = io.BytesIO()
+    with pa.ipc.new_stream(out, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
+        writer.write_table(table)
+    return out.getvalue()
+
+
+def clean_from_bytes(value: bytes | None) -> Clean:
+    """Raises MalformedRecord where the value is no such stream."""
+    if not value:
+        raise MalformedRecord("the value is empty; traces_clean carries Arrow IPC streams")
+    try:
+        table = pa.ipc.open_stream(value).read_all()
+        table.validate()
+    except (pa.ArrowException, OSError) as error:
+        raise MalformedRecord(f"the value is no Arrow IPC stream: {error}") from error
+    kind = (table.schema.metadata or {}).get(KIND_KEY, b"").decode(errors="replace")
+    if kind not in get_args(CleanKind):
+        raise MalformedRecord(f"the stream's {KIND_KEY.decode()} is {kind!r}; it must be traces or outcomes")
+    return Clean(cast(CleanKind, kind), cast(pl.DataFrame, pl.from_arrow(table)))
+
+
+def table_of(clean: Clean) -> pa.Table:
+    """The frame's rows as the columns of their table.
+
+    What the frame lacks, or has no value of, becomes null, and where the table knows no null its empty value: no
+    text, false, ordinal 0. A column that the table lacks is left out, so that an older recorder goes on under a newer
+    intake. Raises MalformedRecord where a REQUIRED column lacks a value, or a column is of another type.
+    """
+    source = _to_arrow(clean.frame)
+    fields = [field.with_nullable(True) for field in schema.tables()[clean.kind]]
+    return pa.Table.from_arrays([_column(source, field) for field in fields], schema=pa.schema(fields))
+
+
+def _column(source: pa.Table, field: pa.Field) -> pa.ChunkedArray:
+    known = field.name in source.column_names
+    column = source.column(field.name) if known else pa.chunked_array([pa.nulls(len(source), field.type)])
+    if field.name in REQUIRED and column.null_count:
+        raise MalformedRecord(
+            f"{column.null_count} of {len(source)} rows have no {field.name!r}, which every row needs"
+        )
+    try:
+        cast_column = column.cast(field.type)
+    except (pa.ArrowException, ValueError) as error:
+        raise MalformedRecord(f"column {field.name!r} is {column.type}, its table's {field.type}: {error}") from error
+    return _within_range(cast_column) if pa.types.is_timestamp(field.type) else cast_column
+
+
+def _within_range(at: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Times that only a broken sender has, at the nearest end of what DateTime64 holds: readers fail on others."""
+    earliest, latest = DATETIME64_RANGE
+    micros = pc.min_element_wise(pc.max_element_wise(at.cast(pa.int64()), earliest), latest)
+    return micros.cast(at.type)
+
+
+def _to_arrow(frame: pl.DataFrame) -> pa.Table:
+    # Not polars' newest string layout: ClickHouse and older readers do not know it.
+    return frame.to_arrow(compat_level=pl.CompatLevel.oldest())
