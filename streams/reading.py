@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -9,6 +10,13 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from stoploss.errors import ConfigurationError
 
 LOAD_TIMEOUT_S = 30.0
+# What a broker answers about a topic that was made a moment ago.
+NO_LEADER_YET = (
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError._UNKNOWN_PARTITION,
+)
 
 
 def reader(bootstrap: str, **config: object) -> Consumer:
@@ -35,9 +43,28 @@ def partitions_from_start(consumer: Consumer, topic: str) -> list[TopicPartition
         raise ConfigurationError(f"topic {topic} cannot be read: {found.error.str()}; create it: stoploss topics")
     starts = []
     for partition in sorted(found.partitions):
-        low, _ = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=LOAD_TIMEOUT_S)
-        starts.append(TopicPartition(topic, partition, low))
+        starts.append(TopicPartition(topic, partition, watermarks(consumer, topic, partition)[0]))
     return starts
+
+
+def ends(consumer: Consumer, topic: str) -> list[TopicPartition]:
+    """All partitions of a topic, behind their last record."""
+    starts = partitions_from_start(consumer, topic)
+    return [TopicPartition(topic, s.partition, watermarks(consumer, topic, s.partition)[1]) for s in starts]
+
+
+def watermarks(consumer: Consumer, topic: str, partition: int) -> tuple[int, int]:
+    """First offset and the one behind the last; asks again while a topic that was just made has no leader yet."""
+    deadline_s = time.monotonic() + LOAD_TIMEOUT_S
+    while True:
+        try:
+            low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=LOAD_TIMEOUT_S)
+            return int(low), int(high)
+        except KafkaException as error:
+            fault: KafkaError = error.args[0]
+            if fault.code() not in NO_LEADER_YET or time.monotonic() > deadline_s:
+                raise ConfigurationError(f"topic {topic} cannot be read: {fault.str()}") from error
+            time.sleep(0.1)
 
 
 def whole(bootstrap: str, topic: str, partition: int | None = None) -> Iterator[Message]:
@@ -68,8 +95,7 @@ def newest_timestamp_ms(bootstrap: str, topic: str) -> int | None:
     newest: int | None = None
     try:
         for start in partitions_from_start(consumer, topic):
-            where = TopicPartition(topic, start.partition)
-            low, high = consumer.get_watermark_offsets(where, timeout=LOAD_TIMEOUT_S)
+            low, high = watermarks(consumer, topic, start.partition)
             if high == low:
                 continue
             consumer.assign([TopicPartition(topic, start.partition, high - 1)])

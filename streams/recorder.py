@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import structlog
@@ -31,34 +32,56 @@ PATIENT = Limits(progress_timeout_s=3_600.0)
 
 
 class Recorder:
-    """One insert per table for each fetched batch; an insert that failed is repeated as it was, for rows have ids."""
+    """Inserts what has gathered since the insert before, one block per table: the slower ClickHouse, the larger.
+
+    An insert that failed is repeated as it was, for rows have ids.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._uuids = Admin(settings.need_kafka()).uuids(settings.topics(name) for name in STREAMS)
         self._client: Client | None = None
         self._thread = ThreadPoolExecutor(1, "recorder")
+        self._gathered: list[tuple[str, Batch]] = []
+        self._inserting: asyncio.Task[None] | None = None
         handlers = {name: functools.partial(self.handle, name) for name in STREAMS}
         self.app: App = build_app(settings, "recorder", handlers, limits=PATIENT)
 
     async def handle(self, stream: str, batch: Batch) -> None:
+        self._gathered.append((stream, batch))
+        if self._inserting is None or self._inserting.done():
+            self._inserting = asyncio.ensure_future(self._insert_gathered())
+
+    async def _insert_gathered(self) -> None:
+        """Runs beside the agents until nothing is left; what goes wrong here ends the worker all the same."""
+        consumer = consumer_of(self.app)
+        try:
+            while self._gathered:
+                gathered, self._gathered = self._gathered, []
+                await self._insert_for_good(gathered)
+                for _, batch in gathered:
+                    consumer.complete(batch)
+        except Exception as error:
+            consumer.fail(f"recording failed: {error}", error)
+            raise
+
+    async def _insert_for_good(self, gathered: Sequence[tuple[str, Batch]]) -> None:
         wait_s = RETRY_FIRST_S
-        while not await self._in_thread(stream, batch):
+        while not await asyncio.get_running_loop().run_in_executor(self._thread, self._insert, gathered):
             await asyncio.sleep(wait_s)
             wait_s = min(2 * wait_s, RETRY_LONGEST_S)
-        consumer_of(self.app).complete(batch)
 
-    async def _in_thread(self, stream: str, batch: Batch) -> bool:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._insert, stream, batch)
-
-    def _insert(self, stream: str, batch: Batch) -> bool:
+    def _insert(self, gathered: Sequence[tuple[str, Batch]]) -> bool:
         """False: ClickHouse would not have it now."""
-        stored = [self._stored(batch, record) for record in batch.records]
+        stored: dict[str, list[Stored]] = {}
+        for stream, batch in gathered:
+            stored.setdefault(stream, []).extend(self._stored(batch, record) for record in batch.records)
         try:
-            inserts.insert(self._connected(), inserts.encode(stream, stored))
+            batches = [batch for stream, records in stored.items() for batch in inserts.encode(stream, records)]
+            inserts.insert(self._connected(), batches)
         except (ClickHouseError, ConfigurationError, OSError) as error:
             self._client = None
-            log.warning("insert failed, will be repeated", stream=stream, records=len(batch), reason=str(error)[:500])
+            log.warning("insert failed, will be repeated", streams=sorted(stored), reason=str(error)[:500])
             return False
         return True
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from stoploss.commands import Action, Evidence, Micros
 from stoploss.journal import CommandIssued, EpochOpened, Finding, JournalEntry, LifecycleChanged
-from stoploss.lifecycle import AFTER, Lifecycle, strengthens
+from stoploss.lifecycle import AFTER, LATCHED, Lifecycle, strengthens
 from stoploss.outputs import Outputs
 from stoploss.rules import AnyRule
 from stoploss.rules.gate import GateEvents
@@ -36,6 +36,8 @@ def judge(state: ExperimentState, moment: Moment, out: Outputs) -> list[tuple[An
     """
     asked = []
     for rule in state.rules:
+        if state.lifecycle in LATCHED:
+            break
         for verdict in rule.judge(state.current.rules[rule.key], moment):
             asked.append((rule, verdict))
             if _changed(state, rule, verdict):

@@ -45,16 +45,18 @@ def check_name(value: str) -> str:
     return value
 
 
-Seconds = Annotated[int, BeforeValidator(parse_duration), Field(gt=0)]
+Seconds = Annotated[int, BeforeValidator(parse_duration), Field(gt=0, le=3_650 * 86_400)]
 Share = Annotated[float, Field(ge=0, le=1)]
-Alpha = Annotated[float, Field(gt=0, le=0.2)]
+Alpha = Annotated[float, Field(ge=1e-9, le=0.2)]
 Name = Annotated[str, AfterValidator(check_name)]
 GuardrailAction = Literal["rollback", "pause", "stop"]
 Detector = Literal["ADWIN"]
 
 
 class Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True, allow_inf_nan=False
+    )
 
 
 class Metadata(Part):
@@ -128,8 +130,8 @@ class Objective(Part):
 
 
 class Margin(Part):
-    absolute: float | None = Field(None, ge=0)
-    relative: float | None = Field(None, ge=0)
+    absolute: float | None = Field(None, ge=0, le=1e12)
+    relative: float | None = Field(None, ge=0, le=1e3)
 
     @model_validator(mode="after")
     def one_of_two(self) -> Margin:
@@ -162,7 +164,7 @@ class DriftWatch(Part):
 
 
 class BurnAction(Part):
-    burn: float = Field(gt=0)
+    burn: float = Field(ge=0.1, le=10_000)
     do: Literal["throttle", "pause", "stop"]
     to: Share | None = None
 
@@ -175,7 +177,7 @@ class BurnAction(Part):
 
 class Slo(Part):
     metric: str
-    threshold: float
+    threshold: float = Field(ge=-1e12, le=1e12)
     target: float = Field(gt=0, lt=1)
 
 
@@ -183,7 +185,7 @@ class Budget(Part):
     """Money or tokens to spend in a period, or an objective whose bad share is the budget."""
 
     metric: str | None = None
-    limit: float | None = Field(None, gt=0)
+    limit: float | None = Field(None, gt=0, le=1e12)
     slo: Slo | None = None
     period: Seconds
     actions: tuple[BurnAction, ...] = Field(min_length=1)

@@ -50,7 +50,6 @@ def step(state: PartitionState, entry: Entry, control_topic: str = "stoploss.con
     clock = max(state.clock, entry.at)
     out = Outputs(state.partition, entry.offset, clock, control_topic)
     columns = block_columns(fact) if isinstance(fact, EvidenceBlock) else None
-    tick_before = state.clock // MEASURE_EVERY
     state.clock, state.offset = clock, entry.offset
     match fact:
         case EvidenceBlock():
@@ -67,9 +66,9 @@ def step(state: PartitionState, entry: Entry, control_topic: str = "stoploss.con
             if experiment := state.experiments.get(fact.experiment):
                 _overdue(experiment, fact, out)
         case SourceStatus():
-            state.sources[fact.source.key] = SourceState(fact.lag)
+            state.sources[f"{fact.source.topic}/{fact.source.partition}"] = SourceState(fact.lag)
         case Tick():
-            _tick(state, measure=clock // MEASURE_EVERY != tick_before, out=out)
+            _tick(state, out)
         case JudgeVersion():
             state.version = fact.text
         case _:
@@ -81,7 +80,7 @@ def step(state: PartitionState, entry: Entry, control_topic: str = "stoploss.con
 
 
 def _evidence(state: PartitionState, experiment: ExperimentState, rows: Rows, out: Outputs) -> None:
-    if experiment.run < 1:
+    if experiment.lifecycle == Lifecycle.REGISTERED:
         experiment.refused["not started"] = experiment.refused.get("not started", 0) + rows.arm.size
         return
     if experiment.lifecycle in LATCHED | {Lifecycle.PAUSED}:
@@ -120,7 +119,8 @@ def _count_exposures(state: ExperimentState, rows: Rows) -> None:
 # ---- ticks ---------------------------------------------------------------------------------------
 
 
-def _tick(state: PartitionState, *, measure: bool, out: Outputs) -> None:
+def _tick(state: PartitionState, out: Outputs) -> None:
+    measure, state.measured = out.at // MEASURE_EVERY != state.measured, out.at // MEASURE_EVERY
     for source in state.sources.values():
         source.ticks += 1
     for experiment in state.experiments.values():
@@ -146,11 +146,16 @@ def _tick_run(state: PartitionState, experiment: ExperimentState, measure: bool,
 
 
 def _say_exposures(state: ExperimentState, out: Outputs) -> None:
-    """Says how many requests the treatment served after the stop, once no more have come for two seconds."""
+    """Says how many requests the treatment served after the stop, once no more have come for two seconds.
+
+    Where they go on coming, the stop is not obeyed: that is said at once, and whenever their number has doubled.
+    """
     after = state.current.after_stop
     total = after.in_flight + after.after_stop
     after.quiet_ticks += 1
-    if after.quiet_ticks < QUIET_TICKS or total == after.said:
+    over = after.quiet_ticks >= QUIET_TICKS
+    goes_on = after.after_stop >= 2 * max(1, after.said)
+    if total == after.said or not (over or goes_on):
         return
     after.said = total
     out.journal(

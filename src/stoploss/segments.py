@@ -145,10 +145,11 @@ class SegmentMetrics:
             return
         dims = self.cells.setdefault(metric, {})
         state = dims.get(dimension.name)
+        used = int(cell[keep].max()) + 1
         if state is None:
-            state = dims[dimension.name] = CellMetrics.none(grown(dimension.used, 1), quantiles)
-        if dimension.used > state.n.shape[1]:
-            state.grow(grown(dimension.used, state.n.shape[1]))
+            state = dims[dimension.name] = CellMetrics.none(grown(used, 1), quantiles)
+        if used > state.n.shape[1]:
+            state.grow(grown(used, state.n.shape[1]))
         state.fold(arm[keep], cell[keep], x[keep])
 
     def arms(

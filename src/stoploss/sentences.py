@@ -40,6 +40,8 @@ def sentence(verdict: Verdict, experiment: Experiment) -> str:
             return f"{evidence.observed:.0f} sampled units were seen in both variants (limit {evidence.bound:.0f})"
         case Reason.SILENT:
             return f"{evidence.observed:.0f} {evidence.statistic} (limit {evidence.bound:.0f}), all sources fully read"
+        case Reason.HEARD:
+            return f"the {verdict.stream} arm is heard again"
         case _:
             return f"{evidence.rule} {evidence.metric}{where} is {verdict.outcome}"
 

@@ -4,6 +4,8 @@
     bytes 8..39   HMAC-SHA256 over the rest
     rest          zstd of: 8-byte length of the JSON, the JSON, the arrays
 
+The JSON holds the version of river beside the tree, for its detectors give bytes of a private form.
+
 The tree is made from the state's own dataclasses: each field is a plain value, a NumPy array, or another of these.
 A class that knows better gives `to_plain` and `from_plain` (river's detectors do). What does not verify is refused;
 the caller folds the ledger instead, so a lost or corrupt snapshot costs time, never truth.
@@ -14,6 +16,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import hmac
+import importlib.metadata
 import json
 import types
 from enum import Enum
@@ -27,6 +30,7 @@ from stoploss.errors import SnapshotUnreadable
 
 MAGIC = b"STPLSNP1"
 MAC_SIZE = 32
+RIVER = importlib.metadata.version("river")
 LARGEST_STATE = 1 << 30
 T = TypeVar("T")
 
@@ -34,7 +38,8 @@ T = TypeVar("T")
 def dump(state: Any, secret: bytes) -> bytes:
     """A dataclass as one snapshot; `secret` keys the MAC."""
     arrays: list[np.ndarray[Any, Any]] = []
-    tree = json.dumps(_plain(type(state), state, arrays), separators=(",", ":")).encode()
+    made = {"river": RIVER, "state": _plain(type(state), state, arrays)}
+    tree = json.dumps(made, separators=(",", ":")).encode()
     body = b"".join([len(tree).to_bytes(8, "little"), tree, *(array.tobytes() for array in arrays)])
     packed = zstandard.ZstdCompressor(level=3).compress(body)
     return MAGIC + _mac(packed, secret) + packed
@@ -49,9 +54,11 @@ def load(kind: type[T], data: bytes, secret: bytes) -> T:
         raise SnapshotUnreadable("the MAC does not verify: other secret, or altered bytes; fold the ledger instead")
     body = zstandard.ZstdDecompressor().decompress(packed, max_output_size=LARGEST_STATE)
     size = int.from_bytes(body[:8], "little")
-    tree = json.loads(body[8 : 8 + size])
+    made = json.loads(body[8 : 8 + size])
+    if made.get("river") != RIVER:
+        raise SnapshotUnreadable(f"made with river {made.get('river')}, this is {RIVER}; fold the ledger instead")
     try:
-        return _restore(kind, tree, _Arrays(memoryview(body)[8 + size :]))  # type: ignore[no-any-return]
+        return _restore(kind, made["state"], _Arrays(memoryview(body)[8 + size :]))  # type: ignore[no-any-return]
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise SnapshotUnreadable(f"the state is not of this version: {error!r}; fold the ledger instead") from error
 

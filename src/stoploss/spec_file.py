@@ -13,6 +13,8 @@ from stoploss.spec_rules import faults
 
 LARGEST_SPEC_BYTES = 256 * 1024
 DEEPEST_SPEC = 32
+MOST_NODES = 20_000
+LONGEST_SHOWN = 80
 Path = tuple[str | int, ...]
 
 
@@ -21,11 +23,11 @@ def parse_experiment(text: str, name: str = "the spec") -> Experiment:
 
     Raises InvalidExperiment with all violations at once; `name` is what the message calls the file.
     """
-    if len(text.encode()) > LARGEST_SPEC_BYTES:
+    if len(text.encode(errors="surrogatepass")) > LARGEST_SPEC_BYTES:
         raise InvalidExperiment(name, [Violation(None, "file", f"larger than {LARGEST_SPEC_BYTES} bytes")])
     root = _compose(text, name)
     try:
-        experiment = Experiment.model_validate(_plain(root))
+        experiment = Experiment.model_validate(_plain(root, name))
     except ValidationError as error:
         raise InvalidExperiment(name, [_violation(root, item) for item in error.errors()]) from error
     if found := list(faults(experiment)):
@@ -36,39 +38,68 @@ def parse_experiment(text: str, name: str = "the spec") -> Experiment:
 def _compose(text: str, name: str) -> yaml.Node:
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else None
-        raise InvalidExperiment(name, [Violation(line, "YAML", str(error.problem))]) from error
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise InvalidExperiment(name, [Violation(None, "YAML", str(error))]) from error
+        raise _broken(name, error) from error
     if root is None:
         raise InvalidExperiment(name, [Violation(None, "file", "is empty; see examples/checkout-agent-model.yaml")])
-    if fault := _unsafe(root, 0, set()):
+    if fault := _unsafe(root):
         raise InvalidExperiment(name, [fault])
     return root
 
 
-def _unsafe(node: yaml.Node, depth: int, above: set[int]) -> Violation | None:
-    """Aliases that bite their own tail, nesting without end, and keys given twice (the last would win silently)."""
-    line = node.start_mark.line + 1
-    if depth > DEEPEST_SPEC or id(node) in above:
-        return Violation(line, "YAML", f"is nested more than {DEEPEST_SPEC} deep")
+def _unsafe(root: yaml.Node) -> Violation | None:
+    """Aliases that multiply or bite their own tail, nesting without end, and keys given twice (the last would win)."""
+    waiting, visited = [(root, 0)], 0
+    while waiting:
+        node, depth = waiting.pop()
+        visited += 1
+        line = node.start_mark.line + 1
+        if depth > DEEPEST_SPEC:
+            return Violation(line, "YAML", f"is nested more than {DEEPEST_SPEC} deep")
+        if visited > MOST_NODES:
+            return Violation(
+                line, "YAML", f"holds more than {MOST_NODES:,} values, aliases counted where they are used"
+            )
+        if isinstance(node, yaml.MappingNode) and (fault := _key_fault(node)):
+            return fault
+        waiting += [(child, depth + 1) for child in reversed(_children(node))]
+    return None
+
+
+def _children(node: yaml.Node) -> list[yaml.Node]:
     if isinstance(node, yaml.MappingNode):
-        keys = [key.value for key, _ in node.value]
-        if twice := [key for key in keys if keys.count(key) > 1]:
-            return Violation(line, str(twice[0]), "stands twice in one mapping; keep one")
-    below = [value for _, value in node.value] if isinstance(node, yaml.MappingNode) else node.value
-    if isinstance(node, yaml.ScalarNode):
-        return None
-    return next((fault for child in below if (fault := _unsafe(child, depth + 1, above | {id(node)}))), None)
+        return [value for _, value in node.value]
+    return list(node.value) if isinstance(node, yaml.SequenceNode) else []
 
 
-def _plain(root: yaml.Node) -> Any:
+def _key_fault(node: yaml.MappingNode) -> Violation | None:
+    known: set[str] = set()
+    for key, _ in node.value:
+        line = key.start_mark.line + 1
+        if not isinstance(key, yaml.ScalarNode):
+            return Violation(line, "YAML", "has a key that is no plain text")
+        if key.value in known:
+            return Violation(line, str(key.value), "stands twice in one mapping; keep one")
+        known.add(key.value)
+    return None
+
+
+def _plain(root: yaml.Node, name: str) -> Any:
     loader = yaml.SafeLoader("")
     try:
         return loader.construct_document(root)
+    except (yaml.YAMLError, ValueError) as error:
+        raise _broken(name, error) from error
     finally:
         loader.dispose()
+
+
+def _broken(name: str, error: Exception) -> InvalidExperiment:
+    if isinstance(error, RecursionError):
+        return InvalidExperiment(name, [Violation(None, "YAML", f"is nested more than {DEEPEST_SPEC} deep")])
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None) or str(error)
+    return InvalidExperiment(name, [Violation(mark.line + 1 if mark else None, "YAML", problem)])
 
 
 def _violation(root: yaml.Node, item: Any) -> Violation:
@@ -79,8 +110,13 @@ def _violation(root: yaml.Node, item: Any) -> Violation:
     elif item["type"] == "missing":
         message = "is required"
     elif "input" in item and not isinstance(item["input"], (dict, list, tuple)):
-        message = f"{message} (given: {item['input']!r})"
+        message = f"{message} (given: {_shown(item['input'])})"
     return Violation(_line(root, path), _field(path), message)
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
 
 
 def _field(path: Path) -> str:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from datetime import time
 
 from stoploss import metrics
 from stoploss.experiment import (
     ALWAYS_ON_GATES,
     CROSS,
     DECLARABLE_GATES,
+    Budget,
     Experiment,
     Guardrail,
 )
@@ -17,12 +18,16 @@ from stoploss.experiment import (
 Path = tuple[str | int, ...]
 Fault = tuple[Path, str]
 
+TIME_OF_DAY = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
+ADWIN_COUNTS = ("clock", "max_buckets", "min_window_length", "grace_period")
+
 
 def faults(experiment: Experiment) -> Iterator[Fault]:
     """Every fault as (path into the YAML, message)."""
     yield from _variants(experiment)
     yield from _segments(experiment)
     yield from _gates(experiment)
+    yield from _scores(experiment)
     for index, guardrail in enumerate(experiment.spec.guardrails):
         yield from _guardrail(experiment, guardrail, ("spec", "guardrails", index))
     yield from _watched_metrics(experiment)
@@ -53,7 +58,10 @@ def _variants(experiment: Experiment) -> Iterator[Fault]:
 
 
 def _segments(experiment: Experiment) -> Iterator[Fault]:
-    for index, dimension in enumerate(experiment.spec.segments):
+    dimensions = experiment.spec.segments
+    for index, dimension in enumerate(dimensions):
+        if dimension in dimensions[:index]:
+            yield ("spec", "segments", index), f"{dimension!r} is listed twice; keep one"
         if any(not part.strip() for part in dimension.split(CROSS)):
             yield (
                 ("spec", "segments", index),
@@ -66,6 +74,12 @@ def _gates(experiment: Experiment) -> Iterator[Fault]:
     for index, choice in enumerate(experiment.spec.gates):
         if choice.gate not in known:
             yield ("spec", "gates", index), f"unknown gate {choice.gate!r}; known gates: {', '.join(known)}"
+
+
+def _scores(experiment: Experiment) -> Iterator[Fault]:
+    for name in experiment.declared_scores:
+        if not name or ":" in name:
+            yield ("spec", "scores"), f"{name!r} is no name of a score; give one without ':'"
 
 
 def _known_metrics(experiment: Experiment) -> tuple[str, ...]:
@@ -104,6 +118,12 @@ def _guardrail(experiment: Experiment, guardrail: Guardrail, at: Path) -> Iterat
             (*at, "margin"),
             f"{metric.name!r} is a rate; give a relative margin, such as {{relative: 0.10}} for a tenth more",
         )
+    if guardrail.direction == "higher" and (guardrail.margin.relative or 0.0) >= 1:
+        yield (
+            (*at, "margin"),
+            f"a relative margin of {guardrail.margin.relative} lets a higher-is-better metric fall to nothing; "
+            "give one below 1, such as {relative: 0.10} for a tenth less",
+        )
     if metric.binary and guardrail.direction == "higher":
         yield (*at, "direction"), f"{metric.name!r} counts harm, so lower is better; write direction: lower"
 
@@ -113,20 +133,48 @@ def _watched_metrics(experiment: Experiment) -> Iterator[Fault]:
     for index, watch in enumerate(spec.drift):
         if message := _unknown(experiment, watch.metric):
             yield ("spec", "drift", index, "metric"), message
-        unknown = set(watch.params) - {"delta", "clock", "max_buckets", "min_window_length", "grace_period"}
-        if unknown:
-            yield ("spec", "drift", index, "params"), f"ADWIN has no parameter {', '.join(sorted(unknown))}"
+        for name, value in watch.params.items():
+            if fault := _adwin_fault(name, value):
+                yield ("spec", "drift", index, "params", name), fault
     for index, budget in enumerate(spec.budgets):
+        at: Path = ("spec", "budgets", index)
         if message := _unknown(experiment, budget.watched):
-            yield ("spec", "budgets", index), message
+            yield at, message
+        else:
+            yield from _budget(experiment.metric(budget.watched), budget, at)
+
+
+def _adwin_fault(name: str, value: float) -> str | None:
+    """What is wrong with a parameter of the drift detector, or None."""
+    if name == "delta":
+        return None if 0 < value < 1 else f"{value:g} is no confidence; give a number between 0 and 1, such as 0.002"
+    if name not in ADWIN_COUNTS:
+        return f"ADWIN has no parameter {name!r}; it has delta, {', '.join(ADWIN_COUNTS)}"
+    if value != int(value) or not 1 <= value <= 1_000_000:
+        return f"{value:g} is no count; give a whole number from 1 to 1,000,000"
+    return None
+
+
+def _budget(metric: metrics.Metric, budget: Budget, at: Path) -> Iterator[Fault]:
+    if budget.limit is not None and not metric.positive:
+        yield (*at, "metric"), f"{metric.name!r} can be 0 or below, so it cannot be spent; watch cost or tokens"
+    elif budget.limit is not None and round(budget.limit * metric.scale) < 1:
+        yield (*at, "limit"), f"{budget.limit:g} {metric.unit} is less than the smallest amount that is counted"
+    if budget.slo is not None and metric.better == "higher":
+        yield (
+            (*at, "slo", "metric"),
+            f"an slo counts requests above its threshold as bad, but more of {metric.name!r} is better; "
+            "put a guardrail on it instead",
+        )
+    streams = [action.burn for action in budget.actions]
+    if len(set(streams)) != len(streams):
+        yield (*at, "actions"), f"burn factors {streams} are not distinct; give each action its own"
 
 
 def _windows(experiment: Experiment) -> Iterator[Fault]:
     for index, window in enumerate(experiment.spec.windows):
         for field, value in (("from", window.from_), ("to", window.to)):
-            try:
-                time.fromisoformat(value)
-            except ValueError:
+            if not TIME_OF_DAY.fullmatch(value):
                 yield ("spec", "windows", index, field), f"{value!r} is no time of day; write it as HH:MM"
 
 

@@ -173,13 +173,16 @@ class SourceState:
 class PartitionState:
     """One ledger partition.
 
-    clock   ledger time: the highest LogAppendTime so far, microseconds
-    offset  last entry folded, -1 before the first
+    clock     ledger time: the highest LogAppendTime so far, microseconds
+    offset    last entry folded, -1 before the first
+    measured  the ten seconds of ledger time in which measures were last due
+    sources   by topic and partition; a topic that was made again takes the place of the one before
     """
 
     partition: int
     clock: Micros = 0
     offset: int = -1
+    measured: int = 0
     version: str = ""
     experiments: dict[str, ExperimentState] = field(default_factory=dict)
     sources: dict[str, SourceState] = field(default_factory=dict)

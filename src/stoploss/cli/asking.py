@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer
 
 from stoploss import journal
 from stoploss.cli import addresses
@@ -21,7 +21,7 @@ from stoploss.spec_file import parse_experiment
 from stoploss.spec_rules import not_enforced_yet
 from stoploss.wire import records
 from streams.appender import Appender
-from streams.reading import LOAD_TIMEOUT_S, partitions_from_start, reader
+from streams.reading import ends, reader
 from streams.registry_view import RegistryView
 
 ANSWER_TIMEOUT_S = 30.0
@@ -79,7 +79,8 @@ def send(settings: Settings, request: Request) -> RequestHandled:
     bootstrap = settings.need_kafka()
     consumer = reader(bootstrap)
     topic = settings.topics("journal")
-    consumer.assign(_ends(consumer, topic))
+    # The log's ends before the request goes out: its answer can only stand behind them.
+    consumer.assign(ends(consumer, topic))
     appender = Appender(bootstrap, linger_ms=0)
     appender.append(settings.topics("experiments"), records.encode("request", request), key=request.experiment.encode())
     appender.flush()
@@ -95,15 +96,6 @@ def send(settings: Settings, request: Request) -> RequestHandled:
     if not handled.accepted:
         raise RequestRefused(f"{request.action} of {request.experiment!r} is refused: {handled.reason}")
     return handled
-
-
-def _ends(consumer: Consumer, topic: str) -> list[TopicPartition]:
-    """The log's ends before the request goes out: its answer can only stand behind them."""
-    found = []
-    for start in partitions_from_start(consumer, topic):
-        _, high = consumer.get_watermark_offsets(TopicPartition(topic, start.partition), timeout=LOAD_TIMEOUT_S)
-        found.append(TopicPartition(topic, start.partition, high))
-    return found
 
 
 def _handled(consumer: Consumer) -> Iterator[RequestHandled]:

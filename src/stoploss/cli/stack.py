@@ -166,7 +166,8 @@ def end_with_parent() -> None:
         return
 
     def wait() -> None:
-        sys.stdin.buffer.read()
+        while os.read(0, 1):
+            continue
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(STOP_S)
         os._exit(70)

@@ -9,13 +9,11 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from confluent_kafka import TopicPartition
-
 from stoploss.commands import Command
 from stoploss.control.messages import read_command
 from stoploss.settings import Settings
 from stoploss.signing import Verifier
-from streams.reading import LOAD_TIMEOUT_S, partitions_from_start, reader
+from streams.reading import ends, reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +32,10 @@ class ControlWatch:
         self._topic = settings.topics("control")
         self._verifier = Verifier.load(settings.keys / "monitor.pub")
         self._consumer = reader(settings.need_kafka())
-        starts = partitions_from_start(self._consumer, self._topic)
-        self._consumer.assign([self._end_of(start) for start in starts])
+        self._consumer.assign(ends(self._consumer, self._topic))
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._read, name="control-watch", daemon=True)
         self._thread.start()
-
-    def _end_of(self, start: TopicPartition) -> TopicPartition:
-        where = TopicPartition(start.topic, start.partition)
-        _, high = self._consumer.get_watermark_offsets(where, timeout=LOAD_TIMEOUT_S)
-        return TopicPartition(start.topic, start.partition, high)
 
     def _read(self) -> None:
         while not self._stop.is_set():

@@ -17,7 +17,7 @@ import numpy as np
 from stoploss.commands import Evidence, round_significant
 from stoploss.metrics import MISSING
 from stoploss.rules.group_totals import GroupTotals
-from stoploss.rules.guardrail import contrast_evidence, decide, with_segment
+from stoploss.rules.guardrail import contrast_evidence, decide, safe_evidence, with_segment
 from stoploss.rules.guardrail_plan import TSTAR, GuardrailPlan
 from stoploss.rules.rows import CONTROL, TREATMENT, IntArray, Moment, Rows
 from stoploss.rules.verdict import Outcome, Reason, Verdict
@@ -56,7 +56,7 @@ class FirstTraces:
         keep = rows.compared & rows.first & (x != MISSING) & (cell != NO_CELL)
         if not keep.any():
             return
-        if (more := grown(dimension.used, self.pending.shape[2]) - self.pending.shape[2]) > 0:
+        if (more := grown(int(cell[keep].max()) + 1, self.pending.shape[2]) - self.pending.shape[2]) > 0:
             self.pending = np.pad(self.pending, ((0, 0), (0, 0), (0, more)))
         np.add.at(self.pending, (0, rows.arm[keep], cell[keep]), 1)
         np.add.at(self.pending, (1, rows.arm[keep], cell[keep]), x[keep])
@@ -174,6 +174,8 @@ class BinaryGuardrail:
         outcome, reason, floor = self._robust(contrast, units, with_event, alpha)
         if outcome != Outcome.BREACH and safe >= limit:
             return Outcome.SAFE, Reason.EVIDENCE_OF_SAFETY, _exact_evidence(evidence, "safety", safe, limit), None
+        if outcome == Outcome.SAFE:
+            return outcome, reason, safe_evidence(evidence, contrast), floor
         return outcome, reason, evidence if outcome == Outcome.BREACH else exact_evidence, floor
 
     def _robust(
@@ -183,7 +185,7 @@ class BinaryGuardrail:
             return Outcome.UNDECIDED, Reason.EVIDENCE_BETWEEN, None
         harm_floor = breach_event_floor(event_units_treatment=with_event[TREATMENT], alpha=alpha)
         if isinstance(contrast, NoContrast):
-            return Outcome.UNDECIDED, Reason.NO_CONTRAST, harm_floor
+            return Outcome.UNDECIDED, Reason.NO_CONTRAST, first_unmet((harm_floor,))
         # Each count is a lower bound, so a share of them could exceed 1 where slots collide: hold it at the units.
         safe_floor = safe_event_floor(
             units_treatment=units[TREATMENT],

@@ -141,7 +141,6 @@ class Drift:
                     since = min(max(drift.detector.width, LEAST_WINDOWS) + back - 1, len(drift.times))
                     drift.moved_at = drift.times[-since]
             drift.fed = drift.windows
-        state.finding = self._ask_the_other(state)
 
     def _ask_the_other(self, state: DriftState) -> Reason | None:
         """Whose shift it was; None while nothing moved, or the other arm has not seen enough since."""
@@ -159,7 +158,9 @@ class Drift:
         return Reason.VARIANT_MOVED if abs(treatment) >= abs(control) else Reason.CONTROL_MOVED
 
     def tick(self, state: DriftState, moment: Moment) -> None:
-        """Windows close by rows, not by time."""
+        """Windows close by rows, but are compared at ticks: how rows are cut into blocks must not matter."""
+        if state.finding is None:
+            state.finding = self._ask_the_other(state)
 
     def close_epoch(self, state: DriftState, moment: Moment) -> None:
         """Each arm is held against its own past, whatever its share."""

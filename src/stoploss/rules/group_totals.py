@@ -70,8 +70,8 @@ class GroupTotals:
         keep = usable(rows, dimension.name, x)
         if not keep.any():
             return
-        self._grow(grown(dimension.used, self.cells))
         arm, cell, unit, x = rows.arm[keep], rows.cells[dimension.name][keep], rows.unit[keep], x[keep]
+        self._grow(grown(int(cell.max()) + 1, self.cells))
         cells, groups = self.n.shape[1:]
         key = (arm * cells + cell) * groups + (unit % np.uint64(groups)).astype(np.int64)
         size = 2 * cells * groups

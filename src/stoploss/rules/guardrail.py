@@ -89,7 +89,7 @@ class ContinuousGuardrail:
         )
         outcome, reason = decide(contrast, harm_floor=floor, safe_floor=floor)
         if outcome == Outcome.SAFE:
-            evidence = replace(evidence, statistic="log e of safety", observed=round_significant(contrast.log_e_safe))
+            evidence = safe_evidence(evidence, contrast)
         response = self.plan.response(segment)
         return Verdict(stream, outcome, reason, evidence, response, floor if outcome == Outcome.UNDECIDED else None)
 
@@ -102,6 +102,12 @@ def decide(contrast: Contrast, *, harm_floor: Floor | None, safe_floor: Floor | 
         return Outcome.SAFE, Reason.EVIDENCE_OF_SAFETY
     below = harm_floor is not None and safe_floor is not None
     return Outcome.UNDECIDED, Reason.BELOW_FLOOR if below else Reason.EVIDENCE_BETWEEN
+
+
+def safe_evidence(evidence: Evidence, contrast: Contrast | NoContrast) -> Evidence:
+    """The numbers of a contrast that speaks of safety."""
+    log_e = contrast.log_e_safe if isinstance(contrast, Contrast) else None
+    return replace(evidence, statistic="log e of safety", observed=round_significant(log_e))
 
 
 def with_segment(evidence: Evidence, segment: Segment | None) -> Evidence:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from stoploss.commands import Action, Evidence, round_significant
+from stoploss.commands import Action, Evidence, Micros, round_significant
 from stoploss.experiment import Experiment
 from stoploss.rules.rows import CONTROL, TREATMENT, Moment, Rows
 from stoploss.rules.verdict import Outcome, Reason, Response, Severity, Verdict
@@ -36,9 +36,13 @@ class EpochUnits:
 
 @dataclass(slots=True)
 class SampleRatioState:
-    """pending: start second -> [control, treatment], not yet past the service's timeout."""
+    """pending: start second -> [control, treatment], not yet past the service's timeout.
+
+    since  requests that began before this moment were assigned in another epoch, and are not counted in the open one
+    """
 
     epochs: list[EpochUnits] = field(default_factory=list)
+    since: Micros = 0
     pending: dict[int, list[int]] = field(default_factory=dict)
     sample: ArmSample = field(default_factory=ArmSample)
     open: bool = False
@@ -70,7 +74,8 @@ class SampleRatio:
             return
         if not state.open:
             state.epochs.append(EpochUnits(moment.share))
-            state.open, state.sample = True, ArmSample()
+            state.open, state.sample, state.since = True, ArmSample(), moment.at
+        compared &= rows.start >= state.since
         state.sample.add(rows.arm[compared], rows.unit[compared])
         first = compared & rows.first
         seconds, place = np.unique(rows.start[first] // SECOND, return_inverse=True)

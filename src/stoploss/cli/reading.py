@@ -1,0 +1,289 @@
+"""status, watch, explain, review: what people ask of experiments, and where the answers are read."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError
+from confluent_kafka import KafkaException
+from rich.live import Live
+
+from stoploss import ledger
+from stoploss.cli.output import console, is_terminal, json_text, print_json, show, write_file
+from stoploss.errors import ConfigurationError, InvalidExperiment
+from stoploss.experiment import Experiment
+from stoploss.lifecycle import Lifecycle
+from stoploss.review.chain import FindingLine
+from stoploss.review.document import Review, Rows
+from stoploss.review.document import review as reviewed
+from stoploss.review.errors import UnknownExperiment
+from stoploss.review.explanation import Explanation, explanation, with_lineage
+from stoploss.review.frames import Frame, FrameRows, frame
+from stoploss.review.lineage import Lineage, led_to_commands, lineage_of, named
+from stoploss.review.markdown import markdown
+from stoploss.review.overview import ExperimentStatus, in_force, status_of
+from stoploss.review.tables import explanation_text, status_table, watch_table
+from stoploss.settings import Settings
+from stoploss.spec_file import parse_experiment
+from stoploss.store import queries, replay_reads
+from stoploss.store.client import connect
+from stoploss.store.query import Query
+from stoploss.store.rows import SpecVersion, Status, TraceOrigin
+from streams.reading import whole
+
+REFRESH_S = 1.0
+MOST_LINEAGES = 3
+_NO_TABLES = re.compile(r"Code: (60|81)\b|UNKNOWN_TABLE|UNKNOWN_DATABASE")
+
+
+# ---- commands ------------------------------------------------------------------------------------
+
+
+def status(settings: Settings, as_json: bool) -> None:
+    """Where every experiment stands, from Kafka alone: it works while ClickHouse is down."""
+    statuses = read_statuses(settings)
+    if as_json:
+        print_json(statuses)
+    else:
+        show(status_table(statuses))
+
+
+def watch(settings: Settings, experiment: str | None, once: bool, as_json: bool) -> None:
+    """A live table until Ctrl-C; one frame with `once`, and where stdout is no terminal. As JSON: a line per frame.
+
+    Raises UnknownExperiment.
+    """
+    try:
+        with _stored(settings) as client:
+            watcher = Watcher(client, experiment)
+            if once or not is_terminal():
+                _print_frames(watcher.frames(), as_json)
+            elif as_json:
+                _follow_as_json(watcher)
+            else:
+                _follow(watcher)
+    except KeyboardInterrupt:
+        return
+
+
+def explain(settings: Settings, experiment: str, as_json: bool) -> None:
+    """The chain from evidence to command. Raises UnknownExperiment."""
+    with _stored(settings) as client:
+        told = read_explanation(client, experiment)
+    if as_json:
+        print_json(told)
+    else:
+        show(explanation_text(told, settings.clickhouse_database))
+
+
+def review(settings: Settings, experiment: str, output: Path | None, as_json: bool) -> None:
+    """The review as Markdown, or as JSON, on stdout or in a file.
+
+    Raises UnknownExperiment; InvalidExperiment where this version cannot read the spec.
+    """
+    with _stored(settings) as client:
+        found = read_review(client, experiment)
+    text = f"{json_text(found)}\n" if as_json else markdown(found)
+    if output is None:
+        console().file.write(text)
+        return
+    write_file(output, text)
+    show(f"review of {experiment} written to {output}")
+
+
+# ---- from Kafka ----------------------------------------------------------------------------------
+
+
+def read_statuses(settings: Settings) -> list[ExperimentStatus]:
+    bootstrap, topic = settings.need_kafka(), settings.topics("registry")
+    try:
+        entries = in_force((message.key(), message.value()) for message in whole(bootstrap, topic))
+    except KafkaException as error:
+        raise ConfigurationError(
+            f"Kafka at {bootstrap} cannot be read ({error.args[0].str()}); start it, or correct STOPLOSS_KAFKA"
+        ) from error
+    return [status_of(entry) for entry in entries]
+
+
+# ---- from ClickHouse -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class CommandSigner:
+    """Which key signed a command; None: it was published without a signature."""
+
+    command_id: str
+    key_id: str | None
+
+
+SIGNERS = Query(
+    CommandSigner,
+    """
+SELECT command_id, nullIf(max(extract(ifNull(signature, ''), '^keyid=([0-9a-f]{8});')), '') AS key_id
+FROM commands_v
+WHERE experiment = {experiment:String}
+GROUP BY command_id
+""",
+)
+
+
+@contextmanager
+def _stored(settings: Settings) -> Iterator[Client]:
+    """A client of ClickHouse; its errors inside become one sentence."""
+    client = connect(settings.need_clickhouse(), database=settings.clickhouse_database)
+    try:
+        yield client
+    except ClickHouseError as error:
+        raise ConfigurationError(_sentence(error, settings)) from error
+    finally:
+        client.close()
+
+
+def _sentence(error: ClickHouseError, settings: Settings) -> str:
+    if _NO_TABLES.search(str(error)):
+        return (
+            f"nothing is recorded in ClickHouse's database {settings.clickhouse_database!r} yet; "
+            "start a recorder with `stoploss up` or `stoploss worker recorder`"
+        )
+    first_line = (str(error) or type(error).__name__).splitlines()[0]
+    return f"ClickHouse could not answer ({first_line[:200]}); try again, or look with `stoploss doctor`"
+
+
+def _status_of(client: Client, experiment: str) -> Status:
+    statuses = {found.experiment: found for found in queries.status(client)}
+    if experiment not in statuses:
+        raise UnknownExperiment(experiment, list(statuses))
+    return statuses[experiment]
+
+
+def _spec_in_force(status: Status, versions: Sequence[SpecVersion]) -> Experiment:
+    """Raises InvalidExperiment where this version cannot read it."""
+    text = next((version.spec for version in versions if version.spec_hash == status.spec_hash), "")
+    return parse_experiment(text, f"the recorded spec of {status.experiment!r}")
+
+
+def _minimum_cell(client: Client, status: Status) -> int:
+    """What the spec says, or the usual where it cannot be read: explaining must not depend on it."""
+    try:
+        return _spec_in_force(status, queries.specs(client, status.experiment)).spec.privacy.minimum_cell
+    except InvalidExperiment:
+        return queries.MINIMUM_CELL
+
+
+def _signers(client: Client, experiment: str) -> dict[str, str]:
+    return {row.command_id: row.key_id for row in SIGNERS.run(client, experiment=experiment) if row.key_id}
+
+
+def read_explanation(client: Client, experiment: str) -> Explanation:
+    """Raises UnknownExperiment."""
+    found = _status_of(client, experiment)
+    told = explanation(
+        found,
+        queries.timeline(client, experiment),
+        queries.commands(client, experiment),
+        _signers(client, experiment),
+        queries.exposures_after_stop(client, experiment),
+        _minimum_cell(client, found),
+    )
+    causes = led_to_commands(told.findings, [command.cause for command in told.commands])
+    return with_lineage(told, [_read_lineage(client, experiment, cause) for cause in causes[-MOST_LINEAGES:]])
+
+
+def _read_lineage(client: Client, experiment: str, finding: FindingLine) -> Lineage:
+    place = finding.place
+    record = replay_reads.ledger_entry(client, place.ledger_partition, place.ledger_offset)
+    lineage = lineage_of(finding, ledger.decode(record.value) if record else None)
+    return named(lineage, _tripped_traces(client, experiment, lineage))
+
+
+def _tripped_traces(client: Client, experiment: str, lineage: Lineage) -> list[TraceOrigin]:
+    places = {(trace.topic_uuid, trace.partition) for trace in lineage.tripped}
+    return [
+        origin
+        for uuid, partition in sorted(places)
+        for origin in queries.traces_at(client, experiment, uuid, partition, lineage.tripped_offsets(uuid, partition))
+    ]
+
+
+def read_review(client: Client, experiment: str) -> Review:
+    """Raises UnknownExperiment; InvalidExperiment where this version cannot read the spec."""
+    found = _status_of(client, experiment)
+    spec = _spec_in_force(found, queries.specs(client, experiment))
+    minimum_cell = spec.spec.privacy.minimum_cell
+    rows = Rows(
+        timeline=queries.timeline(client, experiment),
+        arms=queries.arms_latest(client, experiment, minimum_cell=minimum_cell),
+        verdicts=queries.verdicts_latest(client, experiment, minimum_cell=minimum_cell),
+        commands=queries.commands(client, experiment),
+        signers=_signers(client, experiment),
+        exposures=queries.exposures_after_stop(client, experiment),
+    )
+    return reviewed(spec, found, rows)
+
+
+# ---- watching ------------------------------------------------------------------------------------
+
+
+class Watcher:
+    """Reads frames; remembers parsed specs by hash."""
+
+    def __init__(self, client: Client, experiment: str | None) -> None:
+        self._client, self._experiment = client, experiment
+        self._specs: dict[str, Experiment | None] = {}
+
+    def frames(self) -> list[Frame]:
+        """One per experiment, or of the one asked for; raises UnknownExperiment."""
+        if self._experiment is not None:
+            return [self._frame(_status_of(self._client, self._experiment))]
+        return [self._frame(found) for found in queries.status(self._client)]
+
+    def _frame(self, found: Status) -> Frame:
+        if found.lifecycle == Lifecycle.REGISTERED:
+            return frame(found, self._spec(found), FrameRows())
+        name = found.experiment
+        rows = FrameRows(
+            arms=queries.arms_latest(self._client, name),
+            verdicts=queries.verdicts_latest(self._client, name),
+            commands=queries.commands(self._client, name),
+            findings=queries.timeline(self._client, name, kinds=["finding"]),
+        )
+        return frame(found, self._spec(found), rows)
+
+    def _spec(self, found: Status) -> Experiment | None:
+        if found.spec_hash not in self._specs:
+            try:
+                spec: Experiment | None = _spec_in_force(found, queries.specs(self._client, found.experiment))
+            except InvalidExperiment:
+                spec = None
+            self._specs[found.spec_hash] = spec
+        return self._specs[found.spec_hash]
+
+
+def _print_frames(frames: Sequence[Frame], as_json: bool) -> None:
+    read_at = datetime.now(UTC)
+    if as_json:
+        print_json({"read_at": read_at, "experiments": frames}, indent=None)
+    else:
+        show(watch_table(frames, read_at))
+
+
+def _follow_as_json(watcher: Watcher) -> None:
+    while True:
+        _print_frames(watcher.frames(), as_json=True)
+        time.sleep(REFRESH_S)
+
+
+def _follow(watcher: Watcher) -> None:
+    first = watch_table(watcher.frames(), datetime.now(UTC))
+    with Live(first, console=console(), auto_refresh=False) as live:
+        while True:
+            live.refresh()
+            time.sleep(REFRESH_S)
+            live.update(watch_table(watcher.frames(), datetime.now(UTC)))

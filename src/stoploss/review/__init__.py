@@ -1,0 +1,1 @@
+"""From stored rows to what people read: status, live frames, explanations and reviews. Pure: no I/O, no clock."""

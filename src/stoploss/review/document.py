@@ -1,0 +1,241 @@
+"""The experiment review, small form: the template's lines first, then what stands behind each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from stoploss.experiment import Experiment, Variant
+from stoploss.lifecycle import Lifecycle
+from stoploss.review import chain
+from stoploss.review.chain import CommandLine, FindingLine, RefusedLine
+from stoploss.review.guardrails import GuardrailResult, guardrail_results, segment_results
+from stoploss.spec_rules import not_enforced_yet
+from stoploss.store.rows import (
+    Arm,
+    CommandWithAcks,
+    ExposuresAfterStop,
+    RuleVerdict,
+    Status,
+    TimelineEntry,
+)
+
+UNDECIDED = "undecided"
+RAISES = frozenset({"set_exposure"})
+
+
+@dataclass(frozen=True, slots=True)
+class VariantLine:
+    """What an arm is made of, as declared."""
+
+    name: str
+    model: str | None
+    prompt: str | None
+    routing: str | None
+    tools: tuple[str, ...]
+    mcp_servers: tuple[str, ...]
+    data_classes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ArmNumbers:
+    """A metric in one arm, everybody together; None is no data."""
+
+    n: int | None
+    mean: float | None
+    p50: float | None
+    p95: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A metric in both arms.
+
+    change     of the treatment's mean against control's; None: an arm has no data
+    relative   the change is a share of control's mean; else, where a mean may be 0 or below, it is in `unit`
+    guardrail  that watches the metric, with the interval; None: nothing does, so there is no interval
+    """
+
+    what: str
+    metric: str
+    unit: str
+    control: ArmNumbers | None
+    treatment: ArmNumbers | None
+    change: float | None
+    relative: bool
+    guardrail: GuardrailResult | None
+
+
+@dataclass(frozen=True, slots=True)
+class GateResult:
+    """Events of a gate in the run by arm; None: not judged yet."""
+
+    gate: str
+    action: str
+    n_control: int | None
+    n_treatment: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What was decided, by the last command that lowered or stopped anything; 'undecided' where none did."""
+
+    decision: str
+    why: str
+    at: datetime | None
+    command_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """One run of an experiment, for those who decide what comes next.
+
+    minimum_cell  traces in an arm below which a segment's numbers are hidden
+    not_enforced  what the spec asks for and this version did not act on
+    """
+
+    experiment: str
+    owner: str
+    hypothesis: str
+    control: VariantLine
+    treatment: VariantLine
+    target: Comparison
+    guardrails: tuple[GuardrailResult, ...]
+    gates: tuple[GateResult, ...]
+    results: tuple[Comparison, ...]
+    decision: Decision
+    lifecycle: str
+    run: int
+    exposure: float
+    changed_at: datetime
+    measured_at: datetime | None
+    spec_hash: str
+    findings: tuple[FindingLine, ...]
+    commands: tuple[CommandLine, ...]
+    exposures: tuple[ExposuresAfterStop, ...]
+    segments: tuple[GuardrailResult, ...]
+    stopped_segments: tuple[str, ...]
+    minimum_cell: int
+    refused: tuple[RefusedLine, ...]
+    not_enforced: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What a review is made of, as the store gives it; of every run."""
+
+    timeline: Sequence[TimelineEntry]
+    arms: Sequence[Arm]
+    verdicts: Sequence[RuleVerdict]
+    commands: Sequence[CommandWithAcks]
+    signers: Mapping[str, str]
+    exposures: Sequence[ExposuresAfterStop]
+
+
+def review(experiment: Experiment, status: Status, rows: Rows) -> Review:
+    """The review of the last run; of none where the experiment was registered (again) and has not started."""
+    run = 0 if status.lifecycle == Lifecycle.REGISTERED else status.run
+    minimum_cell = experiment.spec.privacy.minimum_cell
+    arms = [arm for arm in rows.arms if arm.run == run and arm.segment_dimension is None]
+    verdicts = [verdict for verdict in rows.verdicts if verdict.run == run]
+    found = chain.of_run(rows.timeline, run, "finding")
+    guardrails = guardrail_results(experiment, verdicts, found)
+    findings = chain.findings(rows.timeline, run, minimum_cell)
+    issued = chain.commands(rows.timeline, run, rows.commands, rows.signers, minimum_cell)
+    return Review(
+        experiment=experiment.name,
+        owner=experiment.metadata.owner,
+        hypothesis=experiment.spec.hypothesis,
+        control=_variant(experiment.control),
+        treatment=_variant(experiment.treatment),
+        target=compared(experiment, "target", experiment.spec.success.metric, arms, guardrails),
+        guardrails=guardrails,
+        gates=gate_results(experiment, verdicts),
+        results=results(experiment, arms, guardrails),
+        decision=decision(status, issued, findings),
+        lifecycle=status.lifecycle,
+        run=run,
+        exposure=status.exposure,
+        changed_at=status.changed_at,
+        measured_at=max((arm.at for arm in arms), default=None),
+        spec_hash=status.spec_hash,
+        findings=findings,
+        commands=issued,
+        exposures=chain.exposures(rows.exposures, issued),
+        segments=segment_results(experiment, verdicts, found),
+        stopped_segments=tuple(status.stopped_segments),
+        minimum_cell=minimum_cell,
+        refused=chain.refused(rows.timeline),
+        not_enforced=tuple(not_enforced_yet(experiment)),
+    )
+
+
+def _variant(variant: Variant) -> VariantLine:
+    tools = tuple(tool.name for tool in variant.tools)
+    return VariantLine(
+        variant.name, variant.model, variant.prompt, variant.routing, tools, variant.mcp_servers, variant.data_classes
+    )
+
+
+def results(
+    experiment: Experiment, arms: Sequence[Arm], guardrails: Sequence[GuardrailResult]
+) -> tuple[Comparison, ...]:
+    """Quality (where the spec names its score), cost and latency."""
+    objective = experiment.spec.objective
+    quality = objective.quality.score if objective and objective.quality else None
+    wanted = [("quality", quality), ("cost", "cost_usd"), ("latency", "latency_ms")]
+    return tuple(compared(experiment, what, metric, arms, guardrails) for what, metric in wanted if metric)
+
+
+def compared(
+    experiment: Experiment, what: str, metric: str, arms: Sequence[Arm], guardrails: Sequence[GuardrailResult]
+) -> Comparison:
+    """A metric in both arms, from the newest measures of everybody in one run."""
+    declared = experiment.metric(metric)
+    control, treatment = (_numbers(arms, metric, variant.name) for variant in experiment.arms)
+    return Comparison(
+        what=what,
+        metric=metric,
+        unit=declared.unit,
+        control=control,
+        treatment=treatment,
+        change=_change(control, treatment, declared.positive),
+        relative=declared.positive,
+        guardrail=next((result for result in guardrails if result.metric == metric), None),
+    )
+
+
+def _numbers(arms: Sequence[Arm], metric: str, variant: str) -> ArmNumbers | None:
+    arm = next((arm for arm in arms if (arm.metric, arm.variant) == (metric, variant)), None)
+    return ArmNumbers(arm.n, arm.mean, arm.p50, arm.p95) if arm and arm.n else None
+
+
+def _change(control: ArmNumbers | None, treatment: ArmNumbers | None, relative: bool) -> float | None:
+    if control is None or treatment is None or control.mean is None or treatment.mean is None:
+        return None
+    if relative:
+        return treatment.mean / control.mean - 1 if control.mean else None
+    return treatment.mean - control.mean
+
+
+def gate_results(experiment: Experiment, verdicts: Sequence[RuleVerdict]) -> tuple[GateResult, ...]:
+    rows = {verdict.metric: verdict for verdict in verdicts if verdict.rule == "gate"}
+    return tuple(_gate(choice.gate, choice.action, rows.get(choice.gate)) for choice in experiment.gates)
+
+
+def _gate(gate: str, action: str, row: RuleVerdict | None) -> GateResult:
+    return GateResult(gate, action, row.n_control if row else None, row.n_treatment if row else None)
+
+
+def decision(status: Status, issued: Sequence[CommandLine], findings: Sequence[FindingLine]) -> Decision:
+    """The last command that lowered or stopped something; a start or resume decides nothing."""
+    lowered = [command for command in issued if command.action not in RAISES]
+    if lowered:
+        last = lowered[-1]
+        return Decision(last.action, last.reason, last.decided_at, last.command_id)
+    if status.lifecycle == Lifecycle.REGISTERED:
+        return Decision(UNDECIDED, "it has not started", None, None)
+    if status.lifecycle == Lifecycle.HOLDING and findings:
+        return Decision(UNDECIDED, f"held: {findings[-1].sentence}", findings[-1].at, None)
+    return Decision(UNDECIDED, "no rule has called for a command", None, None)

@@ -1,0 +1,255 @@
+"""A review as Markdown: the first lines are the template, the tables behind them the reasons."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+from stoploss.review.chain import CommandLine
+from stoploss.review.document import ArmNumbers, Comparison, Review, VariantLine
+from stoploss.review.guardrails import (
+    GuardrailResult,
+    interval_text,
+    margin_text,
+    metric_text,
+)
+from stoploss.review.words import (
+    NO_DATA,
+    count,
+    duration,
+    listed,
+    printable,
+    quantity,
+    share,
+    signed,
+    utc,
+)
+
+_SPECIAL = re.compile(r"([\\|`*<\[\]])")
+
+
+def markdown(review: Review) -> str:
+    """The whole document; ends in a newline."""
+    parts = (_head, _guardrails, _gates, _results, _commands, _exposures, _segments, _findings, _footnotes)
+    return "\n".join(line for part in parts for line in (*part(review), ""))
+
+
+def escaped(text: str) -> str:
+    """Text of a sender, so that it is text in Markdown too, on one line.
+
+    >>> escaped("a|b\\n<script>")
+    'a\\\\|b \\\\<script>'
+    """
+    return _SPECIAL.sub(r"\\\1", printable(text))
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    yield f"| {' | '.join(header)} |"
+    yield f"|{'---|' * len(header)}"
+    for row in rows:
+        yield f"| {' | '.join(map(escaped, row))} |"
+
+
+def _head(review: Review) -> Iterator[str]:
+    yield f"# Experiment review: {escaped(review.experiment)}"
+    yield ""
+    decided = f" ({utc(review.decision.at)})" if review.decision.at else ""
+    yield f"- **Hypothesis:** {escaped(review.hypothesis)}"
+    yield f"- **Variant A (control):** {escaped(_variant(review.control))}"
+    yield f"- **Variant B (treatment):** {escaped(_variant(review.treatment))}"
+    yield f"- **Target metric:** {escaped(_target(review.target))}"
+    yield f"- **Guardrails:** {escaped(_tally(review))}"
+    for result in review.results:
+        yield f"- **Result for {result.what}:** {escaped(_result(result))}"
+    yield f"- **Decision:** {escaped(review.decision.decision)}{decided}"
+    yield f"- **Why:** {escaped(review.decision.why)}"
+    yield f"- **State:** {escaped(_state(review))}"
+
+
+def _variant(variant: VariantLine) -> str:
+    parts = [
+        ("model", variant.model),
+        ("prompt", variant.prompt),
+        ("routing", variant.routing),
+        ("tools", listed(variant.tools)),
+        ("MCP servers", listed(variant.mcp_servers)),
+        ("data", listed(variant.data_classes)),
+    ]
+    return f"{variant.name} ({'; '.join(f'{name}: {value}' for name, value in parts if value)})"
+
+
+def _target(target: Comparison) -> str:
+    return f"{target.metric}: {_result(target)}"
+
+
+def _result(result: Comparison) -> str:
+    means = f"A {_mean(result.control, result.unit)}, B {_mean(result.treatment, result.unit)}"
+    if result.change is None:
+        return f"{result.metric}: {means}" if result.what != "target" else means
+    named = "" if result.what == "target" else f"{result.metric}: "
+    return f"{named}{means}; change {_change(result)}; {_interval(result)}"
+
+
+def _mean(arm: ArmNumbers | None, unit: str) -> str:
+    return NO_DATA if arm is None else f"{quantity(arm.mean, unit)} (n = {count(arm.n)})"
+
+
+def _change(result: Comparison) -> str:
+    return signed(share(result.change) if result.relative else quantity(result.change, result.unit))
+
+
+def _interval(result: Comparison) -> str:
+    if result.guardrail is None:
+        return "no interval: no guardrail watches it"
+    return f"interval {interval_text(result.guardrail)}"
+
+
+def _tally(review: Review) -> str:
+    verdicts = Counter(result.verdict for result in review.guardrails)
+    return listed([f"{n} {verdict}" for verdict, n in sorted(verdicts.items())], "none declared")
+
+
+def _state(review: Review) -> str:
+    return (
+        f"{review.lifecycle}, run {review.run}, exposure {share(review.exposure)}, since {utc(review.changed_at)}; "
+        f"last measured {utc(review.measured_at)}; owner {review.owner}; spec {review.spec_hash[:12]}"
+    )
+
+
+def _guardrails(review: Review) -> Iterator[str]:
+    yield "## Guardrails"
+    yield ""
+    if not review.guardrails:
+        yield "None is declared."
+        return
+    header = ("metric", "effect of B, limits that hold at every look", "margin", "verdict", "n A / B", "as of")
+    yield from _table(header, (_guardrail_row(result) for result in review.guardrails))
+
+
+def _guardrail_row(result: GuardrailResult) -> tuple[str, ...]:
+    return (
+        f"{metric_text(result)}, α {result.alpha:g}",
+        interval_text(result),
+        margin_text(result),
+        f"{result.words} → {result.action}" if result.verdict == "breach" else result.words,
+        f"{count(result.n_control)} / {count(result.n_treatment)}",
+        utc(result.at),
+    )
+
+
+def _gates(review: Review) -> Iterator[str]:
+    yield "## Gates"
+    yield ""
+    rows = ((gate.gate, gate.action, count(gate.n_control), count(gate.n_treatment)) for gate in review.gates)
+    yield from _table(("gate", "action", "events A", "events B"), rows)
+
+
+def _results(review: Review) -> Iterator[str]:
+    yield "## Results"
+    yield ""
+    header = ("", "metric", "A mean", "B mean", "A p50 / p95", "B p50 / p95", "change of B", "interval")
+    yield from _table(header, (_result_row(result) for result in (review.target, *review.results)))
+
+
+def _result_row(result: Comparison) -> tuple[str, ...]:
+    change = NO_DATA if result.change is None else _change(result)
+    arms = (result.control, result.treatment)
+    means = [_mean(arm, result.unit) for arm in arms]
+    tails = [_quantiles(arm, result.unit) for arm in arms]
+    return (result.what, result.metric, *means, *tails, change, _interval(result))
+
+
+def _quantiles(arm: ArmNumbers | None, unit: str) -> str:
+    if arm is None or arm.p50 is None:
+        return NO_DATA
+    return f"{quantity(arm.p50, unit)} / {quantity(arm.p95, unit)}"
+
+
+def _commands(review: Review) -> Iterator[str]:
+    yield "## Commands"
+    yield ""
+    if not review.commands:
+        yield "None in this run."
+        return
+    header = ("decided", "command", "exposure", "why", "answers")
+    yield from _table(header, (_command_row(command) for command in review.commands))
+
+
+def _command_row(command: CommandLine) -> tuple[str, ...]:
+    answers = [f"{ack.controller} {ack.status} after {duration(ack.delay_ms)}" for ack in command.acks]
+    answers += [f"{name} has not applied it yet" for name in command.unanswered]
+    return (
+        utc(command.decided_at),
+        f"{command.action} (sequence {command.sequence}, {command.command_id[:12]}…)",
+        share(command.exposure),
+        command.reason,
+        "; ".join(answers) or "none needed",
+    )
+
+
+def _exposures(review: Review) -> Iterator[str]:
+    yield "## Exposures after the stop"
+    yield ""
+    if not review.exposures:
+        yield "None counted: nothing was stopped, or no count has been recorded yet."
+        return
+    header = ("command", "in flight at the decision", "begun after it", "first harm", "last exposure")
+    rows = (
+        (f"{c.command_id[:12]}…", count(c.in_flight), count(c.after_stop), utc(c.first_harm_at), utc(c.last_at))
+        for c in review.exposures
+    )
+    yield from _table(header, rows)
+
+
+def _segments(review: Review) -> Iterator[str]:
+    yield "## Segments"
+    yield ""
+    yield f"Stopped: {escaped(listed(review.stopped_segments))}."
+    if not review.segments:
+        yield "No segment value has been judged yet."
+        return
+    hidden = sum(result.hidden for result in review.segments)
+    yield f"Judged: {escaped(_segment_tally(review.segments))}."
+    if hidden:
+        yield f"Numbers of {hidden} are hidden: fewer than {review.minimum_cell} traces in an arm."
+    if decided := [result for result in review.segments if result.verdict != "undecided"]:
+        yield ""
+        yield from _table(("segment", "metric", "effect of B", "margin", "verdict", "n A / B"), map(_segment, decided))
+
+
+def _segment_tally(results: Sequence[GuardrailResult]) -> str:
+    verdicts = Counter(result.verdict for result in results)
+    return ", ".join(f"{n} {verdict}" for verdict, n in sorted(verdicts.items()))
+
+
+def _segment(result: GuardrailResult) -> tuple[str, ...]:
+    numbers = (
+        "hidden" if result.hidden else f"{count(result.n_control)} / {count(result.n_treatment)}",
+        interval_text(result),
+    )
+    return (str(result.segment), metric_text(result), numbers[1], margin_text(result), result.words, numbers[0])
+
+
+def _findings(review: Review) -> Iterator[str]:
+    yield "## Findings"
+    yield ""
+    if not review.findings:
+        yield "No verdict has changed in this run."
+    for finding in review.findings:
+        place = finding.place
+        yield (
+            f"- {utc(finding.at)}, {finding.verdict}: {escaped(finding.sentence)} "
+            f"(ledger {place.ledger_partition}/{place.ledger_offset}, journal {place.journal_number})"
+        )
+
+
+def _footnotes(review: Review) -> Iterator[str]:
+    yield "## Not enforced, not judged"
+    yield ""
+    for name in review.not_enforced:
+        yield f"- The spec asks for {escaped(name)}; this version recorded it and did not act on it."
+    for line in review.refused:
+        yield f"- {count(line.rows)} rows were not judged: {escaped(line.cause)}."
+    if not review.not_enforced and not review.refused:
+        yield "Everything the spec asks for was enforced, and all rows were judged."

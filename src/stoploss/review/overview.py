@@ -1,0 +1,83 @@
+"""Status: where every experiment stands, from the registry alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from stoploss import registry
+from stoploss.commands import Micros
+from stoploss.errors import InvalidExperiment
+from stoploss.registry import RegistryEntry
+from stoploss.spec_file import parse_experiment
+from stoploss.spec_rules import not_enforced_yet
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentStatus:
+    """One experiment as the judge last wrote it.
+
+    exposure      share of traffic that may get the treatment variant, 0 to 1
+    not_enforced  what the spec asks for and this version does not act on; None where the spec cannot be read
+    spec_fault    why it cannot
+    """
+
+    experiment: str
+    lifecycle: str
+    run: int
+    epoch: int
+    exposure: float
+    release_variant: str
+    stopped_segments: tuple[str, ...]
+    changed_at: datetime
+    command_id: str | None
+    not_enforced: tuple[str, ...] | None
+    spec_fault: str | None
+
+
+def moment(at: Micros) -> datetime:
+    """
+    >>> moment(1_700_000_000_000_001).isoformat()
+    '2023-11-14T22:13:20.000001+00:00'
+    """
+    return EPOCH + timedelta(microseconds=at)
+
+
+def in_force(records: Iterable[tuple[bytes | None, bytes | None]]) -> list[RegistryEntry]:
+    """The last entry of each key, by name; a tombstone (no value) removes its key.
+
+    Raises WireError where an entry cannot be read.
+    """
+    last: dict[bytes | None, bytes | None] = {}
+    for key, value in records:
+        last[key] = value
+    entries = [registry.decode(value) for value in last.values() if value is not None]
+    return sorted(entries, key=lambda entry: entry.experiment)
+
+
+def status_of(entry: RegistryEntry) -> ExperimentStatus:
+    not_enforced, fault = _not_enforced(entry)
+    return ExperimentStatus(
+        experiment=entry.experiment,
+        lifecycle=entry.lifecycle,
+        run=entry.run,
+        epoch=entry.epoch,
+        exposure=entry.exposure,
+        release_variant=entry.release_variant,
+        stopped_segments=tuple(map(str, entry.stopped_segments)),
+        changed_at=moment(entry.changed_at),
+        command_id=entry.command_id,
+        not_enforced=not_enforced,
+        spec_fault=fault,
+    )
+
+
+def _not_enforced(entry: RegistryEntry) -> tuple[tuple[str, ...] | None, str | None]:
+    """A spec that another version accepted must not keep people from seeing where the experiment stands."""
+    try:
+        return tuple(not_enforced_yet(parse_experiment(entry.spec, f"the spec of {entry.experiment!r}"))), None
+    except InvalidExperiment as error:
+        return None, str(error)

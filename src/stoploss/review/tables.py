@@ -1,0 +1,155 @@
+"""Status, frames and explanations as rich tables and lines. Text is taken literally: no markup, no control codes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from stoploss.review.explained import headline, sections
+from stoploss.review.explanation import Explanation
+from stoploss.review.frames import Frame, LastCommand
+from stoploss.review.guardrails import (
+    GuardrailResult,
+    effect_text,
+    interval_text,
+    margin_text,
+    metric_text,
+)
+from stoploss.review.overview import ExperimentStatus
+from stoploss.review.words import NO_DATA, count, listed, printable, share, utc
+
+LIFECYCLE_STYLE = {
+    "running": "green",
+    "holding": "yellow",
+    "paused": "yellow",
+    "stopped": "bold red",
+    "rolled_back": "bold red",
+}
+VERDICT_STYLE = {"breach": "bold red", "safe": "green"}
+NONE_REGISTERED = "No experiment is registered yet; register one with `stoploss register FILE.yaml`."
+
+
+def text(value: str, style: str = "") -> Text:
+    return Text(printable(value), style=style)
+
+
+def lines(values: Iterable[str]) -> Text:
+    return Text("\n".join(map(printable, values)))
+
+
+def _table(title: str | None, *headers: str) -> Table:
+    table = Table(title=title, title_justify="left", header_style="bold", show_lines=True)
+    for header in headers:
+        table.add_column(header, overflow="fold")
+    return table
+
+
+def status_table(statuses: Sequence[ExperimentStatus]) -> Table | Text:
+    if not statuses:
+        return text(NONE_REGISTERED)
+    table = _table(
+        None,
+        "experiment",
+        "lifecycle",
+        "run/epoch",
+        "exposure",
+        "release variant",
+        "stopped segments",
+        "last change",
+        "not enforced yet",
+    )
+    for status in statuses:
+        table.add_row(
+            text(status.experiment),
+            text(status.lifecycle, LIFECYCLE_STYLE.get(status.lifecycle, "")),
+            text(f"{status.run}/{status.epoch}"),
+            text(share(status.exposure)),
+            text(status.release_variant),
+            lines(status.stopped_segments or ["none"]),
+            text(utc(status.changed_at)),
+            _not_enforced(status),
+        )
+    return table
+
+
+def _not_enforced(status: ExperimentStatus) -> Text:
+    if status.not_enforced is None:
+        return text(f"unknown: {status.spec_fault}", "yellow")
+    return lines(status.not_enforced or ["nothing: all of it is enforced"])
+
+
+def watch_table(frames: Sequence[Frame], at: datetime) -> Table | Text:
+    """at: when it was read."""
+    if not frames:
+        return text(NONE_REGISTERED)
+    table = _table(
+        f"read at {utc(at)}",
+        "experiment",
+        "state",
+        "exposure",
+        "traces by arm",
+        "guardrails: verdict, estimate (limits), margin",
+        "last command",
+    )
+    for frame in frames:
+        table.add_row(
+            text(frame.experiment),
+            _state(frame),
+            text(share(frame.exposure)),
+            _arms(frame),
+            _guardrails(frame.guardrails),
+            _last(frame.last_command),
+        )
+    return table
+
+
+def _state(frame: Frame) -> Text:
+    state = text(frame.lifecycle, LIFECYCLE_STYLE.get(frame.lifecycle, ""))
+    stopped = f"\nstopped: {printable(listed(frame.stopped_segments))}" if frame.stopped_segments else ""
+    return Text.assemble(state, f"\nrun {frame.run}, epoch {frame.epoch}{stopped}")
+
+
+def _arms(frame: Frame) -> Text:
+    counted = [f"{arm.variant}: {count(arm.n)}" for arm in frame.arms]
+    return lines([*(counted or [NO_DATA]), f"measured {utc(frame.measured_at)}"])
+
+
+def _guardrails(results: Sequence[GuardrailResult] | None) -> Text:
+    if results is None:
+        return text("unknown: this version cannot read the spec", "yellow")
+    if not results:
+        return text("none declared")
+    return Text("\n").join(_guardrail(result) for result in results)
+
+
+def _guardrail(result: GuardrailResult) -> Text:
+    verdict = text(result.verdict, VERDICT_STYLE.get(result.verdict, ""))
+    estimate = NO_DATA if result.estimate is None else effect_text(result.estimate, result)
+    numbers = f": {estimate} ({interval_text(result)}), {margin_text(result)}"
+    return Text.assemble(text(f"{metric_text(result)} "), verdict, text(numbers))
+
+
+def _last(command: LastCommand | None) -> Text:
+    if command is None:
+        return text("none")
+    waiting = [f"waiting for {name}" for name in command.waiting_for]
+    applied = [f"applied by {name}" for name in command.applied_by]
+    return lines([command.action, utc(command.decided_at), *applied, *waiting])
+
+
+def explanation_text(told: Explanation, database: str) -> Group:
+    shown = [text(headline(told), "bold")]
+    for section in sections(told, database):
+        shown.append(text(section.title, "bold underline"))
+        shown += [Text("  " + _indented(line)) for line in section.lines]
+    return Group(*shown)
+
+
+def _indented(line: str) -> str:
+    """The line made printable, its indentation kept."""
+    body = line.lstrip(" ")
+    return " " * (len(line) - len(body)) + printable(body)
