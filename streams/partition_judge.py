@@ -14,6 +14,7 @@ from aiokafka import ConsumerRecord
 from stoploss import __version__, ledger
 from stoploss.control.messages import write_command
 from stoploss.errors import ReplayDiverged, WireError
+from stoploss.folding import settle
 from stoploss.intake import dead_letters
 from stoploss.intake.results import Reject
 from stoploss.ledger import Entry, JudgeVersion, Source
@@ -168,6 +169,8 @@ class PartitionJudge:
         due = elapsed_s >= SNAPSHOT_EVERY_S or self._folded_since_snapshot >= SNAPSHOT_EVERY_ENTRIES
         if not due or not self._folded_since_snapshot or not self._state.experiments:
             return
+        for experiment in self._state.experiments.values():
+            settle(experiment)
         size = write_snapshot(self._appender, self.topics("snapshots"), self._state, self._generation, self.keys.secret)
         log.debug("snapshot", partition=self.partition, offset=self._state.offset, bytes=size)
         self._generation += 1

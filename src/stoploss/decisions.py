@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from stoploss.commands import Action, Evidence, Micros
+from stoploss.folding import moment_of, settle
 from stoploss.journal import CommandIssued, EpochOpened, Finding, JournalEntry, LifecycleChanged
 from stoploss.lifecycle import AFTER, LATCHED, Lifecycle, strengthens
 from stoploss.outputs import Outputs
@@ -16,17 +17,6 @@ from stoploss.sentences import sentence
 from stoploss.state import AfterStop, ExperimentState
 
 QUIET = frozenset({Outcome.OK, Outcome.UNDECIDED})
-
-
-def moment_of(state: ExperimentState, at: int, caught_up: bool, due: tuple[str, ...]) -> Moment:
-    return Moment(
-        at=at,
-        caught_up=caught_up,
-        exposed=state.lifecycle in (Lifecycle.RUNNING, Lifecycle.HOLDING) and state.desired.exposure > 0,
-        share=state.share,
-        dimensions=state.current.dimensions,
-        due=due,
-    )
 
 
 def judge(state: ExperimentState, moment: Moment, out: Outputs) -> list[tuple[AnyRule, Verdict]]:
@@ -151,6 +141,7 @@ def close_epoch(state: ExperimentState, out: Outputs) -> None:
     """Arms are compared within an epoch only: what the rules hold of the open one is folded away."""
     if not state.epoch_open:
         return
+    settle(state)
     moment = moment_of(state, out.at, caught_up=False, due=())
     for rule in state.rules:
         rule.close_epoch(state.current.rules[rule.key], moment)

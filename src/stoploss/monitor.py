@@ -11,10 +11,11 @@ from typing import assert_never
 
 from stoploss.commands import Action
 from stoploss.counting import count, exposures_after
-from stoploss.decisions import command, enter, judge, moment_of, open_epoch_if_applied
+from stoploss.decisions import command, enter, judge, open_epoch_if_applied
 from stoploss.errors import InvalidExperiment
 from stoploss.evidence import block_columns
 from stoploss.experiment import Experiment
+from stoploss.folding import fold, moment_of, settle
 from stoploss.journal import CommandAcked, EvidenceRefused, ExposuresCounted, RequestHandled
 from stoploss.ledger import (
     AckOverdue,
@@ -87,22 +88,12 @@ def _evidence(state: PartitionState, experiment: ExperimentState, rows: Rows, ou
         _count_exposures(experiment, rows)
     if experiment.lifecycle in LATCHED:
         return
-    _fold_metrics(experiment, rows)
     moment = moment_of(experiment, out.at, state.caught_up, due=(EVERYBODY,))
-    for rule in experiment.rules:
-        rule.fold(experiment.current.rules[rule.key], rows, moment)
+    fold(experiment, rows, moment)
     said = len(out.collected)
     verdicts = judge(experiment, moment, out)
     if len(out.collected) > said:
         _measure(experiment, verdicts, out)
-
-
-def _fold_metrics(state: ExperimentState, rows: Rows) -> None:
-    metrics, dimensions = state.current.metrics, state.current.dimensions
-    for column, values in rows.metrics.items():
-        binary = ":" not in column and state.experiment.metric(column).binary
-        for dimension in dimensions.values():
-            metrics.fold(column, not binary, dimension, rows.arm, rows.cells[dimension.name], values)
 
 
 def _count_exposures(state: ExperimentState, rows: Rows) -> None:
@@ -133,6 +124,7 @@ def _tick(state: PartitionState, out: Outputs) -> None:
 
 def _tick_run(state: PartitionState, experiment: ExperimentState, measure: bool, out: Outputs) -> None:
     if experiment.lifecycle in LIVE:
+        settle(experiment)
         due = tuple(experiment.current.dimensions)
         moment = moment_of(experiment, out.at, state.caught_up, due)
         for rule in experiment.rules:
@@ -276,6 +268,7 @@ def _overdue(state: ExperimentState, overdue: AckOverdue, out: Outputs) -> None:
 
 
 def _measure(state: ExperimentState, verdicts: list[tuple[AnyRule, Verdict]], out: Outputs) -> None:
+    settle(state)
     experiment = state.experiment
     names = (experiment.control.name, experiment.treatment.name)
     scales = {column: _scale(experiment, column) for column in state.current.metrics.cells}

@@ -40,12 +40,13 @@ class Dimension:
 
     def cells_of(self, values: Sequence[str], codes: npt.NDArray[np.uint16]) -> IntArray:
         """Cell of each row, NO_CELL where it has no value. New values become cells in order of their first row."""
-        present, first = np.unique(codes, return_index=True)
-        table = np.full(NO_CODE + 1, NO_CELL, np.int64)
-        for code in present[np.argsort(first)].tolist():
-            if code != NO_CODE:
-                table[code] = self._cell(values[code])
-        return table[codes]
+        present, first, place = np.unique(codes, return_index=True, return_inverse=True)
+        cells = np.full(present.size, NO_CELL, np.int64)
+        for at in np.argsort(first).tolist():
+            if present[at] != NO_CODE:
+                cells[at] = self._cell(values[present[at]])
+        of_rows: IntArray = cells[place]
+        return of_rows
 
     def _cell(self, value: str) -> int:
         known = self.cells.get(value)

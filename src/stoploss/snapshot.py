@@ -79,13 +79,18 @@ def _plain(hint: Any, value: Any, arrays: list[np.ndarray[Any, Any]]) -> Any:
         return [type(value).__name__, _plain(type(value), value, arrays)]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         hints = _hints(type(value))
-        return {f.name: _plain(hints[f.name], getattr(value, f.name), arrays) for f in dataclasses.fields(value)}
+        return {f.name: _plain(hints[f.name], getattr(value, f.name), arrays) for f in _kept(value)}
     args = get_args(members[0] if members else hint) or (Any, Any)
     if isinstance(value, dict):
         return [[_plain(args[0], key, arrays), _plain(args[1], item, arrays)] for key, item in value.items()]
     if isinstance(value, (list, tuple)):
         return [_plain(args[0], item, arrays) for item in value]
     raise TypeError(f"{type(value).__name__} cannot be kept in a snapshot; give it to_plain and from_plain")
+
+
+def _kept(kind: Any) -> list[dataclasses.Field[Any]]:
+    """Fields of a state but for those marked transient, which a restored state begins without."""
+    return [field for field in dataclasses.fields(kind) if not field.metadata.get("transient")]
 
 
 def _members(hint: Any) -> list[Any]:
@@ -135,7 +140,7 @@ def _restore(hint: Any, tree: Any, arrays: _Arrays) -> Any:
         return hint.from_plain(_restore(hint.PLAIN, tree, arrays))
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         hints = _hints(hint)
-        return hint(**{f.name: _restore(hints[f.name], tree[f.name], arrays) for f in dataclasses.fields(hint)})
+        return hint(**{f.name: _restore(hints[f.name], tree[f.name], arrays) for f in _kept(hint)})
     if origin is dict:
         return {_restore(args[0], key, arrays): _restore(args[1], item, arrays) for key, item in tree}
     if origin is list:

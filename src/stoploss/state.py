@@ -15,6 +15,7 @@ from stoploss.experiment import Experiment
 from stoploss.journal import GENESIS
 from stoploss.lifecycle import Lifecycle
 from stoploss.rules import AnyRule, RuleState, rules_of
+from stoploss.rules.rows import Rows
 from stoploss.segments import EVERYBODY, Dimension, SegmentMetrics
 from stoploss.spec_file import parse_experiment
 from stoploss.units import DailyCap, SeenUnits
@@ -101,13 +102,18 @@ class Desired:
 
 @dataclass(slots=True)
 class RunState:
-    """What belongs to one run: from a person's start or resume to the next stop."""
+    """What belongs to one run: from a person's start or resume to the next stop.
+
+    waiting  rows that folding.settle has yet to fold, and their ledger time; never in a snapshot
+    """
 
     rules: dict[str, RuleState]
     dimensions: dict[str, Dimension]
     metrics: SegmentMetrics = field(default_factory=SegmentMetrics)
     verdicts: dict[str, str] = field(default_factory=dict)
     after_stop: AfterStop = field(default_factory=AfterStop)
+    waiting: list[Rows] = field(default_factory=list, metadata={"transient": True})
+    waiting_at: Micros = field(default=0, metadata={"transient": True})
 
     @classmethod
     def begin(cls, spec: str) -> RunState:

@@ -65,8 +65,8 @@ class DailyCap:
         """Which rows are among the first ten of their unit; counts them."""
         cell = (unit & np.uint64(CAP_CELLS - 1)).astype(np.int64)
         admitted: Mask = self.counts[cell] + occurrence_rank(cell) < CAP_PER_DAY
-        added = np.bincount(cell, minlength=CAP_CELLS)
-        self.counts = np.minimum(self.counts + added, CAP_PER_DAY).astype(np.uint8)
+        taken, added = np.unique(cell, return_counts=True)
+        self.counts[taken] = np.minimum(self.counts[taken] + added, CAP_PER_DAY)
         return admitted
 
     def advance(self, at: int) -> None:

@@ -115,7 +115,9 @@ class BinaryGuardrail:
 
     def fold(self, state: BinaryState, rows: Rows, moment: Moment) -> None:
         second = moment.at // SECOND
-        for name in self.plan.dimensions:
+        for name in moment.due:
+            if name not in state.totals:
+                continue
             state.first[name].close_second(second, self.plan.rr0)
             state.first[name].fold(rows, moment.dimensions[name], self.plan.column)
             state.totals[name].fold(rows, moment.dimensions[name], self.plan.column)

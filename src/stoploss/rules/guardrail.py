@@ -40,8 +40,9 @@ class ContinuousGuardrail:
         return GuardrailState({name: GroupTotals.none(name) for name in self.plan.dimensions})
 
     def fold(self, state: GuardrailState, rows: Rows, moment: Moment) -> None:
-        for name, totals in state.dimensions.items():
-            totals.fold(rows, moment.dimensions[name], self.plan.column)
+        for name in moment.due:
+            if name in state.dimensions:
+                state.dimensions[name].fold(rows, moment.dimensions[name], self.plan.column)
 
     def tick(self, state: GuardrailState, moment: Moment) -> None:
         """Nothing here depends on time."""

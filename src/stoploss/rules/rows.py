@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from stoploss.commands import Micros
+from stoploss.metrics import MISSING
 from stoploss.segments import Dimension
 
 IntArray = npt.NDArray[np.int64]
@@ -46,6 +48,34 @@ class Rows:
     gates: npt.NDArray[np.uint32]
     details: dict[int, str]
 
+    @property
+    def size(self) -> int:
+        return int(self.arm.size)
+
+
+def together(parts: Sequence[Rows]) -> Rows:
+    """Rows of several ledger entries as one, in order; all of one experiment and of one kind."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    columns = ("arm", "unit", "at", "start", "compared", "first", "capped", "gates")
+    return Rows(
+        **{name: np.concatenate([getattr(part, name) for part in parts]) for name in columns},
+        exposure=first.exposure,
+        cells={name: np.concatenate([part.cells[name] for part in parts]) for name in first.cells},
+        metrics={name: np.concatenate([_column(part, name) for part in parts]) for name in _all_metrics(parts)},
+        details={},
+    )
+
+
+def _all_metrics(parts: Sequence[Rows]) -> list[str]:
+    return list(dict.fromkeys(name for part in parts for name in part.metrics))
+
+
+def _column(part: Rows, name: str) -> IntArray:
+    found = part.metrics.get(name)
+    return np.full(part.size, MISSING, np.int64) if found is None else found
+
 
 @dataclass(frozen=True, slots=True)
 class Moment:
@@ -56,7 +86,7 @@ class Moment:
     exposed      the treatment variant is meant to receive traffic
     share        share of traffic of the treatment variant in the open epoch; None: no epoch is open
     dimensions   all segment dimensions
-    due          names of those to judge now: everybody at each entry, the segments too at each tick
+    due          names of those to fold or judge now: everybody at each entry, the segments at each tick
     """
 
     at: Micros
