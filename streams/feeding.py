@@ -12,11 +12,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeVar
 
+import polars as pl
 import structlog
 from faust.types import TP
 
@@ -33,13 +34,15 @@ from streams.admin import Admin
 from streams.app import App, build_app
 from streams.appender import Appender
 from streams.batches import Batch
+from streams.gathering import Gathering
 from streams.registry_view import RegistryView
 from streams.transport import consumer_of
 
+T = TypeVar("T")
 log = structlog.get_logger("stoploss.intake")
 
 WAIT_S = 0.02
-ROWS_AT_ONCE = 5_000
+CLEAN_BYTES = 700_000
 STATUS_EVERY_S = 1.0
 
 
@@ -78,6 +81,14 @@ class Totals:
             self.by_variant[reject.experiment, reject.variant] += reject.count
 
 
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Batches of one partition, and what they became together."""
+
+    batches: Sequence[Batch]
+    result: IntakeResult
+
+
 class Feeder:
     """One role that feeds the ledger from one source topic."""
 
@@ -92,11 +103,8 @@ class Feeder:
         self._uuid = Admin(bootstrap).uuids([self.topics(topic)])[self.topics(topic)]
         self._watched: dict[str, Watched] = {}
         self._watched_version = -1
-        self._pending: list[tuple[Batch, IntakeResult]] = []
-        self._pending_rows = 0
-        self._flushed_at_s = 0.0
-        self._flushing = asyncio.Lock()
-        self._wake: asyncio.Task[None] | None = None
+        self._gathering = Gathering[Batch](lambda: self.app, "feeding the ledger", self._feed)
+        self._published_at_s = 0.0
         self._totals: dict[TP, Totals] = {}
         self._thread = ThreadPoolExecutor(1, role)
         self.app: App = build_app(settings, role, {topic: self.handle}, restore=self._taken_over)
@@ -105,29 +113,48 @@ class Feeder:
     async def _taken_over(self, tp: TP) -> None:
         """A partition begins anew at the group's offset: what waited of it is no longer ours."""
         self._totals.pop(tp, None)
-        self._pending = [(batch, result) for batch, result in self._pending if batch.tp != tp]
+        self._gathering.drop(lambda batch: batch.tp == tp)
 
-    async def _in_thread(self, call: Callable[[], IntakeResult | None]) -> IntakeResult | None:
+    async def _in_thread(self, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call)
 
     # ---- batches -------------------------------------------------------------------------------
 
     async def handle(self, batch: Batch) -> None:
-        result = await self._in_thread(lambda: self._read(batch))
-        assert result is not None
-        self._pending.append((batch, result))
-        self._pending_rows += len(batch)
-        waited = time.monotonic() - self._flushed_at_s >= WAIT_S
-        if waited or result.tripped_gate or self._pending_rows >= ROWS_AT_ONCE:
-            await self.flush()
-        elif self._wake is None or self._wake.done():
-            self._wake = asyncio.ensure_future(self._flush_later())
+        self._gathering.put(batch)
 
-    def _read(self, batch: Batch) -> IntakeResult:
-        records = [RawRecord(record.offset, record.value, record.timestamp) for record in batch.records]
-        source = self._source(batch.tp)
+    async def _feed(self, batches: Sequence[Batch]) -> None:
+        """Reads what has gathered, waits for more unless a gate was tripped, publishes all of it and completes it."""
+        read = await self._in_thread(lambda: self._read(batches))
+        wait_s = WAIT_S - (time.monotonic() - self._published_at_s)
+        if wait_s > 0 and not any(part.result.tripped_gate for part in read):
+            await asyncio.sleep(wait_s)
+            more = self._gathering.take()
+            read += await self._in_thread(lambda: self._read(more))
+        consumer = consumer_of(self.app)
+        ours = [part for part in read if consumer.owns(part.batches[0])]
+        await self._in_thread(lambda: self._publish(ours))
+        self._published_at_s = time.monotonic()
+        for part in ours:
+            self._complete(part)
+
+    def _complete(self, part: Read) -> None:
+        done = [consumer_of(self.app).complete(batch) for batch in part.batches]
+        if all(done):
+            first, last = part.batches[0], part.batches[-1]
+            self._totals.setdefault(first.tp, Totals(first.first)).add(part.result.counts, last.last + 1)
+
+    def _read(self, batches: Sequence[Batch]) -> list[Read]:
+        """Batches of one partition and take-over as one, in order."""
+        parts: dict[tuple[TP, int], list[Batch]] = defaultdict(list)
+        for batch in batches:
+            parts[batch.tp, batch.generation].append(batch)
+        return [Read(part, self._process_all(tp, part)) for (tp, _), part in parts.items()]
+
+    def _process_all(self, tp: TP, batches: Sequence[Batch]) -> IntakeResult:
+        records = [RawRecord(r.offset, r.value, r.timestamp) for batch in batches for r in batch.records]
         now_micros = time.time_ns() // 1_000
-        return self._process(records, source, self._watch(), salt=self._salt, now_micros=now_micros)
+        return self._process(records, self._source(tp), self._watch(), salt=self._salt, now_micros=now_micros)
 
     def _source(self, tp: TP) -> Source:
         return Source(tp.topic, self._uuid, tp.partition)
@@ -141,46 +168,24 @@ class Feeder:
             self._watched_version = version
         return self._watched
 
-    async def _flush_later(self) -> None:
-        """Runs beside the agent: what goes wrong here ends the worker all the same."""
-        await asyncio.sleep(WAIT_S)
-        try:
-            await self.flush()
-        except Exception as error:
-            consumer_of(self.app).fail(f"feeding the ledger failed: {error}", error)
-            raise
-
-    async def flush(self) -> None:
-        """Publishes everything that waits and completes its batches; those that are no longer ours are dropped."""
-        async with self._flushing:
-            pending, self._pending, self._pending_rows = self._pending, [], 0
-            consumer = consumer_of(self.app)
-            ours = [(batch, result) for batch, result in pending if consumer.owns(batch)]
-            if ours:
-                await self._in_thread(lambda: self._publish(ours))
-            self._flushed_at_s = time.monotonic()
-            for batch, result in ours:
-                if consumer.complete(batch):
-                    self._totals.setdefault(batch.tp, Totals(batch.first)).add(result.counts, batch.last + 1)
-
-    def _publish(self, pending: Sequence[tuple[Batch, IntakeResult]]) -> None:
-        for rows in _gathered(result for _, result in pending):
+    def _publish(self, read: Sequence[Read]) -> None:
+        for rows in _gathered(part.result for part in read):
             partition = self._watched[rows.experiment].partition
             for block in build_blocks(rows):
                 self._appender.append(
                     self.topics("ledger"), ledger.encode(block), key=ledger.key_of(block), partition=partition
                 )
-        for batch, result in pending:
-            self._store(batch, result)
+        for part in read:
+            self._store(part)
         self._appender.flush()
 
-    def _store(self, batch: Batch, result: IntakeResult) -> None:
-        if result.clean.height:
-            self._appender.append(self.topics("traces_clean"), clean_to_bytes(result.clean, self.kind))
-        source = self._source(batch.tp)
+    def _store(self, part: Read) -> None:
+        tp, result = part.batches[0].tp, part.result
+        for value in _clean_values(result.clean, self.kind):
+            self._appender.append(self.topics("traces_clean"), value)
         for reject in result.rejects:
-            letter = dead_letters.dead_letter(reject, source, self.role)
-            self._appender.append(self.topics("deadletter"), dead_letters.encode(letter), key=batch.tp.topic.encode())
+            letter = dead_letters.dead_letter(reject, self._source(tp), self.role)
+            self._appender.append(self.topics("deadletter"), dead_letters.encode(letter), key=tp.topic.encode())
 
     # ---- status --------------------------------------------------------------------------------
 
@@ -217,6 +222,19 @@ def _watched(entry: RegistryEntry, known: Mapping[str, Watched]) -> Watched:
     before = known.get(entry.experiment)
     unchanged = before is not None and (before.spec_hash, before.partition) == (entry.spec_hash, entry.partition)
     return before if before is not None and unchanged else Watched.from_entry(entry)
+
+
+def _clean_values(clean: pl.DataFrame, kind: CleanKind) -> Iterator[bytes]:
+    """The frame as Arrow, cut in halves until each fits into a record."""
+    if not clean.height:
+        return
+    value = clean_to_bytes(clean, kind)
+    if len(value) <= CLEAN_BYTES or clean.height == 1:
+        yield value
+        return
+    middle = clean.height // 2
+    yield from _clean_values(clean[:middle], kind)
+    yield from _clean_values(clean[middle:], kind)
 
 
 def _gathered(results: Iterable[IntakeResult]) -> list[ProjectedRows]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -14,6 +15,7 @@ from faust.types import TP
 from stoploss.settings import Settings
 from streams.app import App, build_app
 from streams.batches import Batch
+from streams.gathering import Gathering
 from streams.partition_judge import Keys, PartitionJudge
 from streams.transport import consumer_of
 
@@ -29,7 +31,7 @@ class Judge:
         self.owner = f"{socket.gethostname()}-{os.getpid()}"
         self._judges: dict[int, PartitionJudge] = {}
         self._threads: dict[int, ThreadPoolExecutor] = {}
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._gatherings: dict[int, Gathering[Batch]] = {}
         self.app: App = build_app(settings, "judge", {"ledger": self.handle}, restore=self.restore)
         self.app.timer(TICK_S, name="streams.judge.ticks")(self.tick)
 
@@ -43,25 +45,22 @@ class Judge:
         offset = await self._in_thread(tp.partition, judge.restore)
         await self._in_thread(tp.partition, judge.announce)
         self._judges[tp.partition] = judge
+        work = functools.partial(self._judge, tp.partition)
+        self._gatherings[tp.partition] = Gathering(lambda: self.app, f"judging {tp.topic}-{tp.partition}", work)
         return offset
 
     async def handle(self, batch: Batch) -> None:
-        """Hands the batch to its partition's thread and returns: partitions do not wait for each other."""
-        judging = asyncio.ensure_future(self._judge(self._judges[batch.tp.partition], batch))
-        self._under_way.add(judging)
-        judging.add_done_callback(self._under_way.discard)
+        """Hands the batch to its partition and returns: partitions do not wait for each other."""
+        self._gatherings[batch.tp.partition].put(batch)
 
-    async def _judge(self, judge: PartitionJudge, batch: Batch) -> None:
-        """Runs beside the agent: what goes wrong here, above all being fenced, ends the worker all the same."""
-        consumer = consumer_of(self.app)
-        try:
-            if consumer.owns(batch):
-                await self._in_thread(batch.tp.partition, lambda: judge.judge(batch.records))
-                consumer.complete(batch)
-                await self._in_thread(batch.tp.partition, judge.snapshot_if_due)
-        except Exception as error:
-            consumer.fail(f"judging {batch} failed: {error}", error)
-            raise
+    async def _judge(self, partition: int, batches: Sequence[Batch]) -> None:
+        """What has gathered, in one transaction; being fenced in it ends the worker."""
+        consumer, judge = consumer_of(self.app), self._judges[partition]
+        ours = [batch for batch in batches if consumer.owns(batch)]
+        await self._in_thread(partition, lambda: judge.judge([record for batch in ours for record in batch.records]))
+        for batch in ours:
+            consumer.complete(batch)
+        await self._in_thread(partition, judge.snapshot_if_due)
 
     async def tick(self) -> None:
         """A second has passed on every partition that is provably ours."""

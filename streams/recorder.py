@@ -20,6 +20,7 @@ from stoploss.store.stored import Stored
 from streams.admin import Admin
 from streams.app import App, build_app
 from streams.batches import Batch
+from streams.gathering import Gathering
 from streams.member import Limits
 from streams.transport import consumer_of
 
@@ -42,34 +43,20 @@ class Recorder:
         self._uuids = Admin(settings.need_kafka()).uuids(settings.topics(name) for name in STREAMS)
         self._client: Client | None = None
         self._thread = ThreadPoolExecutor(1, "recorder")
-        self._gathered: list[tuple[str, Batch]] = []
-        self._inserting: asyncio.Task[None] | None = None
+        self._gathering = Gathering[tuple[str, Batch]](lambda: self.app, "recording", self._insert_for_good)
         handlers = {name: functools.partial(self.handle, name) for name in STREAMS}
         self.app: App = build_app(settings, "recorder", handlers, limits=PATIENT)
 
     async def handle(self, stream: str, batch: Batch) -> None:
-        self._gathered.append((stream, batch))
-        if self._inserting is None or self._inserting.done():
-            self._inserting = asyncio.ensure_future(self._insert_gathered())
-
-    async def _insert_gathered(self) -> None:
-        """Runs beside the agents until nothing is left; what goes wrong here ends the worker all the same."""
-        consumer = consumer_of(self.app)
-        try:
-            while self._gathered:
-                gathered, self._gathered = self._gathered, []
-                await self._insert_for_good(gathered)
-                for _, batch in gathered:
-                    consumer.complete(batch)
-        except Exception as error:
-            consumer.fail(f"recording failed: {error}", error)
-            raise
+        self._gathering.put((stream, batch))
 
     async def _insert_for_good(self, gathered: Sequence[tuple[str, Batch]]) -> None:
         wait_s = RETRY_FIRST_S
         while not await asyncio.get_running_loop().run_in_executor(self._thread, self._insert, gathered):
             await asyncio.sleep(wait_s)
             wait_s = min(2 * wait_s, RETRY_LONGEST_S)
+        for _, batch in gathered:
+            consumer_of(self.app).complete(batch)
 
     def _insert(self, gathered: Sequence[tuple[str, Batch]]) -> bool:
         """False: ClickHouse would not have it now."""

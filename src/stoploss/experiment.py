@@ -213,8 +213,13 @@ class Coverage(Part):
     do: Literal["hold", "pause"] = "hold"
 
 
+def _off(value: Any) -> Any:
+    """YAML 1.1 reads a bare `off` as false."""
+    return "off" if value is False else value
+
+
 class Health(Part):
-    sample_ratio: Literal["hold", "pause", "off"] = "hold"
+    sample_ratio: Annotated[Literal["hold", "pause", "off"], BeforeValidator(_off)] = "hold"
     silence: Silence | None = None
     coverage: Coverage | None = None
 

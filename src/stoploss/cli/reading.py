@@ -13,6 +13,7 @@ from pathlib import Path
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
 from rich.live import Live
 
 from stoploss import ledger
@@ -39,6 +40,7 @@ from stoploss.store.rows import SpecVersion, Status, TraceOrigin
 from streams.reading import whole
 
 REFRESH_S = 1.0
+BROKER_TIMEOUT_S = 5.0
 MOST_LINEAGES = 3
 _NO_TABLES = re.compile(r"Code: (60|81)\b|UNKNOWN_TABLE|UNKNOWN_DATABASE")
 
@@ -104,12 +106,18 @@ def review(settings: Settings, experiment: str, output: Path | None, as_json: bo
 def read_statuses(settings: Settings) -> list[ExperimentStatus]:
     bootstrap, topic = settings.need_kafka(), settings.topics("registry")
     try:
+        _require_broker(bootstrap)
         entries = in_force((message.key(), message.value()) for message in whole(bootstrap, topic))
     except KafkaException as error:
         raise ConfigurationError(
             f"Kafka at {bootstrap} cannot be read ({error.args[0].str()}); start it, or correct STOPLOSS_KAFKA"
         ) from error
     return [status_of(entry) for entry in entries]
+
+
+def _require_broker(bootstrap: str) -> None:
+    """A short question first: reading a topic waits half a minute, and librdkafka complains on stderr meanwhile."""
+    AdminClient({"bootstrap.servers": bootstrap, "log_level": 0}).list_topics(timeout=BROKER_TIMEOUT_S)
 
 
 # ---- from ClickHouse -----------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from stoploss.embedded.jars import kafka_class_path
@@ -118,7 +118,7 @@ class EmbeddedKafka(EmbeddedService):
             if not cluster.brokers or cluster.cluster_id != read_cluster_id(self._data):
                 return False
             offsets = cluster.topics.get(OFFSETS_TOPIC)
-            _require_coordinators(self._admin, partitions=len(offsets.partitions) if offsets else 0)
+            _require_coordinators(self.bootstrap, partitions=len(offsets.partitions) if offsets else 0)
         except KafkaException:
             return False
         self._admin = None
@@ -164,15 +164,19 @@ def broker_properties(*, data: Path, port: int, controller_port: int) -> dict[st
     }
 
 
-def _require_coordinators(admin: AdminClient, *, partitions: int) -> None:
+def _require_coordinators(bootstrap: str, *, partitions: int) -> None:
     """Raise KafkaException until every part of the groups' offsets is read back, which takes a moment after a restart.
 
     A group belongs to the partition of its id's Java hash modulo their number; the ids "0", "1", "2" … hash to
-    consecutive numbers, so as many of them as there are partitions ask each one.
+    consecutive numbers, so as many of them as there are partitions ask each one. They are asked as consumers:
+    librdkafka 2.16.0 crashes in `AdminClient.list_consumer_group_offsets` when the broker says NOT_COORDINATOR.
     """
     for group in (chr(ord("0") + number) for number in range(partitions)):
-        question = [ConsumerGroupTopicPartitions(group)]
-        admin.list_consumer_group_offsets(question, request_timeout=ANSWER_TIMEOUT_S)[group].result()
+        consumer = Consumer({**_probe_configuration(bootstrap), "group.id": group})
+        try:
+            consumer.committed([TopicPartition(OFFSETS_TOPIC, 0)], timeout=ANSWER_TIMEOUT_S)
+        finally:
+            consumer.close()
 
 
 def java_path() -> Path:

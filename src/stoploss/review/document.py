@@ -91,6 +91,7 @@ class Decision:
 class Review:
     """One run of an experiment, for those who decide what comes next.
 
+    target        the metric that success is told by, its baseline and the least change worth having in its unit
     minimum_cell  traces in an arm below which a segment's numbers are hidden
     not_enforced  what the spec asks for and this version did not act on
     """
@@ -101,6 +102,8 @@ class Review:
     control: VariantLine
     treatment: VariantLine
     target: Comparison
+    baseline: float | None
+    worthwhile: float | None
     guardrails: tuple[GuardrailResult, ...]
     gates: tuple[GateResult, ...]
     results: tuple[Comparison, ...]
@@ -150,6 +153,8 @@ def review(experiment: Experiment, status: Status, rows: Rows) -> Review:
         control=_variant(experiment.control),
         treatment=_variant(experiment.treatment),
         target=compared(experiment, "target", experiment.spec.success.metric, arms, guardrails),
+        baseline=experiment.spec.success.baseline,
+        worthwhile=experiment.spec.success.worthwhile,
         guardrails=guardrails,
         gates=gate_results(experiment, verdicts),
         results=results(experiment, arms, guardrails),

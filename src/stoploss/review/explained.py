@@ -99,10 +99,10 @@ def _ack(ack: AckLine) -> str:
 
 
 def _exposures(counted: ExposuresAfterStop) -> Iterator[str]:
+    last = f", the last at {utc(counted.last_at)}" if counted.last_at else ""
     first = f"; first harm {utc(counted.first_harm_at)}" if counted.first_harm_at else ""
     yield (
-        f"{count(counted.in_flight)} in flight at the decision, {count(counted.after_stop)} begun after it; "
-        f"last {utc(counted.last_at)}{first}"
+        f"{count(counted.in_flight)} in flight at the decision, {count(counted.after_stop)} begun after it{last}{first}"
     )
 
 
@@ -123,10 +123,10 @@ def _lineage(lineage: Lineage, database: str) -> Iterator[str]:
     if lineage.fact == NOT_STORED:
         yield f"{at}: the entry is not stored in ClickHouse (yet, or any more)"
     elif not lineage.ranges:
-        yield f"{at} is a {lineage.fact}: the verdict rests on all evidence of the run before it"
+        yield f"{at} tipped it, a {lineage.fact}: the verdict rests on all evidence of the run before it"
     for traces in lineage.ranges:
         yield (
-            f"{at}: {count(traces.traces)} traces from {traces.topic}, partition {traces.partition}, "
+            f"{at} tipped it: {count(traces.traces)} traces from {traces.topic}, partition {traces.partition}, "
             f"offsets {traces.first_offset} to {traces.last_offset}"
         )
     for tripped in lineage.tripped:

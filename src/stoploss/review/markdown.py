@@ -10,6 +10,7 @@ from stoploss.review.chain import CommandLine
 from stoploss.review.document import ArmNumbers, Comparison, Review, VariantLine
 from stoploss.review.guardrails import (
     GuardrailResult,
+    evidence_text,
     interval_text,
     margin_text,
     metric_text,
@@ -26,6 +27,7 @@ from stoploss.review.words import (
     utc,
 )
 
+MOST_NAMED = 10
 _SPECIAL = re.compile(r"([\\|`*<\[\]])")
 
 
@@ -58,8 +60,9 @@ def _head(review: Review) -> Iterator[str]:
     yield f"- **Hypothesis:** {escaped(review.hypothesis)}"
     yield f"- **Variant A (control):** {escaped(_variant(review.control))}"
     yield f"- **Variant B (treatment):** {escaped(_variant(review.treatment))}"
-    yield f"- **Target metric:** {escaped(_target(review.target))}"
-    yield f"- **Guardrails:** {escaped(_tally(review))}"
+    yield f"- **Target metric:** {escaped(_target(review))}"
+    for guardrail in review.guardrails:
+        yield f"- **Guardrail {escaped(metric_text(guardrail))}:** {escaped(_said(guardrail))}"
     for result in review.results:
         yield f"- **Result for {result.what}:** {escaped(_result(result))}"
     yield f"- **Decision:** {escaped(review.decision.decision)}{decided}"
@@ -79,16 +82,17 @@ def _variant(variant: VariantLine) -> str:
     return f"{variant.name} ({'; '.join(f'{name}: {value}' for name, value in parts if value)})"
 
 
-def _target(target: Comparison) -> str:
-    return f"{target.metric}: {_result(target)}"
+def _target(review: Review) -> str:
+    unit = review.target.unit
+    wanted = [("baseline", review.baseline), ("worthwhile from", review.worthwhile)]
+    aims = [f"{name} {quantity(value, unit)}" for name, value in wanted if value is not None]
+    return "; ".join([review.target.metric, *aims, _result(review.target)])
 
 
 def _result(result: Comparison) -> str:
-    means = f"A {_mean(result.control, result.unit)}, B {_mean(result.treatment, result.unit)}"
-    if result.change is None:
-        return f"{result.metric}: {means}" if result.what != "target" else means
     named = "" if result.what == "target" else f"{result.metric}: "
-    return f"{named}{means}; change {_change(result)}; {_interval(result)}"
+    means = f"{named}A {_mean(result.control, result.unit)}, B {_mean(result.treatment, result.unit)}"
+    return means if result.change is None else f"{means}; change {_change(result)}; {_interval(result)}"
 
 
 def _mean(arm: ArmNumbers | None, unit: str) -> str:
@@ -102,12 +106,13 @@ def _change(result: Comparison) -> str:
 def _interval(result: Comparison) -> str:
     if result.guardrail is None:
         return "no interval: no guardrail watches it"
-    return f"interval {interval_text(result.guardrail)}"
+    # The change is one of arithmetic means; a guardrail on logarithms has another, with its own interval.
+    of = " of the change in geometric means" if result.guardrail.geometric else ""
+    return f"interval{of} {interval_text(result.guardrail)}"
 
 
-def _tally(review: Review) -> str:
-    verdicts = Counter(result.verdict for result in review.guardrails)
-    return listed([f"{n} {verdict}" for verdict, n in sorted(verdicts.items())], "none declared")
+def _said(result: GuardrailResult) -> str:
+    return f"{result.words}; effect of B {interval_text(result)}; {margin_text(result)}"
 
 
 def _state(review: Review) -> str:
@@ -123,7 +128,7 @@ def _guardrails(review: Review) -> Iterator[str]:
     if not review.guardrails:
         yield "None is declared."
         return
-    header = ("metric", "effect of B, limits that hold at every look", "margin", "verdict", "n A / B", "as of")
+    header = ("metric", "effect of B, limits hold at every look", "margin", "verdict", "evidence", "n A / B", "as of")
     yield from _table(header, (_guardrail_row(result) for result in review.guardrails))
 
 
@@ -133,6 +138,7 @@ def _guardrail_row(result: GuardrailResult) -> tuple[str, ...]:
         interval_text(result),
         margin_text(result),
         f"{result.words} → {result.action}" if result.verdict == "breach" else result.words,
+        evidence_text(result),
         f"{count(result.n_control)} / {count(result.n_treatment)}",
         utc(result.at),
     )
@@ -194,7 +200,7 @@ def _exposures(review: Review) -> Iterator[str]:
     if not review.exposures:
         yield "None counted: nothing was stopped, or no count has been recorded yet."
         return
-    header = ("command", "in flight at the decision", "begun after it", "first harm", "last exposure")
+    header = ("command", "in flight at the decision", "begun after it", "first harm", "last one begun")
     rows = (
         (f"{c.command_id[:12]}…", count(c.in_flight), count(c.after_stop), utc(c.first_harm_at), utc(c.last_at))
         for c in review.exposures
@@ -209,13 +215,18 @@ def _segments(review: Review) -> Iterator[str]:
     if not review.segments:
         yield "No segment value has been judged yet."
         return
-    hidden = sum(result.hidden for result in review.segments)
+    hidden = dict.fromkeys(str(result.segment) for result in review.segments if result.hidden)
     yield f"Judged: {escaped(_segment_tally(review.segments))}."
     if hidden:
-        yield f"Numbers of {hidden} are hidden: fewer than {review.minimum_cell} traces in an arm."
+        yield f"Numbers hidden, fewer than {review.minimum_cell} traces in an arm: {escaped(_some(list(hidden)))}."
     if decided := [result for result in review.segments if result.verdict != "undecided"]:
         yield ""
         yield from _table(("segment", "metric", "effect of B", "margin", "verdict", "n A / B"), map(_segment, decided))
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return f"{', '.join(names[:MOST_NAMED])}{more}"
 
 
 def _segment_tally(results: Sequence[GuardrailResult]) -> str:
@@ -224,11 +235,9 @@ def _segment_tally(results: Sequence[GuardrailResult]) -> str:
 
 
 def _segment(result: GuardrailResult) -> tuple[str, ...]:
-    numbers = (
-        "hidden" if result.hidden else f"{count(result.n_control)} / {count(result.n_treatment)}",
-        interval_text(result),
-    )
-    return (str(result.segment), metric_text(result), numbers[1], margin_text(result), result.words, numbers[0])
+    n = "hidden" if result.hidden else f"{count(result.n_control)} / {count(result.n_treatment)}"
+    effect = interval_text(result)
+    return (str(result.segment), metric_text(result), effect, margin_text(result), result.words, n)
 
 
 def _findings(review: Review) -> Iterator[str]:

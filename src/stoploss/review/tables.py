@@ -130,7 +130,7 @@ def _guardrail(result: GuardrailResult) -> Text:
     verdict = text(result.verdict, VERDICT_STYLE.get(result.verdict, ""))
     estimate = NO_DATA if result.estimate is None else effect_text(result.estimate, result)
     numbers = f": {estimate} ({interval_text(result)}), {margin_text(result)}"
-    return Text.assemble(text(f"{metric_text(result)} "), verdict, text(numbers))
+    return Text.assemble(text(metric_text(result)), " ", verdict, text(numbers))
 
 
 def _last(command: LastCommand | None) -> Text:

@@ -15,7 +15,7 @@ SMALLEST_FIXED = 1e-9
 def number(value: float | None) -> str:
     """Four significant digits, never in powers of ten where digits will do.
 
-    >>> number(12345.6), number(0.00012345), number(812.04), number(0.0), number(None)
+    >>> number(12345.6), number(0.00012346), number(812.04), number(0.0), number(None)
     ('12,346', '0.0001235', '812', '0', 'no data')
     """
     if value is None or not math.isfinite(value):

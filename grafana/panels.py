@@ -1,0 +1,384 @@
+"""What the Experiment dashboard shows: its panels, their SQL, and what a person should do about each.
+
+SQL reads views only, and takes the experiment and the other choices of the page as quoted strings.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+MINIMUM_CELL = 20
+"""Rows below which a segment's numbers are hidden."""
+
+TIMES, SHARE, USD = "suffix: ×", "percentunit", "currencyUSD"
+RED, YELLOW, GREEN, BLUE, GREY = "red", "yellow", "green", "blue", "gray"
+STATES = {
+    "registered": GREY,
+    "running": GREEN,
+    "holding": YELLOW,
+    "paused": YELLOW,
+    "stopped": RED,
+    "rolled_back": RED,
+    "completed": BLUE,
+}
+VERDICTS = {"breach": RED, "safe": GREEN, "ok": GREEN, "undecided": GREY}
+
+Visual = Literal["stat", "timeseries", "table"]
+
+HERE = "experiment = ${experiment:sqlstring}"
+EVERYBODY = "isNull(segment_dimension)"
+LAST_RUN = "run = (SELECT max(run) FROM registry_v WHERE " + HERE + ")"
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One panel.
+
+    todo      what a person does when it looks bad; shown as the panel's description
+    columns   name and sort (time, text, number) of each column that the SQL gives
+    steps     (from value, colour) of the thresholds, the first from below
+    colours   colour by text, for columns that hold words
+    units     unit of single columns, where it is not `unit`
+    coloured  table columns whose cells take the colour of their value
+    bars      a time series as stacked bars
+    repeat    variable of whose every value the panel is shown once; it has its line of the page to itself
+    """
+
+    title: str
+    visual: Visual
+    todo: str
+    sql: str
+    columns: dict[str, str]
+    unit: str = "short"
+    width: int = 12
+    height: int = 8
+    steps: tuple[tuple[float | None, str], ...] = ((None, GREEN),)
+    colours: dict[str, str] = field(default_factory=dict)
+    units: dict[str, str] = field(default_factory=dict)
+    coloured: tuple[str, ...] = ()
+    bars: bool = False
+    repeat: str | None = None
+
+
+def columns(text: str) -> dict[str, str]:
+    """
+    >>> columns("time:time mean:number")
+    {'time': 'time', 'mean': 'number'}
+    """
+    return dict(item.rsplit(":", 1) for item in text.split())
+
+
+def arm_panel(title: str, metric: str, unit: str, todo: str, *, rate: bool = False) -> Panel:
+    """A metric of each variant over time; a rate has no quantiles worth a line."""
+    numbers = ("mean",) if rate else ("mean", "p50", "p95")
+    picked = ", ".join(f"argMax(m.{name}, at) AS {name}" for name in numbers)
+    sql = f"""
+SELECT $__timeInterval(at) AS time, variant, {picked}
+FROM measures_arms_v AS m
+WHERE {HERE} AND metric = {metric} AND {EVERYBODY} AND $__timeFilter(at)
+GROUP BY time, variant
+ORDER BY time, variant"""
+    shape = columns("time:time variant:text " + " ".join(f"{name}:number" for name in numbers))
+    return Panel(title, "timeseries", todo, sql, shape, unit)
+
+
+STATE_PANELS = (
+    Panel(
+        "State",
+        "stat",
+        "What the judge last wrote to the registry. If it is not what you expect, read 'What the monitor concluded'.",
+        f"SELECT lifecycle AS state FROM registry_v WHERE {HERE} ORDER BY changed_at DESC, ledger_offset DESC LIMIT 1",
+        columns("state:text"),
+        width=6,
+        height=4,
+        colours=STATES,
+    ),
+    Panel(
+        "Exposure of the treatment",
+        "stat",
+        "Share of traffic the flag should send to the treatment. Above 0 after a stop: check the controller's acks.",
+        f"SELECT exposure FROM registry_v WHERE {HERE} ORDER BY changed_at DESC, ledger_offset DESC LIMIT 1",
+        columns("exposure:number"),
+        unit=SHARE,
+        width=6,
+        height=4,
+        steps=((None, GREY), (0.0001, BLUE)),
+    ),
+    Panel(
+        "Harm to command",
+        "stat",
+        "From the first harmful trace to the last command's decision. Not seconds for a gate: look at intake's lag.",
+        f"""
+SELECT toUnixTimestamp64Micro(decided_at) / 1e6 - JSONExtractInt(conclusion, 'first_harm_at') / 1e6 AS seconds
+FROM (
+    SELECT assumeNotNull(command_id) AS of_command, conclusion FROM journal_v
+    WHERE {HERE} AND kind = 'exposures_counted' AND JSONExtractInt(conclusion, 'first_harm_at') > 0
+    ORDER BY number DESC LIMIT 1
+) AS counted
+INNER JOIN (
+    SELECT command_id, min(c.decided_at) AS decided_at FROM commands_v AS c WHERE {HERE} GROUP BY command_id
+) AS commanded ON of_command = commanded.command_id""",
+        columns("seconds:number"),
+        unit="s",
+        width=6,
+        height=4,
+        steps=((None, GREEN), (10, YELLOW), (60, RED)),
+    ),
+    Panel(
+        "Traces stored",
+        "stat",
+        "Traces of this experiment in the chosen time, each once. None while services run: look at dead letters.",
+        """
+SELECT count() AS traces FROM traces_v
+WHERE $__timeFilter(at) AND arrayExists(a -> a.experiment = ${experiment:sqlstring}, assignments)""",
+        columns("traces:number"),
+        width=6,
+        height=4,
+        steps=((None, RED), (1, GREEN)),
+    ),
+)
+
+ARM_PANELS = (
+    arm_panel(
+        "Latency", "'latency_ms'", "ms", "Lines that part: see the latency guardrail before you blame the model."
+    ),
+    arm_panel(
+        "Time to first token", "'time_to_first_token_ms'", "ms", "Both arms up: the provider. One arm: the variant."
+    ),
+    arm_panel(
+        "Output tokens", "'output_tokens'", "suffix: tokens", "A jump in one arm is drift; check prompt and model."
+    ),
+    arm_panel("Cost of a request", "'cost_usd'", USD, "Rising in the treatment: see 'Budget burn' for when it acts."),
+    arm_panel(
+        "Errors",
+        "'error_rate'",
+        SHARE,
+        "Treatment above control: read error_type in traces_v for its variant.",
+        rate=True,
+    ),
+    arm_panel("Chosen metric: $metric", "${metric:sqlstring}", "short", "Choose the metric at the top of the page."),
+)
+
+RULE_PANELS = (
+    Panel(
+        "Guardrail: $guardrail",
+        "timeseries",
+        "The treatment's effect with limits that hold at every look, in the margin's own terms (a relative margin of "
+        "0.1 is 10 %). Limits wholly beyond the margin: a breach, already acted on. Limits across it: wait for units.",
+        f"""
+SELECT $__timeInterval(at) AS time, argMax(v.estimate, at) AS estimate,
+    argMax(if(isFinite(v.lower), v.lower, NULL), at) AS lower,
+    argMax(if(isFinite(v.upper), v.upper, NULL), at) AS upper, argMax(v.margin, at) AS margin
+FROM measures_verdicts_v AS v
+WHERE {HERE} AND startsWith(rule, 'guardrail') AND metric = ${{guardrail:sqlstring}} AND {EVERYBODY}
+    AND isNotNull(v.margin) AND $__timeFilter(at)
+GROUP BY time
+ORDER BY time""",
+        columns("time:time estimate:number lower:number upper:number margin:number"),
+        width=24,
+        repeat="guardrail",
+    ),
+    Panel(
+        "Budget burn",
+        "timeseries",
+        "1× spends exactly the budget in its period. A line at its 'acts at' number fires that action; below it, but "
+        "above 1× for long, lower the exposure yourself or raise the budget.",
+        f"""
+SELECT $__timeInterval(at) AS time,
+    concat(ifNull(metric, ''), ', acts at ', toString(ifNull(v.bound, 0)), '×') AS budget,
+    argMax(v.observed, at) AS burn
+FROM measures_verdicts_v AS v
+WHERE {HERE} AND startsWith(rule, 'budget') AND $__timeFilter(at)
+GROUP BY time, budget
+ORDER BY time, budget""",
+        columns("time:time budget:text burn:number"),
+        unit=TIMES,
+        width=24,
+        steps=((None, GREEN), (1, YELLOW), (6, RED)),
+    ),
+    Panel(
+        "Verdicts now",
+        "table",
+        "What each rule last said, with both numbers compared. Undecided is normal while the reason is a floor. "
+        f"Segments with fewer than {MINIMUM_CELL} rows in an arm show no numbers.",
+        f"""
+SELECT rule, ifNull(metric, '') AS metric, segment, verdict, reason,
+    if(few, NULL, observed) AS observed, if(few, NULL, bound) AS bound, if(few, NULL, estimate) AS estimate,
+    if(few, NULL, lower) AS lower, if(few, NULL, upper) AS upper, if(few, NULL, margin) AS margin,
+    if(few, NULL, n_control) AS n_control, if(few, NULL, n_treatment) AS n_treatment
+FROM (
+    SELECT v.*, if({EVERYBODY}, 'everybody', concat(segment_dimension, '=', segment_value)) AS segment,
+        isNotNull(segment_dimension) AND least(n_control, n_treatment) < {MINIMUM_CELL} AS few,
+        (at, offset) AS place, max(place) OVER (PARTITION BY v.rule, v.metric, segment) AS newest
+    FROM measures_verdicts_v AS v
+    WHERE {HERE} AND {LAST_RUN} AND $__timeFilter(at)
+) AS latest
+WHERE place = newest
+ORDER BY verdict = 'breach' DESC, rule, metric, segment, bound""",
+        columns(
+            "rule:text metric:text segment:text verdict:text reason:text observed:number bound:number estimate:number "
+            "lower:number upper:number margin:number n_control:number n_treatment:number"
+        ),
+        width=24,
+        height=9,
+        colours=VERDICTS,
+        coloured=("verdict",),
+    ),
+)
+
+SEGMENT_PANELS = (
+    Panel(
+        "Segments by $dimension: guardrails",
+        "table",
+        "Harm that sits in one segment. 1× of the margin used is the limit: a segment that stays red alone gets a "
+        f"segment-scoped stop. Fewer than {MINIMUM_CELL} rows in an arm: hidden.",
+        f"""
+SELECT segment, metric, verdict, if(few, NULL, estimate / nullIf(margin, 0)) AS margin_used,
+    if(few, NULL, estimate) AS estimate, if(few, NULL, n_control) AS n_control,
+    if(few, NULL, n_treatment) AS n_treatment
+FROM (
+    SELECT assumeNotNull(segment_value) AS segment, ifNull(v.metric, '') AS metric, verdict, estimate, margin,
+        n_control, n_treatment, least(n_control, n_treatment) < {MINIMUM_CELL} AS few
+    FROM measures_verdicts_v AS v
+    WHERE {HERE} AND {LAST_RUN} AND startsWith(rule, 'guardrail') AND segment_dimension = ${{dimension:sqlstring}}
+        AND $__timeFilter(at)
+    ORDER BY at DESC, offset DESC, verdict = 'breach' DESC
+    LIMIT 1 BY segment, metric
+) AS latest
+ORDER BY margin_used DESC NULLS LAST, segment, metric""",
+        columns(
+            "segment:text metric:text verdict:text margin_used:number estimate:number n_control:number "
+            "n_treatment:number"
+        ),
+        steps=((None, GREEN), (0.5, YELLOW), (1, RED)),
+        colours=VERDICTS,
+        units={"margin_used": TIMES},
+        coloured=("margin_used", "verdict"),
+    ),
+    Panel(
+        "Segments by $dimension: arms, $metric",
+        "table",
+        "The chosen metric in each value of the chosen segment dimension. Compare the variants within a segment, never "
+        f"across segments. Fewer than {MINIMUM_CELL} rows: hidden.",
+        f"""
+SELECT segment, variant, if(few, NULL, rows) AS n, if(few, NULL, latest.mean) AS mean, if(few, NULL, latest.p50) AS p50,
+    if(few, NULL, latest.p95) AS p95
+FROM (
+    SELECT assumeNotNull(segment_value) AS segment, variant, m.n AS rows, mean, p50, p95, m.n < {MINIMUM_CELL} AS few
+    FROM measures_arms_v AS m
+    WHERE {HERE} AND {LAST_RUN} AND metric = ${{metric:sqlstring}} AND segment_dimension = ${{dimension:sqlstring}}
+        AND $__timeFilter(at)
+    ORDER BY at DESC, offset DESC
+    LIMIT 1 BY segment, variant
+) AS latest
+ORDER BY segment, variant""",
+        columns("segment:text variant:text n:number mean:number p50:number p95:number"),
+    ),
+)
+
+RECORD_PANELS = (
+    Panel(
+        "Exposures after stop",
+        "table",
+        "Requests that the treatment still served once a command had lowered exposure. Rising after all acks are in: "
+        "a service ignores its flag. Find it by service in traces_v.",
+        f"""
+SELECT counted.at AS time, commanded.action AS action, in_flight, after_stop, counted.of_command AS command
+FROM (
+    SELECT at, number, assumeNotNull(command_id) AS of_command, JSONExtractInt(conclusion, 'in_flight') AS in_flight,
+        JSONExtractInt(conclusion, 'after_stop') AS after_stop
+    FROM journal_v
+    WHERE {HERE} AND kind = 'exposures_counted'
+    ORDER BY number DESC
+    LIMIT 1 BY of_command
+) AS counted
+LEFT JOIN (
+    SELECT command_id, any(c.action) AS action FROM commands_v AS c WHERE {HERE} GROUP BY command_id
+) AS commanded ON counted.of_command = commanded.command_id
+ORDER BY number DESC""",
+        columns("time:time action:text in_flight:number after_stop:number command:text"),
+        unit="suffix: requests",
+        steps=((None, GREEN), (1, YELLOW), (100, RED)),
+        coloured=("after_stop",),
+    ),
+    Panel(
+        "What the monitor concluded",
+        "table",
+        "The journal, newest first. Ledger partition and offset name the entry that led to it: "
+        "`stoploss explain` shows its evidence, `stoploss replay` proves it.",
+        f"""
+SELECT at AS time, kind, ifNull(verdict, '') AS verdict, sentence, number, ledger_partition, ledger_offset
+FROM journal_v
+WHERE {HERE} AND $__timeFilter(at)
+ORDER BY number DESC
+LIMIT 200""",
+        columns(
+            "time:time kind:text verdict:text sentence:text number:number ledger_partition:number ledger_offset:number"
+        ),
+        unit="none",
+        colours=VERDICTS,
+        coloured=("verdict",),
+    ),
+    Panel(
+        "Dead letters over time",
+        "timeseries",
+        "Records of all experiments that could not be read. A new step: a sender was deployed with another schema.",
+        """
+SELECT $__timeInterval(at) AS time, code, count() AS records
+FROM dead_letters_v
+WHERE $__timeFilter(at)
+GROUP BY time, code
+ORDER BY time, code""",
+        columns("time:time code:text records:number"),
+        unit="suffix: records",
+        bars=True,
+    ),
+    Panel(
+        "Dead letters by reason",
+        "table",
+        "The kinds of fault with an example, which names the way out. Bytes and place of each stand in dead_letters_v.",
+        """
+SELECT stage, code, count() AS records, max(d.at) AS last, argMax(d.reason, d.at) AS example
+FROM dead_letters_v AS d
+WHERE $__timeFilter(d.at)
+GROUP BY stage, code
+ORDER BY records DESC, stage, code""",
+        columns("stage:text code:text records:number last:time example:text"),
+        unit="suffix: records",
+        steps=((None, YELLOW), (100, RED)),
+        coloured=("records",),
+    ),
+)
+
+ROWS: dict[str, tuple[Panel, ...]] = {
+    "Now": STATE_PANELS,
+    "Arms": ARM_PANELS,
+    "Rules": RULE_PANELS,
+    "Segments": SEGMENT_PANELS,
+    "Record": RECORD_PANELS,
+}
+
+COMMANDS_SQL = f"""
+SELECT c.decided_at AS time, action AS title, reason AS text,
+    concat('run ', toString(run), ',sequence ', toString(sequence)) AS tags
+FROM commands_v AS c
+WHERE {HERE} AND $__timeFilter(c.decided_at)
+ORDER BY time, c.offset
+LIMIT 1 BY command_id"""
+COMMANDS_COLUMNS = columns("time:time title:text text:text tags:text")
+
+VARIABLES = {
+    "experiment": ("Experiment", "SELECT DISTINCT experiment FROM registry_v ORDER BY experiment"),
+    "dimension": (
+        "Segment dimension",
+        f"SELECT DISTINCT segment_dimension FROM measures_arms_v WHERE {HERE} AND isNotNull(segment_dimension) "
+        "ORDER BY segment_dimension",
+    ),
+    "metric": ("Metric", f"SELECT DISTINCT metric FROM measures_arms_v WHERE {HERE} ORDER BY metric"),
+    "guardrail": (
+        "Guardrail",
+        f"SELECT DISTINCT metric FROM measures_verdicts_v WHERE {HERE} AND startsWith(rule, 'guardrail') "
+        "AND isNotNull(metric) ORDER BY metric",
+    ),
+}

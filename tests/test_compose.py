@@ -1,0 +1,133 @@
+"""docker-compose.yml and what it mounts: they parse, stand where they are named, and open nothing to the network."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+import yaml
+
+from grafana import panels
+from stoploss.cli import app
+from stoploss.settings import Settings
+from stoploss.store import schema
+from streams.worker import ROLES
+
+ROOT = Path(__file__).parents[1]
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+OURS = {name: service for name, service in SERVICES.items() if "build" in service}
+THEIRS = {name: service for name, service in SERVICES.items() if "build" not in service}
+USERS = ElementTree.parse(ROOT / "deploy" / "clickhouse" / "users.xml")
+
+
+def grants(user: str) -> list[str]:
+    return [str(query.text) for query in USERS.findall(f"users/{user}/grants/query")]
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_an_image_is_pinned_to_a_version(name: str) -> None:
+    tag = SERVICES[name]["image"].rpartition(":")[2]
+    assert re.match(r"v?\d+\.\d+", tag), tag
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_a_port_is_published_on_loopback_only(name: str) -> None:
+    for port in SERVICES[name].get("ports", []):
+        assert port.startswith("127.0.0.1:")
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_a_mount_is_a_file_of_the_project_or_a_declared_volume(name: str) -> None:
+    for mount in SERVICES[name].get("volumes", []):
+        source, target, *mode = mount.split(":")
+        assert target.startswith("/")
+        if source.startswith("."):
+            assert (ROOT / source).exists()
+            assert mode == ["ro"]
+        else:
+            assert source in COMPOSE["volumes"]
+
+
+@pytest.mark.parametrize("name", sorted(THEIRS))
+def test_a_server_says_when_it_is_ready(name: str) -> None:
+    assert THEIRS[name]["healthcheck"]["test"][0] == "CMD"
+
+
+def test_every_role_runs_once() -> None:
+    commands = [service["command"] for service in OURS.values()]
+    assert sorted(command[1:] for command in commands if command[0] == "worker") == sorted([role] for role in ROLES)
+
+
+@pytest.mark.parametrize("name", sorted(OURS))
+def test_a_command_is_one_that_stoploss_has(name: str) -> None:
+    known = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+    shell = " ".join(OURS[name]["command"])
+    assert set(re.findall(r"stoploss (\w+)", f"stoploss {shell}" if "entrypoint" not in OURS[name] else shell)) <= known
+
+
+def test_settings_in_the_environment_are_settings_that_exist() -> None:
+    known = {f"STOPLOSS_{name.upper()}" for name in Settings.model_fields}
+    for service in OURS.values():
+        assert set(service["environment"]) <= known
+
+
+def test_addresses_name_services_and_ports_that_they_listen_on() -> None:
+    environment = OURS["judge"]["environment"]
+    assert "INTERNAL://kafka:19092" in SERVICES["kafka"]["environment"]["KAFKA_ADVERTISED_LISTENERS"]
+    assert environment["STOPLOSS_KAFKA"] == "kafka:19092"
+    assert environment["STOPLOSS_CLICKHOUSE_URL"].endswith("@clickhouse:8123")
+    assert environment["STOPLOSS_ALERTMANAGER_URL"] == "http://alertmanager:9093"
+
+
+def test_no_password_is_written_down_and_the_example_names_them_all() -> None:
+    text = (ROOT / "docker-compose.yml").read_text()
+    asked = set(re.findall(r"\$\{(\w+):\?", text))
+    assert asked == set(re.findall(r"\$\{(\w+)", text))
+    example = (ROOT / "deploy" / "example.env").read_text()
+    assert asked == set(re.findall(r"^(\w+)=$", example, re.MULTILINE))
+    assert {node.get("from_env") for node in USERS.iter("password")} < asked
+
+
+def test_the_writer_cannot_change_or_delete_a_row() -> None:
+    (granted,) = grants("stoploss")
+    assert not re.search(r"ALTER|DELETE|TRUNCATE|DROP TABLE|OPTIMIZE|ALL", granted)
+    assert granted.endswith("ON stoploss.*")
+
+
+def test_grafana_may_read_what_its_panels_read_and_no_dead_letters_bytes() -> None:
+    granted = grants("grafana")
+    assert all(grant.startswith("GRANT SELECT") for grant in granted)
+    readable = {grant.rpartition(".")[2] for grant in granted}
+    sql = " ".join(panel.sql for row in panels.ROWS.values() for panel in row) + panels.COMMANDS_SQL
+    views = set(re.findall(r"FROM (\w+_v)\b", sql))
+    assert readable == views | {view.removesuffix("_v") for view in views}
+    (columns,) = re.findall(r"SELECT\((.*)\) ON stoploss\.dead_letters$", "\n".join(granted), re.MULTILINE)
+    hidden = {"key", "value"}
+    assert columns.split(", ") == [name for name in schema.tables()["dead_letters"].names if name not in hidden]
+
+
+def test_readers_are_held_to_reading() -> None:
+    assert USERS.findtext("profiles/stoploss_reader/readonly") == "2"
+    assert USERS.findtext("users/grafana/profile") == "stoploss_reader"
+
+
+def test_alerts_that_page_have_a_receiver_of_their_own() -> None:
+    config = yaml.safe_load((ROOT / "deploy" / "alertmanager.yml").read_text())
+    receivers = {receiver["name"] for receiver in config["receivers"]}
+    routes = [config["route"], *config["route"]["routes"]]
+    assert {route["receiver"] for route in routes} == receivers
+    assert config["route"]["routes"][0]["matchers"] == ['severity="page"']
+
+
+def test_the_image_holds_the_locked_versions_and_does_not_run_as_root() -> None:
+    lines = (ROOT / "deploy" / "Dockerfile").read_text().splitlines()
+    assert "USER stoploss" in lines
+    assert "requirements/dev.lock" in " ".join(lines)
+    for line in lines:
+        if line.startswith("COPY ") and "--from" not in line:
+            *sources, _ = line.removeprefix("COPY ").split()
+            assert all((ROOT / source).exists() for source in sources), line
