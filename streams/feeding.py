@@ -67,6 +67,7 @@ class Totals:
     done: int
     valid: int = 0
     rejected: int = 0
+    quarantined: int = 0
     unassigned: int = 0
     unknown: int = 0
     by_variant: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -75,6 +76,7 @@ class Totals:
         self.done = done
         self.valid += counts.valid
         self.rejected += counts.rejected
+        self.quarantined += counts.quarantined
         self.unassigned += counts.unassigned
         self.unknown += sum(counts.unknown_experiment.values())
         for reject in counts.rejected_by_variant:
@@ -204,6 +206,7 @@ class Feeder:
             lag=max(0, (end if end is not None else position) - totals.done),
             valid=totals.valid,
             rejected=totals.rejected,
+            quarantined=totals.quarantined,
             unassigned=totals.unassigned,
             unknown_experiment=totals.unknown,
             rejected_by_variant=tuple(RejectCount(*key, count) for key, count in sorted(totals.by_variant.items())),

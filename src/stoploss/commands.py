@@ -36,6 +36,7 @@ class Evidence:
     """What a decision rests on: both numbers compared, how many rows and units stand behind them, and where to look.
 
     control, treatment  the arms' values in the metric's unit; None: no data, or not a comparison of arms
+    estimate            the effect, treatment against control, in the margin's own terms
     lower, upper        limits of the effect that hold at every look at once, in the margin's own terms
     """
 
@@ -48,6 +49,7 @@ class Evidence:
     bound: float | None = None
     control: float | None = None
     treatment: float | None = None
+    estimate: float | None = None
     lower: float | None = None
     upper: float | None = None
     margin: float | None = None

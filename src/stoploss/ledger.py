@@ -128,6 +128,7 @@ class SourceStatus:
     lag: int
     valid: int
     rejected: int
+    quarantined: int
     unassigned: int
     unknown_experiment: int
     rejected_by_variant: tuple[RejectCount, ...]

@@ -40,6 +40,7 @@ class VerdictMeasure:
     margin: float | None
     n_control: int
     n_treatment: int
+    missing: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ from stoploss.rules import AnyRule
 from stoploss.rules.rows import Rows
 from stoploss.rules.verdict import Verdict
 from stoploss.segments import EVERYBODY
+from stoploss.sentences import missing
 from stoploss.state import RECENT_REQUESTS, Desired, ExperimentState, PartitionState, RunState, SourceState, parsed
 
 MEASURE_EVERY = 10_000_000
@@ -286,9 +287,6 @@ def _scale(experiment: Experiment, column: str) -> int:
 
 def _verdict_measure(rule: AnyRule, verdict: Verdict) -> VerdictMeasure:
     evidence = verdict.evidence
-    estimate = None
-    if evidence.margin is not None and evidence.lower is not None and evidence.upper is not None:
-        estimate = (evidence.lower + evidence.upper) / 2
     return VerdictMeasure(
         rule=rule.key,
         metric=evidence.metric,
@@ -297,10 +295,11 @@ def _verdict_measure(rule: AnyRule, verdict: Verdict) -> VerdictMeasure:
         reason=verdict.reason,
         observed=evidence.observed,
         bound=evidence.bound,
-        estimate=estimate,
+        estimate=evidence.estimate,
         lower=evidence.lower,
         upper=evidence.upper,
         margin=evidence.margin,
         n_control=evidence.n_control,
         n_treatment=evidence.n_treatment,
+        missing=missing(verdict),
     )

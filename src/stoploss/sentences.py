@@ -24,9 +24,9 @@ def sentence(verdict: Verdict, experiment: Experiment) -> str:
         case Reason.EVIDENCE_ABOVE_LIMIT | Reason.EVIDENCE_OF_SAFETY | Reason.EVIDENCE_BETWEEN if (
             evidence.margin is not None
         ):
-            return _guardrail(verdict, control, treatment, where)
+            return _guardrail(verdict, experiment, where)
         case Reason.BELOW_FLOOR | Reason.NO_CONTRAST:
-            return f"{evidence.metric}{where} is undecided: {_floor(verdict)}"
+            return f"{evidence.metric}{where} is undecided: {missing(verdict)}"
         case Reason.VARIANT_MOVED | Reason.WORLD_MOVED | Reason.CONTROL_MOVED:
             return _drift(verdict, control, treatment)
         case Reason.OTHER_ARM_PENDING:
@@ -46,30 +46,39 @@ def sentence(verdict: Verdict, experiment: Experiment) -> str:
             return f"{evidence.rule} {evidence.metric}{where} is {verdict.outcome}"
 
 
-def _floor(verdict: Verdict) -> str:
+def missing(verdict: Verdict) -> str:
+    """What a verdict still lacks, with both numbers."""
     if verdict.floor is None:
-        return "no epoch has both arms yet"
+        return "no epoch has both arms yet" if verdict.reason == Reason.NO_CONTRAST else ""
     return f"{verdict.floor.observed:,.0f} of {verdict.floor.required:,.0f} {verdict.floor.what}"
 
 
-def _guardrail(verdict: Verdict, control: str, treatment: str, where: str) -> str:
+def _guardrail(verdict: Verdict, experiment: Experiment, where: str) -> str:
     evidence = verdict.evidence
+    effect = share_text if _is_relative(evidence, experiment) else _number
     word = {Outcome.BREACH: "is worse than allowed", Outcome.SAFE: "is within its margin"}.get(
         verdict.outcome, "is undecided"
     )
+    control, treatment = experiment.control.name, experiment.treatment.name
     arms = f"{_number(evidence.treatment)} with {treatment!r} against {_number(evidence.control)} with {control!r}"
-    floor = f"; {_floor(verdict)}" if verdict.floor else ""
+    limits = "no limits yet"
+    if evidence.lower is not None and evidence.upper is not None:
+        limits = f"effect between {effect(evidence.lower)} and {effect(evidence.upper)}"
+    margin = effect(evidence.margin) if evidence.margin is not None else "none"
+    floor = f"; {missing(verdict)}" if verdict.floor else ""
     return (
-        f"{evidence.metric}{where} {word}: {arms} ({_interval(evidence)}; margin {_number(evidence.margin)}; "
-        f"log evidence {_number(evidence.observed)} of {_number(evidence.bound)}; "
+        f"{evidence.metric}{where} {word}: {arms} ({limits}, margin {margin}; "
+        f"log evidence {_number(evidence.observed)}, limit {_number(evidence.bound)}; "
         f"{evidence.n_treatment:,} and {evidence.n_control:,} traces){floor}"
     )
 
 
-def _interval(evidence: Evidence) -> str:
-    if evidence.lower is None or evidence.upper is None:
-        return "no limits yet"
-    return f"effect between {_number(evidence.lower)} and {_number(evidence.upper)}"
+def _is_relative(evidence: Evidence, experiment: Experiment) -> bool:
+    """Whether the margin and the effect are shares of control's value."""
+    return any(
+        guardrail.metric == evidence.metric and guardrail.margin.relative == evidence.margin
+        for guardrail in experiment.spec.guardrails
+    )
 
 
 def _drift(verdict: Verdict, control: str, treatment: str) -> str:
@@ -96,4 +105,6 @@ def _sample_ratio(evidence: Evidence) -> str:
 
 def _number(value: float | None) -> str:
     """4 significant digits; 'no data' is never 0."""
-    return "no data" if value is None else f"{value:,.4g}"
+    if value is None:
+        return "no data"
+    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:,.4g}"

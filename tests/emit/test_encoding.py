@@ -147,11 +147,12 @@ OUTCOME: dict[str, Any] = {"at": 1, "kind": "business", "name": "resolved", "val
 
 
 def test_an_outcome_carries_the_context_of_its_token() -> None:
-    context = Context("t-1", "u-1", (Assignment("e", "v", 2, 5),), "acme", "de", "web", {"region": "eu"})
+    context = Context("t-1", "u-1", (Assignment("e", "v", 2, 5),), "acme", "de", "web", "c-9", {"region": "eu"})
     encoded = encode_outcome(OUTCOME | {"context": to_token(context)})
     assert decoded("outcome", encoded.value) == OUTCOME | {
         "trace_id": "t-1",
         "unit_id": "u-1",
+        "conversation_id": "c-9",
         "tenant": "acme",
         "language": "de",
         "channel": "web",

@@ -124,3 +124,8 @@ def test_classes_read_as_a_sentence() -> None:
 def test_luhn_takes_right_check_digits_and_no_other(digits: str) -> None:
     others = [digits[:-1] + str(last) for last in range(10)]
     assert [number for number in others if luhn(number)] == [digits]
+
+
+def test_what_the_sdk_confirmed_and_masked_still_counts() -> None:
+    found = scan(pl.Series(["charged [masked:card] as asked", "write to [masked:email]", "a [masked: card]", None])).found
+    assert found.tolist() == [BIT["card"], BIT["email"], 0, 0]

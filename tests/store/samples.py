@@ -72,20 +72,21 @@ def facts() -> list[ledger.Fact]:
 
 def evidence(segment: Segment | None = None) -> Evidence:
     return Evidence(
-        "guardrail",
-        1,
-        "latency_ms",
-        segment,
-        "upper limit",
-        0.31,
-        0.15,
-        812.0,
-        1_063.0,
-        0.18,
-        float("inf"),
-        0.15,
-        700,
-        650,
+        rule="guardrail",
+        rule_version=1,
+        metric="latency_ms",
+        segment=segment,
+        statistic="upper limit",
+        observed=0.31,
+        bound=0.15,
+        control=812.0,
+        treatment=1_063.0,
+        estimate=0.309,
+        lower=0.18,
+        upper=float("inf"),
+        margin=0.15,
+        n_control=700,
+        n_treatment=650,
     )
 
 

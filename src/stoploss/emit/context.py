@@ -30,6 +30,7 @@ class Context:
     tenant: str | None = None
     language: str | None = None
     channel: str | None = None
+    conversation_id: str | None = None
     attributes: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -41,6 +42,7 @@ def to_token(context: Context) -> str:
         "u": context.unit_id,
         "a": [[a.experiment, a.variant, a.run, a.epoch, a.consent] for a in context.assignments],
         "s": [context.tenant, context.language, context.channel],
+        "c": context.conversation_id,
         "x": dict(context.attributes),
     }
     try:
@@ -83,6 +85,7 @@ def _context(document: dict[str, object]) -> Context:
         tenant=tenant,
         language=language,
         channel=channel,
+        conversation_id=_texts([document.get("c")])[0],
         attributes=dict(zip(attributes, map(str, attributes.values()), strict=True)),
     )
 

@@ -69,6 +69,7 @@ def encode_outcome(fields: Fields) -> Encoded:
         "tenant": context.tenant,
         "language": context.language,
         "channel": context.channel,
+        "conversation_id": context.conversation_id,
         "assignments": list(map(as_record, context.assignments)),
         "attributes": _pairs(context.attributes),
     }

@@ -137,6 +137,7 @@ class Request:
             tenant=fields.get("tenant"),
             language=fields.get("language"),
             channel=fields.get("channel"),
+            conversation_id=fields.get("conversation_id"),
             attributes=attributes if isinstance(attributes, dict) else {},
         )
         try:

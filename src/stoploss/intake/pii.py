@@ -16,6 +16,8 @@ import polars as pl
 from stoploss.intake.pii_classes import BIT, CLASSES, EXPOSING, PiiClass
 
 Bits = npt.NDArray[np.uint8]
+MASKED_BEFORE = "[masked:"
+"""How the SDK's masks begin; they end with the class and a bracket."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,17 @@ def scan(texts: pl.Series) -> Scan:
     masked = texts.clone()  # scatter works in place
     for cls in CLASSES:
         masked = _mask_class(cls, masked, found)
+    _note_masked_before(texts, found)
     return Scan(found, scanned, masked)
+
+
+def _note_masked_before(texts: pl.Series, found: Bits) -> None:
+    """Marks what the SDK confirmed and masked in the service: the user saw it all the same (emit/masking.py)."""
+    if not texts.str.contains(MASKED_BEFORE, literal=True).any():
+        return
+    for cls in CLASSES:
+        rows = texts.str.contains(f"{MASKED_BEFORE}{cls.name}]", literal=True).fill_null(False).arg_true()
+        found[rows.to_numpy()] |= BIT[cls.name]
 
 
 def _mask_class(cls: PiiClass, texts: pl.Series, found: Bits) -> pl.Series:

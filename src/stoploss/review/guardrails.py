@@ -58,11 +58,16 @@ class GuardrailResult:
     hidden: bool
 
 
-def words_of(verdict: str, reason: str) -> str:
-    """
+def words_of(verdict: str, reason: str, missing: str = "") -> str:
+    """A verdict in words; what it still lacks says more than the reason's own words.
+
+    >>> words_of("undecided", "below_floor", "412 of 500 units in the treatment arm")
+    'undecided: 412 of 500 units in the treatment arm'
     >>> words_of("safe", "evidence_of_safety")
     'safe: worse than the margin is ruled out, as of now'
     """
+    if verdict == "undecided" and missing:
+        return f"undecided: {missing}"
     return WORDS.get((verdict, reason), f"{verdict} ({reason.replace('_', ' ')})")
 
 
@@ -155,11 +160,6 @@ def _segment_breaches(guardrail: Guardrail, findings: Sequence[TimelineEntry]) -
     return {_segment(entry): entry for entry in _breaches(guardrail, findings) if entry.segment_dimension is not None}
 
 
-def _estimate(row: RuleVerdict | TimelineEntry) -> float | None:
-    """The middle of the limits: as measures define it, so that a breach and a running verdict read alike."""
-    return None if row.lower is None or row.upper is None else (row.lower + row.upper) / 2
-
-
 def _result(
     experiment: Experiment, guardrail: Guardrail, said: RuleVerdict | None, breach: TimelineEntry | None
 ) -> GuardrailResult:
@@ -180,8 +180,8 @@ def _result(
         segment=_segment(row) if row else None,
         verdict=verdict,
         reason=reason,
-        words=words_of(verdict, reason),
-        estimate=None if shown is None else _estimate(shown),
+        words=words_of(verdict, reason, said.missing if said and not breach else ""),
+        estimate=shown.estimate if shown else None,
         lower=shown.lower if shown else None,
         upper=shown.upper if shown else None,
         observed=shown.observed if shown else None,

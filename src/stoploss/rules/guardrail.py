@@ -126,11 +126,12 @@ def contrast_evidence(
 ) -> Evidence:
     """Both numbers compared, on the margin's own scale, and the arms they come from."""
     control, treatment = totals.mean(CONTROL, cell), totals.mean(TREATMENT, cell)
-    lower = upper = log_e = limit = None
+    lower = upper = log_e = limit = estimate = None
     if isinstance(contrast, Contrast):
-        ends = [plan.effect(end, control) for end in contrast.limits()]
-        lower, upper = sorted(ends, key=lambda end: (end is None, end)) if None not in ends else ends
+        below, above = (plan.effect(end, control) for end in contrast.limits())
+        lower, upper = (below, above) if plan.worse == "higher" else (above, below)
         log_e, limit = contrast.log_e_harm, contrast.limit
+        estimate = plan.effect(contrast.difference, control)
     return Evidence(
         rule=rule,
         rule_version=version,
@@ -140,6 +141,7 @@ def contrast_evidence(
         bound=round_significant(limit),
         control=round_significant(plan.arm_value(control)),
         treatment=round_significant(plan.arm_value(treatment)),
+        estimate=round_significant(estimate),
         lower=round_significant(lower),
         upper=round_significant(upper),
         margin=plan.relative if plan.relative is not None else plan.absolute,

@@ -80,11 +80,6 @@ class Verdict:
     floor: Floor | None = None
     detail: str = ""
 
-    @property
-    def estimate(self) -> float | None:
-        """The effect on the margin's own scale: relative where the arms have a positive mean to compare."""
-        return self.evidence.observed
-
 
 def share_text(value: float) -> str:
     """0.312 -> '31.2 %'."""

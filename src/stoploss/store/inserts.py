@@ -173,7 +173,7 @@ def measure_rows(record: Stored) -> Rows:
     for ordinal, verdict in enumerate(measure.verdicts):
         numbers = _plain_columns(
             verdict,
-            "rule metric verdict reason observed bound estimate lower upper margin n_control n_treatment",
+            "rule metric verdict reason observed bound estimate lower upper margin n_control n_treatment missing",
         )
         yield "measures_verdicts", {**common, **numbers, **_segment_columns(verdict.segment), **record.row_id(ordinal)}
 

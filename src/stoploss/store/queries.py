@@ -57,7 +57,7 @@ TIMELINE = Query(
     TimelineEntry,
     """
 SELECT number, at, run, epoch, kind, verdict, severity, rule, metric, segment_dimension, segment_value, sentence,
-    observed, bound, lower, upper, margin, n_control, n_treatment, command_id, conclusion, entry_id,
+    observed, bound, estimate, lower, upper, margin, n_control, n_treatment, command_id, conclusion, entry_id,
     ledger_partition, ledger_offset
 FROM journal_v
 WHERE experiment = {experiment:String} AND (empty({kinds:Array(String)}) OR has({kinds:Array(String)}, kind))
@@ -103,7 +103,7 @@ _VERDICT_COLUMNS = """at, run, epoch, rule, metric, segment_dimension, segment_v
     if(is_hidden, NULL, v.estimate) AS estimate, if(is_hidden, NULL, v.lower) AS lower,
     if(is_hidden, NULL, v.upper) AS upper, if(is_hidden, NULL, v.margin) AS margin,
     if(is_hidden, NULL, v.n_control) AS n_control, if(is_hidden, NULL, v.n_treatment) AS n_treatment,
-    toBool(is_hidden) AS hidden"""
+    if(is_hidden, '', v.missing) AS missing, toBool(is_hidden) AS hidden"""
 
 # Live cells are measured every few seconds of ledger time; what is older than this is of a cell that lives no more.
 _RECENT = "AND at > (SELECT max(at) FROM {table} WHERE experiment = {{experiment:String}}) - INTERVAL 10 MINUTE"

@@ -51,6 +51,7 @@ class TimelineEntry:
     sentence: str
     observed: float | None
     bound: float | None
+    estimate: float | None
     lower: float | None
     upper: float | None
     margin: float | None
@@ -130,7 +131,8 @@ class Arm:
 
 @dataclass(frozen=True, slots=True)
 class RuleVerdict:
-    """What a rule said at `at`. In a hidden cell (too few rows in an arm) all numbers are None."""
+    """What a rule said at `at`, and what a verdict still lacks, in words. In a hidden cell (too few rows in an arm) all
+    numbers are None."""
 
     at: datetime
     run: int
@@ -149,6 +151,7 @@ class RuleVerdict:
     margin: float | None
     n_control: int | None
     n_treatment: int | None
+    missing: str
     hidden: bool
 
 

@@ -1,0 +1,51 @@
+"""Status from the registry: the last word of each experiment, whatever its spec."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from stoploss import registry
+from stoploss.commands import Segment
+from stoploss.errors import WireError
+from stoploss.registry import RegistryEntry
+from stoploss.review.overview import in_force, status_of
+from tests.review.rows import NOW
+from tests.timelines import SPEC, spec
+
+MICROS = int(NOW.timestamp()) * 1_000_000
+ENTRY = RegistryEntry("checkout", 3, SPEC, "5f" * 32, "running", 1, 1, 1, "current", 0.5, (), None, MICROS, 7)
+
+
+def record(entry: RegistryEntry) -> tuple[bytes, bytes]:
+    return entry.experiment.encode(), registry.encode(entry)
+
+
+def test_the_last_entry_of_each_experiment_counts_and_they_come_by_name() -> None:
+    stopped = replace(ENTRY, lifecycle="stopped", exposure=0.0)
+    found = in_force([record(ENTRY), record(replace(ENTRY, experiment="basket")), record(stopped)])
+    assert [(entry.experiment, entry.lifecycle) for entry in found] == [("basket", "running"), ("checkout", "stopped")]
+
+
+def test_a_tombstone_removes_the_experiment() -> None:
+    assert in_force([record(ENTRY), (b"checkout", None)]) == []
+
+
+def test_an_entry_that_is_no_registry_entry_is_refused() -> None:
+    with pytest.raises(WireError):
+        in_force([(b"checkout", b"not Avro")])
+
+
+def test_status_says_what_of_the_spec_is_not_enforced() -> None:
+    windows = spec('windows: [{days: Mon-Fri, from: "09:00", to: "17:00"}]\napprovals: {required: 2}')
+    shown = status_of(replace(ENTRY, spec=windows, stopped_segments=(Segment("tenant", "acme"),)))
+    assert shown.not_enforced == ("windows", "approvals")
+    assert shown.stopped_segments == ("tenant=acme",)
+    assert shown.changed_at == NOW
+
+
+def test_a_spec_of_another_version_does_not_hide_the_experiment() -> None:
+    shown = status_of(replace(ENTRY, spec="kind: Experiment\nfromTheFuture: true"))
+    assert (shown.lifecycle, shown.not_enforced) == ("running", None)
+    assert "fromTheFuture" in str(shown.spec_fault)

@@ -1,0 +1,54 @@
+"""Tables on a terminal: every column is there, and hostile names are plain text."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+from rich.console import Console, RenderableType
+
+from stoploss.review.frames import FrameRows, frame
+from stoploss.review.overview import ExperimentStatus
+from stoploss.review.tables import status_table, watch_table
+from tests.review.rows import GUARDED, NOW, arm, experiment, finding, published, status, verdict
+
+SHOWN = ExperimentStatus("checkout", "running", 1, 2, 0.05, "current", ("tenant=acme",), NOW, None, ("windows",), None)
+HOSTILE = "[red]\x1b[2Jx[/red]"
+
+
+def rendered(renderable: RenderableType) -> str:
+    stream = io.StringIO()
+    Console(file=stream, width=220, color_system=None).print(renderable)
+    return stream.getvalue()
+
+
+def test_status_shows_state_exposure_segments_and_what_is_not_enforced() -> None:
+    text = rendered(status_table([SHOWN]))
+    for part in ("running", "1/2", "5 %", "current", "tenant=acme", "2026-03-01 09:30:00.000 UTC", "windows"):
+        assert part in text
+
+
+def test_status_says_when_a_spec_cannot_be_read() -> None:
+    text = rendered(status_table([replace(SHOWN, not_enforced=None, spec_fault="line 2 is wrong")]))
+    assert "unknown: line 2 is wrong" in text
+
+
+def test_without_experiments_the_way_to_the_first_is_shown() -> None:
+    assert "stoploss register FILE.yaml" in rendered(status_table([]))
+    assert "stoploss register FILE.yaml" in rendered(watch_table([], NOW))
+
+
+def test_names_are_neither_markup_nor_control_codes() -> None:
+    text = rendered(status_table([replace(SHOWN, experiment=HOSTILE)]))
+    assert "[red]?[2Jx[/red]" in text
+    assert "\x1b" not in text
+
+
+def test_watch_shows_arms_verdicts_with_limits_and_margin_and_the_last_command() -> None:
+    rows = FrameRows(arms=[arm(n=1_200)], verdicts=[verdict()], commands=[published()], findings=[finding(3, run=0)])
+    text = rendered(watch_table([frame(status(), experiment(GUARDED), rows)], NOW))
+    flat = " ".join(text.replace("│", " ").split())
+    for part in ("current: 1,200", "small: no data", "rollback", "waiting for flagd", "read at 2026-03-01"):
+        assert part in flat
+    assert "latency_ms (geometric mean) undecided: +5 % (-2 % to +12 %)" in flat
+    assert "helpfulness not judged: no data (no interval yet)" in flat
