@@ -6,7 +6,7 @@ LOCK := requirements/dev.lock
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check bench faults docs lock clean
+.PHONY: help setup demo test test-slow check bench faults docs schemas lock clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -36,6 +36,16 @@ check: $(STAMP) ## ruff, mypy --strict, import contracts, lock file
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+bench: $(STAMP) ## measure: the SDK's cost in the caller's thread, the judge's fold
+	$(BIN)/python bench/emit_overhead.py
+	$(BIN)/python bench/judge_fold.py
+
+faults: $(STAMP) ## the crash test: judge and intake killed twenty times in running traffic
+	$(BIN)/python -m pytest -m "not slow" tests/test_crashes.py
+
+docs: $(STAMP) ## check that README, dashboards and examples are what the code says
+	$(BIN)/python -m pytest -q tests/test_readme.py tests/store/test_dashboard.py tests/test_spec_file.py
 
 lock: ## resolve the dependencies anew (needs uv on PATH or in .venv)
 	$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --all-extras --group dev --custom-compile-command "make lock" -o $(LOCK)
