@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOCK := requirements/dev.lock
 STAMP := $(VENV)/.installed
+# Further arguments: make demo DEMO="--arrivals requests.csv", make test TESTS=tests/stats
+DEMO ?=
+TESTS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow check bench faults docs schemas lock clean
@@ -23,10 +26,10 @@ $(STAMP): $(LOCK) requirements/bootstrap.lock pyproject.toml
 	@touch $@
 
 demo: $(STAMP) ## the main job, end to end, on an embedded Kafka and ClickHouse
-	$(BIN)/stoploss demo
+	$(BIN)/stoploss demo $(DEMO)
 
 test: $(STAMP) check ## every check and every test
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" $(TESTS)
 
 test-slow: $(STAMP) ## the long simulations
 	$(BIN)/python -m pytest -m slow --timeout 14400
@@ -45,7 +48,7 @@ faults: $(STAMP) ## the crash test: judge and intake killed twenty times in runn
 	$(BIN)/python -m pytest -m "not slow" tests/test_crashes.py
 
 docs: $(STAMP) ## check that README, dashboards and examples are what the code says
-	$(BIN)/python -m pytest -q tests/test_readme.py tests/store/test_dashboard.py tests/test_spec_file.py
+	$(BIN)/python -m pytest -q tests/test_readme.py tests/store/test_dashboard.py
 
 lock: ## resolve the dependencies anew (needs uv on PATH or in .venv)
 	$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --all-extras --group dev --custom-compile-command "make lock" -o $(LOCK)

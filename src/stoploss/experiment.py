@@ -73,11 +73,18 @@ class Tool(Part):
 
 
 class Variant(Part):
-    """What one arm is made of; anything it does outside of this is a gate."""
+    """What one arm is made of; anything it does outside of this is a gate.
+
+    prompt       name and version, such as checkout@v7; prompt_hash: hash of its text
+    versions     of data, index, features and whatever else the answers are made with
+    data_classes what its outputs may hold: email, card, iban, ssn, phone, api_key, or names for people
+    """
 
     name: Name
     model: str | None = None
     prompt: str | None = None
+    prompt_hash: str | None = None
+    versions: dict[str, str] = {}
     routing: str | None = None
     tools: tuple[Tool, ...] = ()
     mcp_servers: tuple[str, ...] = ()
