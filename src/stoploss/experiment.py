@@ -260,7 +260,14 @@ class Rollback(Part):
     to: Name
 
 
+PiiName = Literal["email", "card", "iban", "ssn", "phone", "api_key"]
+
+
 class Privacy(Part):
+    """pii: raises or lowers a class of personal data outside what the variants declare: gate (the first one stops),
+    signal (counts in pii_suspected_rate) or off. Unnamed classes gate where they have a validator, and else signal."""
+
+    pii: dict[PiiName, Literal["gate", "signal", "off"]] = {}
     minimum_cell: int = Field(20, ge=1)
     retention: Seconds = 90 * 86_400
     mask_text: bool = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from stoploss.intake.pii import Scan, class_bits, class_names, labels, scan
+from stoploss.intake.pii import PiiWatch, Scan, class_names, labels, scan
 from stoploss.intake.pii_classes import BIT, luhn
 
 HITS = [
@@ -105,15 +105,27 @@ def found_in(text: str) -> Scan:
 
 def test_a_card_is_exposure_and_a_phone_number_only_suspicion() -> None:
     found = found_in("4111111111111111, +49 151 12345678")
-    assert class_names(int(found.exposed(0)[0])) == ["card"]
-    assert class_names(int(found.suspected(0)[0])) == ["phone"]
+    assert class_names(int(found.exposed(PiiWatch.of())[0])) == ["card"]
+    assert class_names(int(found.suspected(PiiWatch.of())[0])) == ["phone"]
 
 
 def test_declared_classes_are_neither() -> None:
     found = found_in("4111111111111111, a@example.org")
-    allowed = class_bits(["card", "email", "public"])
-    assert not found.exposed(allowed).any()
-    assert not found.suspected(allowed).any()
+    watch = PiiWatch.of(["card", "email", "public"])
+    assert not found.exposed(watch).any()
+    assert not found.suspected(watch).any()
+
+
+def test_a_spec_raises_and_lowers_a_class() -> None:
+    found = found_in("4111111111111111, a@example.org, +49 151 12345678")
+    watch = PiiWatch.of((), {"card": "signal", "email": "gate", "phone": "off"})
+    assert class_names(int(found.exposed(watch)[0])) == ["email"]
+    assert class_names(int(found.suspected(watch)[0])) == ["card"]
+
+
+def test_what_a_variant_declares_is_off_whatever_the_spec_raises() -> None:
+    watch = PiiWatch.of(["email"], {"email": "gate"})
+    assert not found_in("a@example.org").exposed(watch).any()
 
 
 def test_classes_read_as_a_sentence() -> None:
@@ -127,5 +139,7 @@ def test_luhn_takes_right_check_digits_and_no_other(digits: str) -> None:
 
 
 def test_what_the_sdk_confirmed_and_masked_still_counts() -> None:
-    found = scan(pl.Series(["charged [masked:card] as asked", "write to [masked:email]", "a [masked: card]", None])).found
+    found = scan(
+        pl.Series(["charged [masked:card] as asked", "write to [masked:email]", "a [masked: card]", None])
+    ).found
     assert found.tolist() == [BIT["card"], BIT["email"], 0, 0]

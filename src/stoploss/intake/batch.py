@@ -18,7 +18,7 @@ import polars as pl
 
 from stoploss.experiment import CROSS, SEGMENT_COLUMNS
 from stoploss.intake import hashing, segments
-from stoploss.intake.pii import Scan, scan
+from stoploss.intake.pii import PiiWatch, Scan, scan
 from stoploss.intake.quantise import Floats, Mask
 from stoploss.intake.rows import NONE, Coded
 from stoploss.metrics import METRICS
@@ -148,8 +148,8 @@ class Batch:
         """Values of a numeric column and which rows have one."""
         return self._derived[name].to_numpy(), self._derived[f"{name}?"].to_numpy()
 
-    def metric(self, name: str, allowed: Mapping[int, int], variant: npt.NDArray[np.int16]) -> Column:
-        """Values of a built-in metric; `allowed` data classes by variant code bound what counts as suspicion."""
+    def metric(self, name: str, pii: Mapping[int, PiiWatch], variant: npt.NDArray[np.int16]) -> Column:
+        """Values of a built-in metric; `pii` by variant code says what counts as suspicion."""
         everywhere = np.ones(self.rows, np.bool_)
         match name:
             case "error_rate":
@@ -159,14 +159,14 @@ class Batch:
             case "steps":
                 return _number(self._derived["steps"].to_numpy()), everywhere
             case "pii_suspected_rate":
-                return _number(self._suspected(allowed, variant)), self.output.scanned
+                return _number(self._suspected(pii, variant)), self.output.scanned
             case _:
                 return self.number(name)
 
-    def _suspected(self, allowed: Mapping[int, int], variant: npt.NDArray[np.int16]) -> Mask:
+    def _suspected(self, pii: Mapping[int, PiiWatch], variant: npt.NDArray[np.int16]) -> Mask:
         suspected = np.zeros(self.rows, np.bool_)
-        for code, bits in allowed.items():
-            suspected |= (variant == code) & (self.output.suspected(bits) != 0)
+        for code, watch in pii.items():
+            suspected |= (variant == code) & (self.output.suspected(watch) != 0)
         return suspected
 
     def score(self, name: str) -> Column:

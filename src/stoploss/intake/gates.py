@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from stoploss.evidence import UNDECLARED
 from stoploss.intake import segments
 from stoploss.intake.batch import Batch, holds
 from stoploss.intake.pii import labels
@@ -63,7 +64,7 @@ def pii_exposed(subject: Subject) -> Seen:
     """A validated hit in the output, of a class that the variant does not declare."""
     seen = _flagged(subject, "pii_exposed")
     for code, arm in _arms(subject):
-        exposed = subject.batch.output.exposed(arm.data_classes) * (subject.variant == code)
+        exposed = subject.batch.output.exposed(arm.pii) * (subject.variant == code)
         for row in np.flatnonzero(exposed).tolist():
             bits = int(exposed[row])
             masks = " ".join(f"[{cls.name}]" for place, cls in enumerate(CLASSES) if bits >> place & 1)
@@ -71,12 +72,9 @@ def pii_exposed(subject: Subject) -> Seen:
     return seen
 
 
-_NO_ARM = Arm("", frozenset(), frozenset(), frozenset(), 0)
-
-
 def _arms(subject: Subject) -> list[tuple[int, Arm]]:
     """Variant codes with what they declare; an undeclared variant (255) declares nothing."""
-    return [*enumerate(subject.watched.arms), (255, _NO_ARM)]
+    return [*enumerate(subject.watched.arms), (UNDECLARED, subject.watched.stranger)]
 
 
 def privilege_escalation(subject: Subject) -> Seen:

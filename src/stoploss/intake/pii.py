@@ -6,14 +6,14 @@ replaced by its class, "[card]", and what a class took is not seen by the classe
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from stoploss.intake.pii_classes import BIT, CLASSES, EXPOSING, PiiClass
+from stoploss.intake.pii_classes import BIT, CLASSES, PiiClass
 
 Bits = npt.NDArray[np.uint8]
 MASKED_BEFORE = "[masked:"
@@ -33,13 +33,30 @@ class Scan:
     scanned: npt.NDArray[np.bool_]
     masked: pl.Series
 
-    def exposed(self, allowed: int) -> Bits:
-        """Exposure beyond the allowed classes: it trips the gate."""
-        return self.found & np.uint8(EXPOSING & ~allowed)
+    def exposed(self, watch: PiiWatch) -> Bits:
+        """Exposure: it trips the gate."""
+        return self.found & np.uint8(watch.exposing)
 
-    def suspected(self, allowed: int) -> Bits:
-        """Suspicion beyond the allowed classes: it counts as a signal."""
-        return self.found & np.uint8(~(EXPOSING | allowed) & 0xFF)
+    def suspected(self, watch: PiiWatch) -> Bits:
+        """Suspicion: it counts as a signal."""
+        return self.found & np.uint8(watch.suspecting)
+
+
+@dataclass(frozen=True, slots=True)
+class PiiWatch:
+    """What is looked for in one variant's outputs, as bit sets: classes that expose, and classes that only signal."""
+
+    exposing: int
+    suspecting: int
+
+    @classmethod
+    def of(cls, allowed: Iterable[str] = (), choices: Mapping[str, str] | None = None) -> PiiWatch:
+        """Beyond the allowed classes; `choices` (class -> gate | signal | off) overrule what a class does by itself."""
+        usual = {kind.name: "gate" if kind.exposes else "signal" for kind in CLASSES}
+        chosen = {**usual, **(choices or {}), **dict.fromkeys(allowed, "off")}
+        return cls(
+            *(class_bits(name for name, what in chosen.items() if what == wanted) for wanted in ("gate", "signal"))
+        )
 
 
 def class_bits(names: Iterable[str]) -> int:

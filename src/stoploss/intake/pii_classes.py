@@ -167,4 +167,3 @@ CLASSES: tuple[PiiClass, ...] = (
     PiiClass("phone", "a phone number", _PHONE, phone, exposes=False),
 )
 BIT = {cls.name: 1 << place for place, cls in enumerate(CLASSES)}
-EXPOSING = sum(BIT[cls.name] for cls in CLASSES if cls.exposes)

@@ -144,6 +144,6 @@ def _rows(
 
 def _metric(batch: Batch, watched: Watched, plan: MetricPlan, variant: Codes, rows: Rows, measured: Mask) -> Integers:
     name = plan.metric.name
-    allowed = {code: arm.data_classes for code, arm in enumerate(watched.arms)} | {UNDECLARED: 0}
-    values, present = batch.score(name) if plan.is_score else batch.metric(name, allowed, variant)
+    pii = {code: arm.pii for code, arm in enumerate(watched.arms)} | {UNDECLARED: watched.stranger.pii}
+    values, present = batch.score(name) if plan.is_score else batch.metric(name, pii, variant)
     return quantise(values[rows], present[rows] & measured, plan.metric, plan.transform)

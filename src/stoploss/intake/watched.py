@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from stoploss import metrics
 from stoploss.experiment import Experiment, Variant
-from stoploss.intake.pii import class_bits
+from stoploss.intake.pii import PiiWatch
 from stoploss.intake.quantise import unit_of
 from stoploss.metrics import Metric, Transform, column_name
 from stoploss.registry import RegistryEntry
@@ -38,17 +38,21 @@ class Arm:
     tools: frozenset[str]
     scopes: frozenset[str]
     mcp_servers: frozenset[str]
-    data_classes: int
+    pii: PiiWatch
 
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """An experiment that the registry knows, with its projection plan; arms[code] is the variant of evidence rows."""
+    """An experiment that the registry knows, with its projection plan; arms[code] is the variant of evidence rows.
+
+    stranger  what holds for a variant that the spec does not declare
+    """
 
     experiment: Experiment
     spec_hash: str
     partition: int
     arms: tuple[Arm, Arm]
+    stranger: Arm
     metrics: tuple[MetricPlan, ...]
     segments: tuple[str, ...]
     gates: tuple[str, ...]
@@ -56,11 +60,13 @@ class Watched:
     @classmethod
     def of(cls, experiment: Experiment, partition: int, spec_hash: str | None = None) -> Watched:
         control, treatment = experiment.arms
+        choices = {str(name): str(choice) for name, choice in experiment.spec.privacy.pii.items()}
         return cls(
             experiment=experiment,
             spec_hash=spec_hash or experiment.spec_hash,
             partition=partition,
-            arms=(_arm(control), _arm(treatment)),
+            arms=(_arm(control, choices), _arm(treatment, choices)),
+            stranger=Arm("", frozenset(), frozenset(), frozenset(), PiiWatch.of((), choices)),
             metrics=tuple(_plans(experiment)),
             segments=tuple(dict.fromkeys(experiment.spec.segments)),
             gates=tuple(choice.gate for choice in experiment.gates),
@@ -78,9 +84,10 @@ class Watched:
         return self.experiment.name
 
 
-def _arm(variant: Variant) -> Arm:
+def _arm(variant: Variant, choices: Mapping[str, str]) -> Arm:
     tools = frozenset(tool.name for tool in variant.tools)
-    return Arm(variant.name, tools, variant.scopes, frozenset(variant.mcp_servers), class_bits(variant.data_classes))
+    pii = PiiWatch.of(variant.data_classes, choices)
+    return Arm(variant.name, tools, variant.scopes, frozenset(variant.mcp_servers), pii)
 
 
 def _plans(experiment: Experiment) -> Iterator[MetricPlan]:
