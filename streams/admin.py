@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
@@ -37,12 +38,15 @@ class Admin:
         return {name: len(topic.partitions) for name, topic in found.items()}
 
     def uuids(self, topics: Iterable[str]) -> dict[str, str]:
-        """Kafka's own UUID of each topic."""
+        """Kafka's own UUID of each topic; raises ConfigurationError where one is missing."""
         futures = self._client.describe_topics(TopicCollection(list(topics)))
-        return {name: str(future.result(TIMEOUT_S).topic_id) for name, future in futures.items()}
+        return {name: _uuid(name, future) for name, future in futures.items()}
 
     def create(self, settings: Settings) -> list[str]:
-        """Creates the topics that are missing and gives their names; refuses one with another partition count."""
+        """Creates the topics that are missing and gives their names once the broker shows them all.
+
+        Refuses one with another partition count.
+        """
         existing = self.existing()
         missing = []
         for topic in TOPICS.values():
@@ -56,12 +60,31 @@ class Admin:
                 )
         for name, future in self._client.create_topics(missing).items() if missing else ():
             _await_creation(name, future)
-        return [topic.topic for topic in missing]
+        created = [topic.topic for topic in missing]
+        self._await_metadata(created)
+        return created
+
+    def _await_metadata(self, created: list[str]) -> None:
+        """A topic that was made is not known at once to everybody who asks for it."""
+        deadline_s = time.monotonic() + TIMEOUT_S
+        while unseen := set(created) - set(self.existing()):
+            if time.monotonic() > deadline_s:
+                raise ConfigurationError(f"created, but not shown by the broker: {', '.join(sorted(unseen))}")
+            time.sleep(0.05)
 
     def configs(self, topic: str) -> dict[str, str]:
         resource = ConfigResource(ResourceType.TOPIC, topic)
         (future,) = self._client.describe_configs([resource]).values()
         return {name: entry.value for name, entry in future.result(TIMEOUT_S).items()}
+
+
+def _uuid(name: str, future: object) -> str:
+    try:
+        return str(future.result(TIMEOUT_S).topic_id)  # type: ignore[attr-defined]
+    except KafkaException as error:
+        raise ConfigurationError(
+            f"topic {name} cannot be described: {error.args[0].str()}; create it: stoploss topics"
+        ) from error
 
 
 def _await_creation(name: str, future: object) -> None:

@@ -2,11 +2,15 @@
 
 A source's rows must reach the ledger in order and without gaps, so the first failed delivery report ends it: what is
 queued is purged, nothing is sent later, and the worker restarts from its committed offset.
+
+librdkafka alone would go on behind a failed record: it counts anew and sends the next ones before anybody has read the
+report (seen). So a refused record is fatal to it (gapless), and none expires by itself: `flush` gives up on all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
@@ -15,6 +19,7 @@ from stoploss.errors import DeliveryFailed
 Headers = Sequence[tuple[str, bytes]]
 FLUSH_TIMEOUT_S = 30.0
 ANY_PARTITION = -1
+CONSEQUENCES = (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT)  # of a failure that another report tells of
 
 
 class Appender:
@@ -25,12 +30,13 @@ class Appender:
             {
                 "bootstrap.servers": bootstrap,
                 "enable.idempotence": True,
+                "enable.gapless.guarantee": True,
+                "delivery.timeout.ms": 0,
                 "acks": "all",
                 "linger.ms": linger_ms,
                 "compression.type": "lz4",
-                "delivery.timeout.ms": 30_000,
                 "queue.buffering.max.messages": 200_000,
-                "log_level": 3,
+                "log_level": 0,
             }
         )
         self._failure: str | None = None
@@ -57,24 +63,31 @@ class Appender:
             )
         except (BufferError, KafkaException) as error:
             self._fail(f"a record for {topic} cannot be queued: {error}")
-        self._producer.poll(0)
+        self._serve(lambda: self._producer.poll(0))
 
     def flush(self) -> None:
         """Returns when everything queued is on the brokers; raises DeliveryFailed otherwise."""
-        left = self._producer.flush(FLUSH_TIMEOUT_S)
+        left = self._serve(lambda: self._producer.flush(FLUSH_TIMEOUT_S))
         self._check()
         if left:
             self._fail(f"{left} records were not delivered within {FLUSH_TIMEOUT_S:.0f} s")
 
+    def _serve(self, call: Callable[[], int]) -> int:
+        """Runs delivery reports. A fatal error is raised out of them, as SystemError where a report came behind it."""
+        try:
+            return call()
+        except (KafkaException, SystemError) as error:
+            self._fail(self._failure or f"the producer cannot go on: {error.__cause__ or error}")
+
     def _report(self, error: KafkaError | None, message: Message) -> None:
-        if error is not None and self._failure is None:
+        if error is not None and self._failure is None and error.code() not in CONSEQUENCES:
             self._failure = f"a record for {message.topic()} was not delivered: {error.str()}"
 
     def _check(self) -> None:
         if self._failure is not None:
             self._fail(self._failure)
 
-    def _fail(self, why: str) -> None:
+    def _fail(self, why: str) -> NoReturn:
         self._failure = why
         self._producer.purge()
         raise DeliveryFailed(f"{why}; this worker ends and starts again from its committed offset")

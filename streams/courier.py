@@ -16,7 +16,7 @@ import structlog
 from aiokafka import ConsumerRecord
 
 from stoploss import journal, ledger
-from stoploss.commands import Ack
+from stoploss.commands import Ack, Command
 from stoploss.control.alerts import alert_for, alert_for_finding, alert_for_overdue
 from stoploss.control.messages import CommandMessage, Headers, read_command
 from stoploss.errors import CommandRefused, WireError
@@ -61,12 +61,23 @@ class Courier:
         self.app.timer(REPEAT_EVERY_S, name="streams.courier.repeat")(self.repeat)
 
     def _remember(self) -> None:
-        """What was issued and acked before this courier began: nothing is forgotten with its predecessor."""
+        """What was issued and acked before this courier began: nothing is forgotten with its predecessor.
+
+        What still fires is told again at once: it may have been issued while no courier was there.
+        """
+        firing: dict[str, list[Command]] = {}
         for message in whole(self.settings.need_kafka(), self.topics("control")):
-            self._note_command(message.value(), cast(Headers, message.headers() or []))
+            command = self._noted(message.value(), cast(Headers, message.headers() or []))
+            if command is not None and is_all_clear(command):
+                firing.pop(command.experiment, None)
+            elif command is not None:
+                firing.setdefault(command.experiment, []).append(command)
         for message in whole(self.settings.need_kafka(), self.topics("acks")):
             if (ack := self._ack(message.value())) is not None:
                 self._outstanding.acked(ack)
+        for commands in firing.values():
+            for command in commands:
+                self._tell(command)
 
     async def _in_thread(self, call: Callable[[], None]) -> None:
         await asyncio.get_running_loop().run_in_executor(self._thread, call)
@@ -75,20 +86,22 @@ class Courier:
 
     async def handle_control(self, batch: Batch) -> None:
         for record in batch.records:
-            self._note_command(record.value, list(record.headers), tell=True)
+            if (command := self._noted(record.value, list(record.headers))) is not None:
+                self._tell(command)
         consumer_of(self.app).complete(batch)
 
-    def _note_command(self, value: bytes | None, headers: Headers, tell: bool = False) -> None:
+    def _noted(self, value: bytes | None, headers: Headers) -> Command | None:
+        """The command, where a monitor signed it and it is newer than what was read before; re-sends are not."""
         topic = self.topics("control")
         try:
             command = read_command(value, headers, topic, self.verifier)
         except CommandRefused as error:
             log.error("a command that no monitor signed stands on the control topic", reason=str(error))
-            return
+            return None
         message = CommandMessage(topic, command.experiment.encode(), value or b"", headers)
-        self._outstanding.issued(command, message, time.monotonic())
-        if not tell:
-            return
+        return command if self._outstanding.issued(command, message, time.monotonic()) else None
+
+    def _tell(self, command: Command) -> None:
         if is_all_clear(command):
             self._alerting.resolve(command.experiment, command.decided_at)
         else:
@@ -121,8 +134,8 @@ class Courier:
         ack = self._ack(record.value)
         if ack is None:
             return
-        command = self._outstanding.acked(ack)
         entry = self._registry.get(ack.experiment)
+        command = self._outstanding.acked(ack) if entry is not None else None
         if entry is None or (command is not None and ack.controller not in command.controllers):
             log.warning("ack of a stranger", experiment=ack.experiment, controller=ack.controller)
             return

@@ -68,6 +68,7 @@ class PartitionJudge:
         self._state = PartitionState(partition)
         self._cursors: dict[str, Cursor] = {}
         self._generation = 0
+        self._largest_parts = 0
         self._folded_since_snapshot = 0
         self._snapshot_at_s = time.monotonic()
 
@@ -79,7 +80,8 @@ class PartitionJudge:
         )
         for fault in restored.unreadable:
             log.warning("snapshot passed over", partition=self.partition, fault=fault)
-        self._state, self._cursors, self._generation = restored.state, restored.cursors, restored.generation
+        self._state, self._cursors = restored.state, restored.cursors
+        self._generation, self._largest_parts = restored.generation, restored.parts
         log.info(
             "restored", partition=self.partition, offset=self._state.offset, experiments=len(self._state.experiments)
         )
@@ -171,9 +173,10 @@ class PartitionJudge:
             return
         for experiment in self._state.experiments.values():
             settle(experiment)
-        size = write_snapshot(self._appender, self.topics("snapshots"), self._state, self._generation, self.keys.secret)
-        log.debug("snapshot", partition=self.partition, offset=self._state.offset, bytes=size)
-        self._generation += 1
+        topic, before = self.topics("snapshots"), self._largest_parts
+        written = write_snapshot(self._appender, topic, self._state, self._generation, self.keys.secret, before)
+        log.debug("snapshot", partition=self.partition, offset=self._state.offset, bytes=written.size_bytes)
+        self._generation, self._largest_parts = self._generation + 1, max(before, written.parts)
         self._folded_since_snapshot, self._snapshot_at_s = 0, time.monotonic()
 
     def _dead_letter(self, record: ConsumerRecord, error: WireError) -> None:

@@ -30,7 +30,7 @@ def reader(bootstrap: str, **config: object) -> Consumer:
             "auto.offset.reset": "earliest",
             "fetch.wait.max.ms": 50,
             "fetch.queue.backoff.ms": 1,
-            "log_level": 3,
+            "log_level": 0,  # librdkafka writes to stderr; who reads is told by errors
             **config,
         }
     )

@@ -5,12 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 
+import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException
 
 from stoploss import registry
-from stoploss.errors import ConfigurationError
+from stoploss.errors import ConfigurationError, WireError
 from stoploss.registry import RegistryEntry
 from streams.reading import LOAD_TIMEOUT_S, partitions_from_start, reader
+
+log = structlog.get_logger("stoploss.registry")
 
 POLL_S = 0.2
 
@@ -70,14 +73,23 @@ class RegistryView:
             message = consumer.poll(POLL_S)
             error = message.error() if message is not None else None
             if message is not None and error is None:
-                self._take(message.value())
+                self._take(message.key(), message.value())
             elif message is not None and error is not None and error.code() == KafkaError._PARTITION_EOF:
                 waiting.discard(message.partition())
                 if not waiting:
                     self._loaded.set()
             yield
 
-    def _take(self, value: bytes | None) -> None:
-        entry = registry.decode(value)
-        self._entries[entry.experiment] = entry
+    def _take(self, key: bytes | None, value: bytes | None) -> None:
+        """One record that nobody can read must not end the thread: all that follows would be missed in silence."""
+        experiment = (key or b"").decode(errors="replace")
+        if value is None:
+            self._entries.pop(experiment, None)
+        else:
+            try:
+                entry = registry.decode(value)
+            except WireError as error:
+                log.error("registry entry cannot be read", experiment=experiment, reason=str(error))
+                return
+            self._entries[entry.experiment] = entry
         self.version += 1

@@ -26,12 +26,22 @@ GENERATIONS = 3
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What a judge begins with: state, cursors of its experiments, next generation, and what was unreadable."""
+    """What a judge begins with: state, cursors of its experiments, next generation, and what was unreadable.
+
+    parts  of the largest snapshot that stands there
+    """
 
     state: PartitionState
     cursors: dict[str, Cursor]
     generation: int
+    parts: int
     unreadable: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    size_bytes: int
+    parts: int
 
 
 def cursor_record(cursor: Cursor) -> tuple[bytes, bytes]:
@@ -39,8 +49,13 @@ def cursor_record(cursor: Cursor) -> tuple[bytes, bytes]:
     return f"cursor/{cursor.experiment}".encode(), json.dumps(asdict(cursor)).encode()
 
 
-def write_snapshot(appender: Appender, topic: str, state: PartitionState, generation: int, secret: bytes) -> int:
-    """Writes one generation and waits until it is stored; gives its size in bytes."""
+def write_snapshot(
+    appender: Appender, topic: str, state: PartitionState, generation: int, secret: bytes, parts_before: int = 0
+) -> Written:
+    """Writes one generation and waits until it is stored.
+
+    parts_before  of the largest snapshot so far: what this one does not need of them is made to be forgotten
+    """
     data = snapshot.dump(state, secret)
     parts = [data[start : start + PART_BYTES] for start in range(0, len(data), PART_BYTES)]
     slot = generation % GENERATIONS
@@ -48,10 +63,10 @@ def write_snapshot(appender: Appender, topic: str, state: PartitionState, genera
     for number, part in enumerate(parts):
         key = f"snapshot/{slot}/{number}".encode()
         appender.append(topic, part, key=key, partition=state.partition, headers=headers)
-    # Parts that an older, larger snapshot left in this slot.
-    appender.append(topic, None, key=f"snapshot/{slot}/{len(parts)}".encode(), partition=state.partition)
+    for spare in range(len(parts), parts_before):
+        appender.append(topic, None, key=f"snapshot/{slot}/{spare}".encode(), partition=state.partition)
     appender.flush()
-    return len(data)
+    return Written(len(data), len(parts))
 
 
 def read_snapshots(bootstrap: str, topic: str, partition: int, secret: bytes) -> Restored:
@@ -78,14 +93,15 @@ def _newest(
         key=lambda item: item[0],
     )
     next_generation = by_generation[0][0] + 1 if by_generation else 0
+    most = max((number + 1 for parts in slots.values() for number, part in parts.items() if part.value()), default=0)
     for generation, parts in by_generation:
         try:
             data = b"".join(_whole(generation, parts))
             state = snapshot.load(PartitionState, data, secret)
-            return Restored(state, cursors, next_generation, tuple(unreadable))
+            return Restored(state, cursors, next_generation, most, tuple(unreadable))
         except SnapshotUnreadable as error:
             unreadable.append(f"generation {generation}: {error}")
-    return Restored(PartitionState(partition), cursors, next_generation, tuple(unreadable))
+    return Restored(PartitionState(partition), cursors, next_generation, most, tuple(unreadable))
 
 
 def _header(message: Message, name: str) -> int:

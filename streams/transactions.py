@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
@@ -43,10 +44,11 @@ class Transactor:
                 "linger.ms": 0,
                 "acks": "all",
                 "compression.type": "lz4",
-                "log_level": 2,
+                "log_level": 0,
             }
         )
         self._failed: str | None = None
+        self._fenced = False
 
     def open(self) -> None:
         """Fences the previous owner; call before any state is read."""
@@ -54,6 +56,8 @@ class Transactor:
 
     def publish(self, records: Sequence[Outgoing]) -> None:
         """Returns once all records are committed. Raises Fenced, or DeliveryFailed when the broker will not have it."""
+        if self._fenced:
+            self._raise_fenced()
         for attempt in range(ATTEMPTS):
             try:
                 self._attempt(records)
@@ -95,10 +99,14 @@ class Transactor:
 
     def _raise_if_final(self, fault: KafkaError, attempt: int) -> None:
         if fault.code() in (KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH):
-            raise Fenced(f"{self.transactional_id}: another judge has taken over partition {self.partition}")
+            self._raise_fenced()
         if fault.fatal() or not fault.txn_requires_abort() or attempt == ATTEMPTS - 1:
             detail = f" ({self._failed})" if self._failed else ""
             raise DeliveryFailed(f"{self.transactional_id}: {fault.str()}{detail}")
+
+    def _raise_fenced(self) -> NoReturn:
+        self._fenced = True
+        raise Fenced(f"{self.transactional_id}: another judge has taken over partition {self.partition}")
 
     def _call(self, name: str, *args: float) -> None:
         try:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
+from textwrap import dedent
+from typing import Any, TypeVar
 
 import numpy as np
 
-from stoploss import journal
+from stoploss import journal, measures, registry, snapshot
 from stoploss.commands import Command
 from stoploss.experiment import Experiment
+from stoploss.folding import settle
 from stoploss.journal import Conclusion, Finding
 from stoploss.ledger import (
     AckReceived,
@@ -24,13 +27,18 @@ from stoploss.ledger import (
     SourceStatus,
     Tick,
 )
+from stoploss.measures import Measure
 from stoploss.metrics import MISSING
 from stoploss.monitor import step
-from stoploss.outputs import CommandOutput, JournalOutput, Output
+from stoploss.outputs import CommandOutput, JournalOutput, MeasureOutput, Output, RegistryOutput
+from stoploss.registry import RegistryEntry
 from stoploss.spec_file import parse_experiment
-from stoploss.state import PartitionState
+from stoploss.state import ExperimentState, PartitionState
+from stoploss.wire import records
 
+C = TypeVar("C", bound=Conclusion)
 START = 1_790_000_000_000_000
+SECRET = b"k" * 32
 SOURCE = Source("stoploss.traces", "uuid-of-traces", 0)
 
 SPEC = """
@@ -49,10 +57,24 @@ spec:
   ramp: {stages: [0.5]}
 """
 
+# One rule of every kind, two segment dimensions, both kinds of guardrail.
+EVERY_RULE = """
+segments: [tenant, language]
+guardrails:
+  - {metric: error_rate, direction: lower, margin: {relative: 0.10}, alpha: 0.01, action: rollback}
+  - {metric: latency_ms, direction: lower, margin: {relative: 0.15}, transform: log, action: pause}
+gates: [undeclared_tool]
+drift: [{metric: output_tokens}]
+budgets:
+  - {metric: cost_usd, limit: 5000, period: 24h, actions: [{burn: 6, do: throttle, to: 0.01}, {burn: 14.4, do: stop}]}
+  - {slo: {metric: latency_ms, threshold: 20000, target: 0.99}, period: 30d, actions: [{burn: 14.4, do: pause}]}
+health: {silence: {after: 2m, do: pause}}
+"""
+
 
 def spec(extra: str = "", text: str = SPEC) -> str:
     """The smallest spec with further lines under `spec:`."""
-    return text + "".join(f"  {line}\n" for line in extra.strip().splitlines())
+    return text + "".join(f"  {line}\n" for line in dedent(extra).strip().splitlines())
 
 
 @dataclass
@@ -79,13 +101,16 @@ def traces(
     users: int = 1_000,
     latency_ms: tuple[float, float] = (500.0, 500.0),
     error_rate: tuple[float, float] = (0.02, 0.02),
+    tokens: tuple[int, int] = (225, 225),
+    cost_usd: float = 0.005,
+    population: int = 0,
     **segments: str,
 ) -> Traces:
-    """Seeded traffic of both arms; pairs are (control, treatment)."""
+    """Seeded traffic of both arms; pairs are (control, treatment). The users of a population come back."""
     rng = np.random.default_rng(seed)
     user = rng.integers(0, users, n)
-    bits = np.random.default_rng(99).integers(0, 2**63, users, dtype=np.uint64) * np.uint64(2)
-    treated = np.random.default_rng(98).random(users) < share
+    bits = np.random.default_rng(99 + 1_000 * population).integers(0, 2**64, users, dtype=np.uint64)
+    treated = np.random.default_rng(98 + 1_000 * population).random(users) < share
     arm = treated[user].astype(np.uint8)
     latency = np.array(latency_ms)[arm] * rng.lognormal(0, 0.5, n)
     errors = rng.random(n) < np.array(error_rate)[arm]
@@ -93,8 +118,8 @@ def traces(
         "latency_ms": (latency * 1_000).astype(np.int64),
         "latency_ms:log": np.rint(np.log(latency) * 1_000_000).astype(np.int64),
         "error_rate": errors.astype(np.int64),
-        "output_tokens": rng.integers(50, 400, n),
-        "cost_usd": rng.integers(1_000_000, 9_000_000, n),
+        "output_tokens": np.array(tokens)[arm] + rng.integers(-175, 175, n),
+        "cost_usd": (rng.uniform(0.2, 1.8, n) * cost_usd * 1e9).astype(np.int64),
     }
     return Traces(arm, bits[user], columns, {name: [value] * n for name, value in segments.items()})
 
@@ -111,6 +136,7 @@ class Timeline:
 
     def __init__(self, text: str = SPEC, state: PartitionState | None = None) -> None:
         self.spec_text = text
+        self.source = SOURCE
         self.experiment: Experiment = parse_experiment(text)
         self.state = state or PartitionState(0)
         self.at = START
@@ -167,37 +193,44 @@ class Timeline:
             )
         )
 
-    def seconds(self, n: int) -> list[Output]:
+    def seconds(self, n: int, lag: int = 0) -> list[Output]:
+        """Time passes: each second intake says how far it is (`lag` messages behind), and the judge ticks."""
         out = []
         for _ in range(n):
             self.at += 1_000_000
-            out += self.append(SourceStatus(SOURCE, 0, 0, 0, 0, 0, 0, (), self.at))
-            out += self.append(Tick(0, "judge"))
+            out += self.status(lag)
+            out += self.tick()
         return out
 
-    def traces(self, some: Traces, block_rows: int = 500, **changes: object) -> list[Output]:
+    def status(self, lag: int = 0, source: Source = SOURCE) -> list[Output]:
+        return self.append(SourceStatus(source, 0, lag, 0, 0, 0, 0, 0, (), self.at))
+
+    def tick(self) -> list[Output]:
+        return self.append(Tick(0, "judge"))
+
+    def traces(self, some: Traces, block_rows: int = 500, **changes: Any) -> list[Output]:
         out = []
         for block in self.blocks(some, block_rows, **changes):
             out += self.append(block)
         return out
 
-    def blocks(self, some: Traces, block_rows: int = 500, **changes: object) -> Iterator[EvidenceBlock]:
+    def blocks(self, some: Traces, block_rows: int = 500, **changes: Any) -> Iterator[EvidenceBlock]:
         first = [next(self._source_offset) for _ in range(some.rows)]
         offsets = np.array(first, np.int64)
         for start in range(0, some.rows, block_rows):
             yield self._block(some, np.arange(start, min(start + block_rows, some.rows)), offsets, changes)
 
-    def _block(self, some: Traces, rows: np.ndarray, offsets: np.ndarray, changes: dict[str, object]) -> EvidenceBlock:
+    def _block(self, some: Traces, rows: np.ndarray, offsets: np.ndarray, changes: dict[str, Any]) -> EvidenceBlock:
         n = rows.size
         gates = np.zeros(some.rows, np.uint32) if some.gates is None else some.gates
         tripped = np.flatnonzero(gates)
         details = tuple(d for row, d in zip(tripped, some.details, strict=True) if row in rows)
-        values: dict[str, object] = {
+        values: dict[str, Any] = {
             "experiment": self.experiment.name,
             "spec_hash": self.experiment.spec_hash,
             "rows": n,
             "outcomes": False,
-            "sources": (SOURCE,),
+            "sources": (self.source,),
             "source": np.zeros(n, np.uint8).tobytes(),
             "offset": offsets[rows].astype("<i8").tobytes(),
             "unit": some.unit[rows].astype("<u8").tobytes(),
@@ -215,7 +248,7 @@ class Timeline:
                 MetricColumn(name, "1", x[rows].astype("<i8").tobytes()) for name, x in some.metrics.items()
             ),
         }
-        return EvidenceBlock(**{**values, **changes})  # type: ignore[arg-type]
+        return EvidenceBlock(**{**values, **changes})
 
     def _segment(self, name: str, values: list[str], rows: np.ndarray) -> SegmentColumn:
         dictionary = tuple(dict.fromkeys(values[row] for row in rows))
@@ -233,6 +266,27 @@ class Timeline:
     @property
     def findings(self) -> list[Finding]:
         return [conclusion for conclusion in self.conclusions if isinstance(conclusion, Finding)]
+
+    @property
+    def breaches(self) -> list[Finding]:
+        return [finding for finding in self.findings if finding.verdict == "breach"]
+
+    @property
+    def it(self) -> ExperimentState:
+        """The state of the one experiment, with all its rows folded."""
+        state = self.state.experiments[self.experiment.name]
+        settle(state)
+        return state
+
+    def said(self, kind: type[C]) -> list[C]:
+        """The conclusions of one kind, in order."""
+        return [conclusion for conclusion in self.conclusions if isinstance(conclusion, kind)]
+
+    def measures(self) -> list[Measure]:
+        return [measures.decode(output.value) for output in self.outputs if isinstance(output, MeasureOutput)]
+
+    def registry(self) -> list[RegistryEntry]:
+        return [registry.decode(output.value) for output in self.outputs if isinstance(output, RegistryOutput)]
 
     @property
     def journal(self) -> list[bytes]:
@@ -258,6 +312,38 @@ def merged(*parts: Traces) -> Traces:
         {name: column(name) for name in sorted(names)},
         {name: [v for p in parts for v in p.segments.get(name, ["none"] * p.rows)] for name in sorted(dims)},
     )
+
+
+def of_arm(some: Traces, arm: int) -> Traces:
+    """The traces of one arm alone."""
+    mine = np.flatnonzero(some.variant == arm)
+    return Traces(
+        some.variant[mine],
+        some.unit[mine],
+        {name: x[mine] for name, x in some.metrics.items()},
+        {name: [values[i] for i in mine] for name, values in some.segments.items()},
+    )
+
+
+def refolded(entries: Iterable[Entry], state: PartitionState | None = None) -> list[Output]:
+    """What the judge says of recorded entries, in a state of its own."""
+    fresh = state or PartitionState(0)
+    return [output for entry in entries for output in step(fresh, entry)]
+
+
+def stored(state: PartitionState) -> bytes:
+    """A snapshot, taken as the judge takes it."""
+    for experiment in state.experiments.values():
+        settle(experiment)
+    return snapshot.dump(state, SECRET)
+
+
+def bytes_of(outputs: Iterable[Output]) -> list[bytes]:
+    """Everything that leaves the judge, as it would stand on its topics."""
+    return [
+        records.encode("command", output.command) if isinstance(output, CommandOutput) else output.value
+        for output in outputs
+    ]
 
 
 def shuffled(some: Traces, seed: int) -> Traces:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from stoploss.commands import Evidence
 from stoploss.experiment import Experiment
 from stoploss.rules.verdict import Outcome, Reason, Verdict, share_text
@@ -50,7 +52,7 @@ def missing(verdict: Verdict) -> str:
     """What a verdict still lacks, with both numbers."""
     if verdict.floor is None:
         return "no epoch has both arms yet" if verdict.reason == Reason.NO_CONTRAST else ""
-    return f"{verdict.floor.observed:,.0f} of {verdict.floor.required:,.0f} {verdict.floor.what}"
+    return f"{math.floor(verdict.floor.observed):,} of {verdict.floor.required:,.0f} {verdict.floor.what}"
 
 
 def _guardrail(verdict: Verdict, experiment: Experiment, where: str) -> str:

@@ -1,7 +1,8 @@
 """The command line. Commands are thin and import what they need when they run, so that `--help` is quick.
 
-Exit codes: 0 done; 1 refused or not found, told in one sentence; 2 the command line itself is wrong; 3 the answer is
-no (a replay that differs, a doctor who finds something); 70 a worker could not go on and wants to be started again.
+Exit codes: 0 done; 1 refused, not found or given up, told in one sentence; 2 the command line itself is wrong; 3 the
+answer is no (a replay that differs, a doctor who finds something); 70 a worker could not go on and wants to be started
+again; 130 ended by Ctrl-C, except `up`, `worker` and `controller`, whose ordinary end it is.
 """
 
 from __future__ import annotations
@@ -36,12 +37,24 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except InvalidExperiment as error:
-        for violation in error.violations:
-            print(f"{error.name}: {violation}", file=sys.stderr)
-        sys.exit(REFUSED)
+        _refuse(*(f"{error.name}: {violation}" for violation in error.violations))
     except StoplossError as error:
-        print(f"stoploss: {error}", file=sys.stderr)
-        sys.exit(REFUSED)
+        _refuse(f"stoploss: {error}")
+    except OSError as error:
+        _refuse(f"stoploss: {error.filename or 'the system'}: {error.strerror or error}")
+    except Exception as error:
+        # The drivers are slow to import: only an error that nobody above expected is compared with theirs.
+        from stoploss.cli import addresses
+
+        if not isinstance(error, addresses.driver_errors()):
+            raise
+        _refuse(f"stoploss: {addresses.first_line(error)}; try again, or look with `stoploss doctor`")
+
+
+def _refuse(*sentences: str) -> None:
+    for sentence in sentences:
+        print(sentence, file=sys.stderr)
+    sys.exit(REFUSED)
 
 
 # ---- running ---------------------------------------------------------------------------------------
@@ -49,7 +62,10 @@ def main() -> None:
 
 @app.command()
 def up() -> None:
-    """Run everything here: Kafka and ClickHouse where no address is set, and one process per role."""
+    """Run everything here, until Ctrl-C.
+
+    Kafka and ClickHouse are started where no address is set, and one process per role.
+    """
     from stoploss.cli import running
 
     running.up()
@@ -57,7 +73,9 @@ def up() -> None:
 
 @app.command()
 def worker(
-    roles: Annotated[list[str], typer.Argument(help="Any of intake, joiner, registrar, judge, courier, recorder.")],
+    roles: Annotated[
+        list[str], typer.Argument(help="Any of intake, joiner, registrar, judge, courier, recorder.", metavar="ROLE")
+    ],
 ) -> None:
     """Run one or several roles in this process."""
     from stoploss.cli import running
@@ -71,7 +89,7 @@ def controller(
     name: Annotated[str, typer.Option(help="Name of the controller, as specs require it.")] = "flagd",
     instance: Annotated[str, typer.Option(help="Name of this instance.")] = "one",
 ) -> None:
-    """Obey commands: keep an OpenFeature flagd file as the monitor wants it, and acknowledge."""
+    """Keep a flagd file as the commands want it, and acknowledge."""
     from stoploss.cli import running
 
     running.controller(file, name, instance)
@@ -114,7 +132,10 @@ def register(
     reason: Why = "",
     as_json: Json = False,
 ) -> None:
-    """Register an experiment; violations are named with line and field."""
+    """Register an experiment.
+
+    What is wrong with the file is named with line and field.
+    """
     from stoploss.cli import asking
 
     asking.register(file, reason, as_json)
@@ -122,7 +143,7 @@ def register(
 
 @app.command()
 def start(experiment: Experiment, exposure: Share = None, reason: Why = "", as_json: Json = False) -> None:
-    """Start a registered experiment, at its first stage or at --exposure."""
+    """Start an experiment, at its first stage or at --exposure."""
     from stoploss.cli import asking
 
     asking.ask("start", experiment, reason, as_json, exposure)
@@ -130,7 +151,7 @@ def start(experiment: Experiment, exposure: Share = None, reason: Why = "", as_j
 
 @app.command()
 def pause(experiment: Experiment, reason: Why = "", as_json: Json = False) -> None:
-    """Take the treatment out of traffic and keep what is known."""
+    """Take the treatment out of traffic; a resume follows."""
     from stoploss.cli import asking
 
     asking.ask("pause", experiment, reason, as_json)
@@ -138,7 +159,10 @@ def pause(experiment: Experiment, reason: Why = "", as_json: Json = False) -> No
 
 @app.command()
 def resume(experiment: Experiment, exposure: Share = None, reason: Why = "", as_json: Json = False) -> None:
-    """Begin a new run after a hold, pause, rollback or stop, at the first stage or at --exposure."""
+    """Begin a new run after a hold, pause, stop or rollback.
+
+    It starts at the first stage, or at --exposure.
+    """
     from stoploss.cli import asking
 
     asking.ask("resume", experiment, reason, as_json, exposure)
@@ -146,7 +170,7 @@ def resume(experiment: Experiment, exposure: Share = None, reason: Why = "", as_
 
 @app.command()
 def stop(experiment: Experiment, reason: Why = "", as_json: Json = False) -> None:
-    """Stop an experiment."""
+    """Stop an experiment: nobody gets the treatment."""
     from stoploss.cli import asking
 
     asking.ask("stop", experiment, reason, as_json)
@@ -154,7 +178,7 @@ def stop(experiment: Experiment, reason: Why = "", as_json: Json = False) -> Non
 
 @app.command()
 def rollback(experiment: Experiment, reason: Why = "", as_json: Json = False) -> None:
-    """Give everybody the control variant."""
+    """Give everybody the variant that the spec rolls back to."""
     from stoploss.cli import asking
 
     asking.ask("rollback", experiment, reason, as_json)
@@ -173,8 +197,8 @@ def status(as_json: Json = False) -> None:
 
 @app.command()
 def watch(
-    experiment: Annotated[str | None, typer.Argument(help="One experiment; all of them without.")] = None,
-    once: Annotated[bool, typer.Option(help="Print one frame and end.")] = False,
+    experiment: Annotated[str | None, typer.Argument(help="One experiment; all without.", metavar="EXPERIMENT")] = None,
+    once: Annotated[bool, typer.Option("--once", help="Print one frame and end.")] = False,
     as_json: Json = False,
 ) -> None:
     """A live table of arms, verdicts and commands."""
@@ -197,7 +221,10 @@ def review(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write Markdown here.")] = None,
     as_json: Json = False,
 ) -> None:
-    """The experiment's review: hypothesis, variants, guardrails with intervals, decision and why."""
+    """The review: hypothesis, guardrails, decision and why.
+
+    With variants, intervals, commands, acknowledgements and exposures after the stop.
+    """
     from stoploss.cli import addresses, reading
 
     reading.review(addresses.resolved(), experiment, output, as_json)
@@ -209,7 +236,10 @@ def replay(
     source: Annotated[str, typer.Option("--from", help="Where the ledger is read: kafka or clickhouse.")] = "kafka",
     as_json: Json = False,
 ) -> None:
-    """Judge the stored ledger again and compare with the stored journal; exit code 3 where they differ."""
+    """Judge the ledger again and compare with the journal.
+
+    The exit code is 3 where they differ.
+    """
     from stoploss.cli import addresses, replaying
 
     if not replaying.replay(addresses.resolved(), experiment, source, as_json):
@@ -220,26 +250,41 @@ def replay(
 
 
 @app.command()
-def emit(file: Annotated[Path, typer.Argument(help="JSONL of traces, as schemas/trace.avsc has them.")]) -> None:
-    """Send recorded traces."""
+def emit(file: Annotated[Path, typer.Argument(help="JSONL, or CSV where the name ends so.", metavar="FILE")]) -> None:
+    """Send recorded requests, from JSONL or CSV.
+
+    JSONL: an object a line with the fields of schemas/trace.avsc. CSV: a column per field; lists and objects as JSON;
+    `experiment` and `variant` may stand for `assignments`.
+    """
     from stoploss.cli import addresses, sending
 
-    sending.emit(addresses.resolved(), file)
+    sending.emit(addresses.connected(), file)
+
+
+def _harms(show: bool) -> None:
+    if show:
+        from stoploss.cli import sending
+
+        sending.harms()
+        raise typer.Exit
 
 
 @app.command()
 def simulate(
     experiment: Experiment,
-    harm: Annotated[str, typer.Option(help="Which harm; `--harm list` prints them.")] = "aa",
+    harm: Annotated[str, typer.Option(help="Which harm; --harms lists them.")] = "aa",
     traces: Annotated[int, typer.Option(min=1, help="Requests to send.")] = 5_000,
     rate: Annotated[float, typer.Option(min=1, help="Requests a second.")] = 200.0,
     after: Annotated[float, typer.Option(min=0, help="Seconds before the harm begins.")] = 10.0,
     seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 1,
+    harms: Annotated[  # noqa: ARG001 (its callback answers)
+        bool, typer.Option("--harms", is_eager=True, callback=_harms, help="List the harms.")
+    ] = False,
 ) -> None:
-    """Send seeded traffic with a known harm in the treatment of a started experiment."""
+    """Send seeded traffic with a known harm in the treatment."""
     from stoploss.cli import addresses, sending
 
-    sending.simulate(addresses.resolved(), experiment, harm, traces, rate, after, seed)
+    sending.simulate(addresses.connected(), experiment, harm, traces, rate, after, seed)
 
 
 @app.command()
@@ -252,7 +297,10 @@ def demo(
     ] = 45.0,
     report: Annotated[Path | None, typer.Option(help="Write the report here, as JSON.")] = None,
 ) -> None:
-    """The main job, end to end, on an embedded Kafka and ClickHouse."""
+    """The main job, end to end, on real parts.
+
+    An Apache Kafka and a ClickHouse engine are started for it on this machine.
+    """
     from stoploss.demo import run
 
     run.demo(traces=traces, seed=seed, arrivals=arrivals, seconds=seconds, report=report)

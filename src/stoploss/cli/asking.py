@@ -25,24 +25,36 @@ from streams.reading import ends, reader
 from streams.registry_view import RegistryView
 
 ANSWER_TIMEOUT_S = 30.0
+DONE = {
+    "register": "is registered; begin with `stoploss start {experiment}`",
+    "start": "is started; see it with `stoploss watch {experiment}`",
+    "pause": "is paused: nobody gets the treatment variant; `stoploss resume {experiment}` begins a new run",
+    "resume": "is running again, in a new run",
+    "stop": "is stopped: nobody gets the treatment variant",
+    "rollback": "is rolled back: everybody gets the variant that the spec rolls back to",
+}
+"""What is the case once the judge has accepted a request."""
 
 
 def register(file: Path, reason: str, as_json: bool) -> None:
     """Refused here already where the spec is wrong, so that every violation is seen with its line."""
     try:
         text = file.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{file} cannot be read: {error}") from error
+    except OSError as error:
+        raise ConfigurationError(f"{file} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{file} cannot be read: {error}; write it in UTF-8") from error
     experiment = parse_experiment(text, str(file))
-    settings = addresses.resolved()
+    settings = addresses.connected()
     handled = send(settings, request_of("register", experiment.name, reason, spec=text))
-    _print(experiment.name, handled, as_json)
-    if not as_json and (left := not_enforced_yet(experiment)):
-        print(f"recorded, but not enforced by this version: {'; '.join(left)}")
+    not_enforced = not_enforced_yet(experiment)
+    _print(experiment.name, handled, as_json, not_enforced=not_enforced)
+    if not_enforced and not as_json:
+        print(f"recorded, but not enforced by this version: {'; '.join(not_enforced)}")
 
 
 def ask(action: str, experiment: str, reason: str, as_json: bool, exposure: float | None = None) -> None:
-    settings = addresses.resolved()
+    settings = addresses.connected()
     _require_registered(settings, experiment)
     handled = send(settings, request_of(action, experiment, reason, exposure=exposure))
     _print(experiment, handled, as_json)
@@ -109,18 +121,9 @@ def _handled(consumer: Consumer) -> Iterator[RequestHandled]:
             yield conclusion
 
 
-def _print(experiment: str, handled: RequestHandled, as_json: bool) -> None:
-    if as_json:
-        print(
-            json.dumps(
-                {
-                    "experiment": experiment,
-                    "action": handled.action,
-                    "accepted": handled.accepted,
-                    "reason": handled.reason,
-                    "request_id": handled.request_id,
-                }
-            )
-        )
-    else:
-        print(f"{experiment}: {handled.action} done")
+def _print(experiment: str, handled: RequestHandled, as_json: bool, **more: object) -> None:
+    if not as_json:
+        print(f"{experiment} {DONE[handled.action].format(experiment=experiment)}")
+        return
+    answer = {"accepted": handled.accepted, "reason": handled.reason, "request_id": handled.request_id}
+    print(json.dumps({"experiment": experiment, "action": handled.action, **answer, **more}))

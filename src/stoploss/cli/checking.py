@@ -17,6 +17,7 @@ from stoploss.settings import Settings
 
 LEAST_FREE_BYTES = 2 * 1024**3
 CLOCK_LIMIT_MS = 500
+ANSWER_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +41,14 @@ def doctor(as_json: bool) -> bool:
 
 
 def _findings(settings: Settings) -> Iterator[Finding]:
+    """What needs Kafka is not looked at where none answers: that is said once."""
     yield Finding("versions", True, _versions())
-    yield _looked("Kafka", lambda: _kafka(settings))
-    yield _looked("topics", lambda: _topics(settings))
-    yield _looked("clock", lambda: _clock(settings))
+    kafka = _looked("Kafka", lambda: _kafka(settings))
+    yield kafka
+    if kafka.ok:
+        yield _looked("topics", lambda: _topics(settings))
+        yield _looked("clock", lambda: _clock(settings))
+        yield _looked("roles", lambda: _roles(settings))
     yield _looked("ClickHouse", lambda: _clickhouse(settings))
     yield _keys(settings)
     yield _disk(settings)
@@ -54,6 +59,8 @@ def _looked(what: str, look: Callable[[], str]) -> Finding:
         return Finding(what, True, look())
     except StoplossError as error:
         return Finding(what, False, str(error))
+    except addresses.driver_errors() as error:
+        return Finding(what, False, addresses.first_line(error))
 
 
 def _versions() -> str:
@@ -65,7 +72,9 @@ def _versions() -> str:
 def _kafka(settings: Settings) -> str:
     from streams.admin import Admin
 
-    return f"{settings.need_kafka()} answers, {len(Admin(settings.need_kafka()).existing())} topics"
+    bootstrap = settings.need_kafka()
+    addresses.require_listener(bootstrap)
+    return f"{bootstrap} answers, {len(Admin(bootstrap).existing())} topics"
 
 
 def _topics(settings: Settings) -> str:
@@ -109,6 +118,24 @@ def _clock(settings: Settings) -> str:
     return f"the broker's last stamp is {max(0.0, -ahead_ms) / 1_000:.1f} s old, none lies ahead of this machine"
 
 
+def _roles(settings: Settings) -> str:
+    """Each role is a consumer group; one without a member has nobody who plays it."""
+    from confluent_kafka.admin import AdminClient
+
+    from stoploss.errors import ConfigurationError
+    from streams.worker import ROLES
+
+    groups = {f"stoploss-{settings.installation}-{role}": role for role in ROLES}
+    client = AdminClient({"bootstrap.servers": settings.need_kafka(), "log_level": 0})
+    described = client.describe_consumer_groups(list(groups), request_timeout=ANSWER_TIMEOUT_S)
+    members = {groups[name]: len(future.result(ANSWER_TIMEOUT_S).members) for name, future in described.items()}
+    if absent := [role for role in ROLES if not members[role]]:
+        raise ConfigurationError(
+            f"nobody plays {', '.join(absent)}; `stoploss worker {' '.join(absent)}` does, `stoploss up` runs all"
+        )
+    return f"{', '.join(ROLES)} are played"
+
+
 def _clickhouse(settings: Settings) -> str:
     from stoploss.store.client import connect
 
@@ -124,7 +151,8 @@ def _keys(settings: Settings) -> Finding:
 
 
 def _disk(settings: Settings) -> Finding:
-    place = settings.home if settings.home.exists() else settings.home.absolute().parent
+    home = settings.home.absolute()
+    place = next(directory for directory in (home, *home.parents) if directory.is_dir())
     free = shutil.disk_usage(place).free
     said = f"{free / 1024**3:.1f} GiB free at {place}"
     if free < LEAST_FREE_BYTES:

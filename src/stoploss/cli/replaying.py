@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 
 from stoploss import journal
+from stoploss.cli import addresses
 from stoploss.errors import ConfigurationError
 from stoploss.registry import RegistryEntry
 from stoploss.replay import Comparison, StoredEntry, compare
@@ -34,13 +35,13 @@ def replay(settings: Settings, experiment: str, source: str, as_json: bool) -> b
 
 
 def comparison(settings: Settings, experiment: str, source: str) -> Comparison:
+    if source not in SOURCES:
+        raise ConfigurationError(f"--from {source!r} is unknown; write {' or '.join(SOURCES)}")
+    addresses.require_listener(settings.need_kafka())
     entry = _registered(settings, experiment)
-    if source == "kafka":
-        entries, stored = _from_kafka(settings, entry)
-    elif source == "clickhouse":
-        entries, stored = _from_clickhouse(settings, entry)
-    else:
-        raise ConfigurationError(f"--from {source!r} is unknown; write kafka or clickhouse")
+    entries, stored = SOURCES[source](settings, entry)
+    if not stored:
+        raise ConfigurationError(f"no journal entry of {experiment!r} stands in {source}; is the recorder running?")
     replayed = replay_ledger(entries, entry.partition, settings.topics("control"))
     return compare(experiment, stored, replayed.get(experiment, []))
 
@@ -83,6 +84,10 @@ def _from_clickhouse(settings: Settings, entry: RegistryEntry) -> tuple[Iterator
         for record in replay_reads.read_ledger(client, entry.partition)
     )
     return _until(entries, last), stored
+
+
+SOURCES = {"kafka": _from_kafka, "clickhouse": _from_clickhouse}
+"""Where the ledger and the journal can be read; the registry says where an experiment stands, and is in Kafka."""
 
 
 def _until(entries: Iterator[StoredEntry], last: int) -> Iterator[StoredEntry]:

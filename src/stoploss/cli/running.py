@@ -5,12 +5,19 @@ from __future__ import annotations
 import json
 import signal
 import threading
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stoploss.cli import addresses
-from stoploss.errors import ConfigurationError
-from stoploss.settings import load
-from stoploss.topics import TOPICS
+from stoploss.settings import Settings, load
+from stoploss.topics import DAY_MS, FOR_GOOD, TOPICS, Topic
+
+if TYPE_CHECKING:
+    from stoploss.cli.stack import Stack
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+WATCH_EVERY_S = 0.5
 
 
 def up() -> None:
@@ -18,31 +25,51 @@ def up() -> None:
     from stoploss.cli.stack import Stack
 
     settings = load()
-    if addresses.running(settings.home) is not None and not settings.kafka:
-        raise ConfigurationError(
-            f"`stoploss up` runs already with {settings.home}; stop it first, or set STOPLOSS_HOME to another directory"
-        )
-    stopping = _on_signal()
-    with Stack(settings, say) as stack:
-        addresses.write(stack.settings)
-        try:
-            say(f"up: Kafka {stack.settings.kafka}, ClickHouse {stack.settings.clickhouse_url}")
-            say(f"flag file: {stack.flag_file}; logs: {settings.home / 'logs'}; end with Ctrl-C")
-            while not stopping.wait(0.5):
-                for sentence in stack.watch():
-                    say(sentence)
-        finally:
-            addresses.remove(settings.home)
-            say("stopping")
+    try:
+        with addresses.held(settings.home):
+            _interrupt_once()
+            with Stack(settings, say) as stack, addresses.written(stack.settings):
+                _tell(stack)
+                _watch(stack)
+    except KeyboardInterrupt:
+        say("stopped")
+
+
+def _interrupt_once() -> None:
+    """The first signal ends whatever is going on, the start as well; later ones do not disturb the orderly end."""
+
+    def interrupt(*_: object) -> None:
+        for name in SIGNALS:
+            signal.signal(name, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for name in SIGNALS:
+        signal.signal(name, interrupt)
+
+
+def _tell(stack: Stack) -> None:
+    settings = stack.settings
+    say(f"up: Kafka {settings.kafka}, ClickHouse {settings.clickhouse_url}")
+    say(f"flag file: {stack.flag_file}; logs: {stack.logs}; end with Ctrl-C")
+
+
+def _watch(stack: Stack) -> None:
+    try:
+        while True:
+            for sentence in stack.watch():
+                say(sentence)
+            time.sleep(WATCH_EVERY_S)
+    finally:
+        say("stopping")
 
 
 def say(sentence: str) -> None:
     print(sentence, flush=True)
 
 
-def _on_signal() -> threading.Event:
+def _until_signal() -> threading.Event:
     stopping = threading.Event()
-    for name in (signal.SIGTERM, signal.SIGINT):
+    for name in SIGNALS:
         signal.signal(name, lambda *_: stopping.set())
     return stopping
 
@@ -75,13 +102,13 @@ def controller(file: Path, name: str, instance: str) -> None:
     )
     names = settings.topics
     where = ControlTopics(settings.need_kafka(), names("control"), names("acks"), names("registry"))
-    run_controller(obeying, where, _on_signal())
+    run_controller(obeying, where, _until_signal())
 
 
 def topics(show: bool, as_json: bool) -> None:
     from streams.admin import Admin, partitions_of
 
-    settings = addresses.resolved()
+    settings = addresses.resolved() if show else addresses.connected()
     rows = [
         {
             "topic": settings.topics(topic.name),
@@ -96,11 +123,37 @@ def topics(show: bool, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"topics": rows, "created": created}, indent=2))
         return
-    for row in rows:
-        config = " ".join(f"{name}={value}" for name, value in dict(row["config"]).items())  # type: ignore[call-overload]
-        print(f"{row['topic']:<24} {row['partitions']:>3} partitions  {config}  # {row['carries']}")
+    print_table(settings)
     if not show:
         print(f"created: {', '.join(created) or 'none, all were there'}")
+
+
+def print_table(settings: Settings) -> None:
+    from rich.table import Table
+
+    from stoploss.cli import output
+    from streams.admin import partitions_of
+
+    table = Table("topic", "partitions", "kept", "carries", box=None, pad_edge=False)
+    table.columns[0].no_wrap = True
+    for topic in TOPICS.values():
+        table.add_row(settings.topics(topic.name), str(partitions_of(topic, settings)), _kept(topic), topic.carries)
+    output.show(table)
+
+
+def _kept(topic: Topic) -> str:
+    """
+    >>> _kept(TOPICS["measures"]), _kept(TOPICS["registry"]), _kept(TOPICS["leases"]), _kept(TOPICS["ledger"])
+    ('7 days', 'last of each key', '10 minutes', 'for good')
+    """
+    if topic.compact:
+        return "last of each key"
+    if topic.retention_ms == FOR_GOOD:
+        return "for good"
+    days, rest_ms = divmod(topic.retention_ms, DAY_MS)
+    if rest_ms:
+        return f"{topic.retention_ms // 60_000} minutes"
+    return "1 day" if days == 1 else f"{days} days"
 
 
 def keys() -> None:

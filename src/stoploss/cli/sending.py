@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import json
+import logging
 import time
 from pathlib import Path
 
 from rich.progress import Progress
 
+from stoploss.cli import output
 from stoploss.demo.pacing import paced
 from stoploss.emit import Tracer
-from stoploss.errors import ConfigurationError, RequestRefused
+from stoploss.errors import RequestRefused
+from stoploss.lifecycle import LIVE, Lifecycle
+from stoploss.registry import RegistryEntry
 from stoploss.settings import Settings
 from stoploss.simulate.assign import Assign, Assigned, arms_of, sticky
 from stoploss.simulate.harm import HARMS, inject
@@ -21,6 +24,8 @@ from streams.registry_view import RegistryView
 
 
 def tracer_of(settings: Settings, service: str, *, mask_text: bool = True) -> Tracer:
+    """A tracer whose losses its user tells: neither it nor librdkafka writes to the terminal."""
+    logging.getLogger("stoploss.emit").addHandler(logging.NullHandler())
     names = settings.topics
     return Tracer(
         settings.need_kafka(),
@@ -34,69 +39,80 @@ def tracer_of(settings: Settings, service: str, *, mask_text: bool = True) -> Tr
 
 
 def emit(settings: Settings, file: Path) -> None:
-    """Sends the traces of a JSONL file as they are: a JSON object a line, with the fields of schemas/trace.avsc."""
+    """Sends recorded requests as they are, their times included; none of them where one cannot be read."""
+    from stoploss.cli.recorded import recorded
     from streams.appender import Appender
 
+    total = sum(1 for _ in recorded(file))
     appender = Appender(settings.need_kafka())
-    sent = 0
-    try:
-        with file.open("rb") as lines:
-            for number, line in enumerate(lines, 1):
-                if not line.strip():
-                    continue
-                _require_object(file, number, line)
-                appender.append(settings.topics("traces"), line.strip())
-                sent += 1
-    except OSError as error:
-        raise ConfigurationError(f"{file} cannot be read: {error}") from error
+    for trace in recorded(file):
+        appender.append(settings.topics("traces"), trace)
     appender.flush()
-    print(f"{sent} traces sent; what intake refuses stands in the dead letters, with its reason")
+    print(f"{total:,} traces sent; what intake refuses stands in the dead letters, with its reason")
 
 
-def _require_object(file: Path, number: int, line: bytes) -> None:
-    try:
-        known = isinstance(json.loads(line), dict)
-    except ValueError:
-        known = False
-    if not known:
-        raise ConfigurationError(f"{file} line {number} is no JSON object; write one trace a line")
+def harms() -> None:
+    for name, harm in HARMS.items():
+        print(f"{name:<16} {harm.description}")
 
 
 def simulate(
     settings: Settings, experiment: str, harm: str, traces: int, rate: float, after_s: float, seed: int
 ) -> None:
-    if harm == "list":
-        for name, known in HARMS.items():
-            print(f"{name:<20} {known.description}")
-        return
-    if harm not in HARMS:
-        raise ConfigurationError(f"unknown harm {harm!r}; known: {', '.join(HARMS)}")
     view = RegistryView(settings.need_kafka(), settings.topics("registry")).start()
-    entry = view.get(experiment)
-    if entry is None or entry.run < 1:
+    try:
+        traffic = _traffic(view, experiment, harm, rate, after_s, seed)
+        tracer = tracer_of(settings, "simulate", mask_text=False)
+        _send(tracer, traffic, traces, f"{harm} in {experiment}")
+        print(_sent(tracer, view.get(experiment)))
+    finally:
         view.stop()
-        raise RequestRefused(f"experiment {experiment!r} is not started; `stoploss start {experiment}` first")
-    spec = parse_experiment(entry.spec)
+
+
+def _traffic(view: RegistryView, experiment: str, harm: str, rate: float, after_s: float, seed: int) -> Traffic:
     population = Population()
+    injected = inject(harm, experiment, after_s, population)
+    spec = parse_experiment(_live_entry(view, experiment).spec)
     arms = arms_of(spec, assign=_following(view, experiment, spec.control.name, spec.treatment.name))
-    traffic = Traffic(
+    return Traffic(
         seed=seed,
         arms=(arms,),
-        harms=(inject(harm, experiment, after_s, population),),
+        harms=(injected,),
         population=population,
         starts_at=time.time_ns() // 1_000,
         rate_per_s=rate,
     )
-    tracer = tracer_of(settings, "simulate", mask_text=False)
-    with Progress(transient=True) as progress:
-        task = progress.add_task(f"{harm} in {experiment}", total=traces)
+
+
+def _live_entry(view: RegistryView, experiment: str) -> RegistryEntry:
+    """Raises RequestRefused where no request could meet the treatment."""
+    entry = view.get(experiment)
+    if entry is None:
+        known = ", ".join(sorted(entry.experiment for entry in view.entries())) or "none"
+        raise RequestRefused(f"experiment {experiment!r} is not registered; registered: {known}")
+    if entry.lifecycle not in LIVE:
+        action = "start" if entry.lifecycle == Lifecycle.REGISTERED else "resume"
+        raise RequestRefused(
+            f"experiment {experiment!r} is {entry.lifecycle}, so nobody gets its treatment; "
+            f"`stoploss {action} {experiment}` first"
+        )
+    return entry
+
+
+def _send(tracer: Tracer, traffic: Traffic, traces: int, title: str) -> None:
+    with Progress(console=output.console(), transient=True, disable=not output.is_terminal()) as progress:
+        task = progress.add_task(title, total=traces)
         for simulated in paced(traffic.traces(traces)):
             tracer.record(**simulated.trace)
             progress.advance(task)
     tracer.close()
-    state = view.get(experiment)
-    view.stop()
-    print(f"{tracer.stats.delivered} traces sent; {experiment} is now {state.lifecycle if state else 'unknown'}")
+
+
+def _sent(tracer: Tracer, entry: RegistryEntry | None) -> str:
+    dropped = sum(tracer.stats.dropped.values())
+    lost = f", {dropped:,} lost on the way to Kafka" if dropped else ""
+    now = f"; {entry.experiment} is now {entry.lifecycle}" if entry else ""
+    return f"{tracer.stats.delivered:,} traces sent{lost}{now}"
 
 
 def _following(view: RegistryView, experiment: str, control: str, treatment: str) -> Assign:

@@ -7,8 +7,10 @@ that ends by itself is started again, for that is how a worker answers what it c
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -25,19 +27,37 @@ from streams.admin import Admin
 ROLES = ("intake", "joiner", "registrar", "judge", "courier", "recorder")
 STOP_S = 15.0
 RESTART_PAUSE_S = 1.0
+LONGEST_PAUSE_S = 30.0
+STEADY_S = 60.0
+"""A role that ran for so long is taken to be well: the next end is its first again."""
 Say = Callable[[str], None]
 
 
 @dataclass(slots=True)
 class Role:
-    """One process: what it runs, where it logs, and how often it was started again."""
+    """One process: what it runs, where it logs, and when it began or, while none runs, is to begin again."""
 
     name: str
     arguments: tuple[str, ...]
     log: Path
     process: subprocess.Popen[bytes] | None = None
-    restarts: int = 0
-    ended_at_s: float = 0.0
+    began_s: float = 0.0
+    due_s: float = 0.0
+    pause_s: float = 0.0
+
+    def release(self) -> None:
+        """The process is gone: so is the pipe that held it."""
+        if self.process is not None and self.process.stdin is not None:
+            self.process.stdin.close()
+        self.process = None
+
+    def ended(self, code: int, now_s: float) -> str:
+        """Its next start, later each time that it ends soon; the sentence about it."""
+        was_steady = now_s - self.began_s >= STEADY_S
+        self.pause_s = RESTART_PAUSE_S if was_steady else min(LONGEST_PAUSE_S, max(RESTART_PAUSE_S, 2 * self.pause_s))
+        self.release()
+        self.due_s = now_s + self.pause_s
+        return f"{self.name} {_how(code)}, is started again in {self.pause_s:.0f} s; its log: {self.log}"
 
 
 @dataclass(slots=True)
@@ -74,7 +94,7 @@ class Stack:
         if not self.settings.clickhouse_url:
             self.say("starting the ClickHouse engine")
             self._clickhouse = EmbeddedClickHouse(home / "clickhouse").start()
-        self.settings = self._with_addresses()
+        self.settings = self._as_found(self._with_addresses())
         made = Admin(self.settings.need_kafka()).create(self.settings)
         self.say(f"topics: {len(made)} created" if made else "topics: all there")
         if not (self.settings.keys / "monitor.key").exists():
@@ -90,6 +110,10 @@ class Stack:
     def flag_file(self) -> Path:
         return self.settings.flagd_file or self.settings.home / "flags.json"
 
+    @property
+    def logs(self) -> Path:
+        return self.settings.home / "logs"
+
     def _with_addresses(self) -> Settings:
         return load(
             **{
@@ -99,10 +123,16 @@ class Stack:
             }
         )
 
+    def _as_found(self, settings: Settings) -> Settings:
+        """With the partitions that topics have already, where nobody asked for others: a demo's data have fewer."""
+        if "ledger_partitions" in self.settings.model_fields_set:
+            return settings
+        found = Admin(settings.need_kafka()).existing().get(settings.topics("ledger"), settings.ledger_partitions)
+        return settings.model_copy(update={"ledger_partitions": found})
+
     def _run(self, name: str, arguments: Sequence[str]) -> None:
-        logs = self.settings.home / "logs"
-        logs.mkdir(exist_ok=True)
-        role = Role(name, tuple(arguments), logs / f"{name}.log")
+        self.logs.mkdir(exist_ok=True)
+        role = Role(name, tuple(arguments), self.logs / f"{name}.log")
         self._spawn(role)
         self.processes.append(role)
 
@@ -116,25 +146,22 @@ class Stack:
                 env={**os.environ, **environment(self.settings), "STOPLOSS_OWNED": "1"},
                 start_new_session=True,
             )
+        role.began_s = time.monotonic()
 
     def watch(self) -> list[str]:
-        """Starts again what has ended; gives a sentence for each."""
-        said = []
+        """Starts again what has ended; gives a sentence for each that has."""
+        said, now_s = [], time.monotonic()
         for role in self.processes:
-            code = role.process.poll() if role.process else None
-            if role.process is None or code is None:
-                continue
-            if not role.ended_at_s:
-                role.ended_at_s = time.monotonic()
-                said.append(f"{role.name} ended with exit code {code} and is started again; its log: {role.log}")
-            elif time.monotonic() - role.ended_at_s >= RESTART_PAUSE_S:
-                role.restarts, role.ended_at_s = role.restarts + 1, 0.0
-                self._spawn(role)
+            if role.process is None:
+                if now_s >= role.due_s:
+                    self._spawn(role)
+            elif (code := role.process.poll()) is not None:
+                said.append(role.ended(code, now_s))
         return said
 
     def stop(self) -> None:
         """Ends the roles, then the parts they stand on."""
-        alive = [role.process for role in self.processes if role.process is not None and role.process.poll() is None]
+        alive = [role.process for role in self.processes if role.process is not None]
         for process in alive:
             process.terminate()
         deadline_s = time.monotonic() + STOP_S
@@ -144,11 +171,21 @@ class Stack:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        for role in self.processes:
+            role.release()
         self.processes = []
         for part in (self._clickhouse, self._kafka):
             if part is not None:
                 part.stop()
         self._kafka = self._clickhouse = None
+
+
+def _how(code: int) -> str:
+    """
+    >>> _how(70), _how(-9)
+    ('ended with exit code 70', 'was ended by SIGKILL')
+    """
+    return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
 
 
 def environment(settings: Settings) -> dict[str, str]:
@@ -159,9 +196,6 @@ def environment(settings: Settings) -> dict[str, str]:
 
 def end_with_parent() -> None:
     """A child that `Stack` started ends when the pipe to its parent breaks, however the parent went."""
-    import signal
-    import threading
-
     if os.environ.get("STOPLOSS_OWNED") != "1":
         return
 

@@ -1,112 +1,215 @@
-"""The demo: starts everything, sends the traffic, watches what happens, and proves it afterwards."""
+"""The demo: starts everything, sends the traffic, tells what happens, and proves it afterwards."""
 
 from __future__ import annotations
 
-import importlib.metadata
-import platform
 import shutil
+import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError
+from rich.text import Text
 
-from stoploss import __version__, journal
-from stoploss.cli import asking, replaying
-from stoploss.cli.sending import tracer_of
+from stoploss.cli import addresses, asking
+from stoploss.cli.output import console
 from stoploss.cli.stack import Stack
-from stoploss.commands import Action
+from stoploss.demo import services
 from stoploss.demo.cast import CAST, HEADLINE, Part
-from stoploss.demo.observers import AlertReceiver, ControlWatch, SeenCommand
-from stoploss.demo.pacing import paced
-from stoploss.demo.report import Report, Story, show, timestamp
-from stoploss.errors import StoplossError
+from stoploss.demo.findings import answer_to, find
+from stoploss.demo.narrator import Narrator
+from stoploss.demo.observers import AlertReceiver, Watch
+from stoploss.demo.report import Report
+from stoploss.demo.services import Plan, Sent, Services, traffic_of
+from stoploss.demo.showing import show
+from stoploss.errors import ConfigurationError, RequestRefused, StoplossError
 from stoploss.flags import FlagReader
-from stoploss.journal import CommandAcked, ExposuresCounted, JournalEntry
-from stoploss.settings import Settings, load
-from stoploss.simulate.arrivals import Arrivals, read_arrivals
-from stoploss.simulate.assign import Arms, Assign, Assigned, arms_of
-from stoploss.simulate.harm import inject
-from stoploss.simulate.population import Population
-from stoploss.simulate.traffic import Traffic
+from stoploss.journal import ExposuresCounted
+from stoploss.settings import load
+from stoploss.simulate.arrivals import read_arrivals
 from stoploss.store import queries
 from stoploss.store.client import connect
-from streams.appender import Appender
-from streams.reading import whole
 from streams.registry_view import RegistryView
 
 # Fewer processes than `up`: the demo shares two cores with the broker and with the services it plays.
 GROUPS = (("intake", "joiner"), ("judge",), ("registrar", "courier", "recorder"))
-MALFORMED = (b"", b"\xc3\x01not a schema's fingerprint", b'{"trace_id": "cut off')
-READY_TIMEOUT_S, SETTLE_TIMEOUT_S = 90.0, 90.0
-
-
-@dataclass(slots=True)
-class Sent:
-    """What was sent, and when the first harmful trace of each experiment was handed over."""
-
-    traces: int = 0
-    dropped: int = 0
-    seconds: float = 0.0
-    first_harm_s: dict[str, float] = field(default_factory=dict)
+LEDGER_PARTITIONS = 4
+EXPOSURE = 0.5
+READY_TIMEOUT_S, STORED_TIMEOUT_S, COUNTED_TIMEOUT_S = 90.0, 90.0, 10.0
+POLL_S = 0.25
+FINAL_AFTER_S = 3.0
+"""Exposures after a stop are counted anew until two seconds of the ledger's time have passed without one."""
 
 
 def demo(*, traces: int, seed: int, arrivals: Path | None, seconds: float, report: Path | None) -> Report:
     """Runs it all and prints the report; raises StoplossError where something did not happen in time."""
-    console = Console()
-    log = read_arrivals(arrivals) if arrivals else None
+    plan = Plan(traces, seed, seconds, read_arrivals(arrivals) if arrivals else None)
+    if report is not None and not report.absolute().parent.is_dir():
+        raise ConfigurationError(f"the report cannot be written to {report}: there is no directory of that name")
     home = load().home / "demo"
-    shutil.rmtree(home, ignore_errors=True)
-    alerts = AlertReceiver()
-    settings = load(
-        home=home, kafka="", clickhouse_url="", ledger_partitions=4, webhook_url=alerts.url, log_level="WARNING"
-    )
-    began_s = time.monotonic()
-    try:
-        with Stack(settings, lambda said: console.print(f"[dim]{said}[/dim]", highlight=False), GROUPS) as stack:
-            result = _run(stack, log, traces, seed, seconds, console, began_s)
-            result.alerts = sorted({alert["labels"]["alertname"] for alert in alerts.alerts})
-    finally:
-        alerts.close()
-    show(result, console)
+    with addresses.held(home):
+        _empty(home)
+        result = _run(plan, home)
     if report is not None:
         result.write(report)
-        console.print(f"\nreport: {report}")
+    _tell_the_way(home, report)
     return result
 
 
-def _run(
-    stack: Stack, log: Arrivals | None, traces: int, seed: int, seconds: float, console: Console, began_s: float
-) -> Report:
-    settings = stack.settings
-    watch = ControlWatch(settings)
-    _begin_experiments(settings, console)
-    flags = FlagReader(stack.flag_file)
-    view = RegistryView(settings.need_kafka(), settings.topics("registry")).start()
-    _until(lambda: all(_is_live(flags, part) for part in CAST), READY_TIMEOUT_S, "the flags did not go live")
-    ready_s = time.monotonic() - began_s
-    traffic, label = _traffic(flags, log, traces, seed, seconds)
-    sent = _send(settings, traffic, log, traces, stack, console)
-    result = Report(label, sent.traces, traces_dropped=sent.dropped, malformed_sent=len(MALFORMED))
-    result.seconds_to_ready = round(ready_s, 1)
-    result.traces_per_second = round(sent.traces / sent.seconds, 1)
-    with console.status("waiting until everything is judged and stored"):
-        _settle(settings, sent)
-    watch.close()
-    _tell(result, settings, sent, watch.seen, view)
-    view.stop()
-    flags.close()
+def _empty(home: Path) -> None:
+    """Each demo begins anew; the lock stays, for it is held."""
+    for path in home.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != addresses.LOCK:
+            path.unlink()
+
+
+def _tell_the_way(home: Path, report: Path | None) -> None:
+    """Where everything stands, and the commands that show it again."""
+    screen, program = console(), _program()
+    screen.print()
+    screen.print(Text("Look further", style="bold"))
+    for line in (
+        f"  export STOPLOSS_HOME={home}   # in two terminals",
+        f"  {program} up   # in the first: the same data again",
+        f"  {program} explain {HEADLINE.experiment.name}   # in the second: from evidence to command",
+        f"  {program} review {HEADLINE.experiment.name}   # the whole document; also status, watch, replay",
+    ):
+        screen.print(Text(line), soft_wrap=True)
+    where = f"; report: {report}" if report else ""
+    screen.print(Text(f"Data: {home}; logs: {home / 'logs'}{where}", style="dim"), soft_wrap=True)
+
+
+def _program() -> str:
+    """What the user types: the command where the shell finds it, else the path that was typed."""
+    called = Path(sys.argv[0])
+    found = shutil.which("stoploss")
+    if called.name != "stoploss" or (found and Path(found).resolve() == called.resolve()):
+        return "stoploss"
+    return str(called)
+
+
+def _run(plan: Plan, home: Path) -> Report:
+    """From the start of everything to its end, and the result on the screen."""
+    screen = console()
+    narrator = Narrator(screen)
+    alerts = AlertReceiver()
+    settings = load(
+        home=home,
+        kafka="",
+        clickhouse_url="",
+        ledger_partitions=LEDGER_PARTITIONS,
+        webhook_url=alerts.url,
+        log_level="WARNING",
+    )
+    began_s = time.monotonic()
+    narrator.chapter("Everything starts on this machine: Apache Kafka, ClickHouse, the roles")
+    try:
+        with Stack(settings, narrator.aside, GROUPS) as stack, addresses.written(stack.settings):
+            result = Play(plan, stack, narrator, began_s).perform()
+            result.alerts = alerts.names
+    finally:
+        alerts.close()
+    show(result, screen)
     return result
 
 
-def _begin_experiments(settings: Settings, console: Console) -> None:
-    for part in CAST:
-        name = part.experiment.name
-        asking.send(settings, asking.request_of("register", name, "demo", spec=part.text))
-        asking.send(settings, asking.request_of("start", name, "demo", exposure=0.5))
-        console.print(f"started [bold]{name}[/bold]: {part.story}", highlight=False)
+@dataclass(slots=True)
+class Play:
+    """The demo on a running stack, act by act."""
+
+    plan: Plan
+    stack: Stack
+    narrator: Narrator
+    began_s: float
+
+    def perform(self) -> Report:
+        settings = self.stack.settings
+        with ExitStack() as ending:
+            watch = Watch(settings, self.narrator.hear)
+            ending.callback(watch.close)
+            self._begin_experiments()
+            view = RegistryView(settings.need_kafka(), settings.topics("registry")).start()
+            ending.callback(view.stop)
+            flags = FlagReader(self.stack.flag_file)
+            ending.callback(flags.close)
+            self._until(
+                lambda: all(_is_live(flags, part) for part in CAST),
+                READY_TIMEOUT_S,
+                "the flags did not go live",
+                "controller.log",
+            )
+            report = Report(self.plan.label, malformed_sent=len(services.MALFORMED))
+            report.seconds_to_ready = round(time.monotonic() - self.began_s, 1)
+            sent = self._send(flags)
+            self._settle(sent, watch)
+            find(report, settings, sent, watch, view)
+        return report
+
+    def _begin_experiments(self) -> None:
+        self.narrator.chapter("Three experiments begin on the same traffic")
+        experiments = [(part.experiment, part.text) for part in CAST]
+        for experiment, _ in experiments:
+            self.narrator.aside(f"{experiment.name}: {experiment.spec.hypothesis}")
+        for experiment, text in experiments:
+            self._ask("register", experiment.name, spec=text)
+            self._ask("start", experiment.name, exposure=EXPOSURE)
+
+    def _ask(self, action: str, experiment: str, *, spec: str | None = None, exposure: float | None = None) -> None:
+        request = asking.request_of(action, experiment, "demo", spec=spec, exposure=exposure)
+        try:
+            asking.send(self.stack.settings, request)
+        except RequestRefused as error:
+            raise StoplossError(f"{error}; what the roles say stands in {self.stack.logs}") from error
+
+    def _send(self, flags: FlagReader) -> Sent:
+        plan = self.plan
+        self.narrator.chapter(f"Services send {plan.total:,} traces within {plan.seconds:.0f} s (times are UTC)")
+        self.narrator.aside(plan.label)
+        stories = {part.experiment.name: part.story for part in CAST}
+        sending = Services(
+            self.stack.settings,
+            self.narrator.console,
+            harm=lambda at_s, experiment: self.narrator.harm(at_s, experiment, stories[experiment]),
+            between=self._look,
+        )
+        traffic = traffic_of(plan, lambda part: services.asking(flags, part), time.time())
+        return sending.send(traffic, plan.total)
+
+    def _settle(self, sent: Sent, watch: Watch) -> None:
+        """Until every trace is stored, and every stopped experiment has said how many requests came after."""
+        settings = self.stack.settings
+        client = connect(settings.need_clickhouse(), database=settings.clickhouse_database)
+        with self.narrator.console.status("waiting until everything is judged and stored"):
+            self._until(
+                lambda: _stored(client) >= sent.traces - sent.dropped,
+                STORED_TIMEOUT_S,
+                "not every trace was stored",
+                "+".join(GROUPS[-1]) + ".log",
+            )
+            deadline_s = time.monotonic() + COUNTED_TIMEOUT_S
+            while not _all_counted(watch) and time.monotonic() < deadline_s:
+                self._look()
+                time.sleep(POLL_S)
+        watch.check()
+
+    def _until(self, condition: Callable[[], bool], timeout_s: float, otherwise: str, log: str) -> None:
+        deadline_s = time.monotonic() + timeout_s
+        while not condition():
+            if time.monotonic() > deadline_s:
+                raise StoplossError(
+                    f"{otherwise} within {timeout_s:.0f} s; read {self.stack.logs / log}, and the logs beside it"
+                )
+            self._look()
+            time.sleep(POLL_S)
+
+    def _look(self) -> None:
+        for sentence in self.stack.watch():
+            self.narrator.trouble(sentence)
 
 
 def _is_live(flags: FlagReader, part: Part) -> bool:
@@ -114,177 +217,25 @@ def _is_live(flags: FlagReader, part: Part) -> bool:
     return flags.assign(experiment.spec.assignment.flag, experiment.control.name, "anybody").run is not None
 
 
-def _until(condition: Callable[[], bool], timeout_s: float, otherwise: str) -> None:
-    deadline_s = time.monotonic() + timeout_s
-    while not condition():
-        if time.monotonic() > deadline_s:
-            raise StoplossError(f"{otherwise} within {timeout_s:.0f} s; the logs stand in the home directory")
-        time.sleep(0.05)
+def _stored(client: Client) -> int:
+    try:
+        return queries.trace_count(client)
+    except ClickHouseError:  # the recorder has not made its tables yet; whoever waits gives up in time
+        return 0
 
 
-# ---- traffic -------------------------------------------------------------------------------------
+def _all_counted(watch: Watch) -> bool:
+    """Every stopped experiment has said how many requests came after, and nothing was added for a while."""
+    return all(_counted(watch, part.experiment.name) for part in CAST)
 
 
-def _traffic(flags: FlagReader, log: Arrivals | None, traces: int, seed: int, seconds: float) -> tuple[Traffic, str]:
-    """Each request asks the live flag file which variant it gets, as a service does."""
-    arms = tuple(_arms(flags, part) for part in CAST)
-    population = Population()
-    harms = tuple(inject(part.harm, part.experiment.name, part.after * seconds, population) for part in CAST)
-    arriving = log.compressed(log.duration_s / seconds) if log else None
-    traffic = Traffic(
-        seed=seed,
-        arms=arms,
-        harms=harms,
-        population=population,
-        arrivals=arriving,
-        starts_at=time.time_ns() // 1_000,
-        rate_per_s=traces / seconds,
-    )
-    drawn = "drawn from distributions fitted to published figures (simulate/behaviour.py); harm is injected"
-    return traffic, arriving.label if arriving else drawn
-
-
-def _arms(flags: FlagReader, part: Part) -> Arms:
-    experiment = part.experiment
-    return arms_of(experiment, assign=_assign(flags, experiment.spec.assignment.flag, experiment.control.name))
-
-
-def _assign(flags: FlagReader, flag: str, control: str) -> Assign:
-    def assign(unit_id: str) -> Assigned:
-        return flags.assign(flag, control, unit_id)
-
-    return assign
-
-
-def _send(
-    settings: Settings, traffic: Traffic, log: Arrivals | None, traces: int, stack: Stack, console: Console
-) -> Sent:
-    total = len(log) if log else traces
-    sent = Sent()
-    tracer = tracer_of(settings, "demo", mask_text=False)
-    _send_malformed(settings)
-    started_s = time.monotonic()
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        TextColumn("{task.completed:,.0f} traces"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("services send their traces", total=total)
-        for simulated in paced(traffic.traces(total)):
-            for experiment in simulated.harmed:
-                sent.first_harm_s.setdefault(experiment, time.time())
-            tracer.record(**simulated.trace)
-            sent.traces += 1
-            if sent.traces % 100 == 0:
-                progress.update(task, completed=sent.traces)
-                for sentence in stack.watch():
-                    console.print(f"[red]{sentence}[/red]", highlight=False)
-    sent.seconds = time.monotonic() - started_s
-    tracer.close(30.0)
-    sent.dropped = sum(tracer.stats.dropped.values())
-    return sent
-
-
-def _send_malformed(settings: Settings) -> None:
-    """Three records that nobody can read: they must end as dead letters and harm no neighbour."""
-    appender = Appender(settings.need_kafka())
-    for value in MALFORMED:
-        appender.append(settings.topics("traces"), value)
-    appender.flush()
-
-
-# ---- afterwards ----------------------------------------------------------------------------------
-
-
-def _settle(settings: Settings, sent: Sent) -> None:
-    """Until every trace is stored, and every stopped experiment has said how many requests came after."""
-    client = connect(settings.need_clickhouse(), database=settings.clickhouse_database)
-
-    def stored() -> bool:
-        time.sleep(0.5)
-        return queries.trace_count(client) >= sent.traces - sent.dropped
-
-    _until(stored, SETTLE_TIMEOUT_S, "not every trace was stored")
-    time.sleep(4)  # two quiet seconds of ledger time, after which exposures after the stop are final
-
-
-def _tell(result: Report, settings: Settings, sent: Sent, seen: list[SeenCommand], view: RegistryView) -> None:
-    client = connect(settings.need_clickhouse(), database=settings.clickhouse_database)
-    result.traces_stored = queries.trace_count(client)
-    result.dead_lettered = sum(row.records for row in queries.dead_letters(client))
-    entries = list(_journal(settings))
-    result.journal_entries = len(entries)
-    result.commands = [_command_row(command) for command in seen]
-    for part in CAST:
-        result.experiments.append(_story(part, settings, sent, seen, view, entries))
-    headline = next(story for story in result.experiments if story.experiment == HEADLINE.experiment.name)
-    for name in (
-        "first_harm_at",
-        "command_at",
-        "seconds_harm_to_command",
-        "seconds_command_to_flag",
-        "exposures_after_stop",
-    ):
-        setattr(result, name, getattr(headline, name))
-    result.replay_identical = all(story.replay_identical for story in result.experiments)
-    result.versions = versions(str(client.server_version))
-
-
-def _journal(settings: Settings) -> Iterator[JournalEntry]:
-    for message in whole(settings.need_kafka(), settings.topics("journal")):
-        yield journal.decode(message.value())
-
-
-def _command_row(seen: SeenCommand) -> dict[str, object]:
-    row = {name: value for name, value in asdict(seen.command).items() if name not in ("evidence", "stopped_segments")}
-    return {**row, "action": str(seen.command.action), "seen_at": timestamp(seen.seen_at_s)}
-
-
-def _story(
-    part: Part,
-    settings: Settings,
-    sent: Sent,
-    seen: list[SeenCommand],
-    view: RegistryView,
-    entries: list[JournalEntry],
-) -> Story:
-    name = part.experiment.name
-    entry = view.get(name)
-    story = Story(name, part.story, part.harm, entry.lifecycle if entry else "unknown")
-    mine = [e for e in entries if e.experiment == name]
-    story.journal_entries = len(mine)
-    story.replay_identical = replaying.comparison(settings, name, "clickhouse").identical
-    harm_s = sent.first_harm_s.get(name)
-    story.first_harm_at = timestamp(harm_s) if harm_s else None
-    answer = next((s for s in seen if s.command.experiment == name and s.command.action != Action.SET_EXPOSURE), None)
-    if answer is not None:
-        _tell_answer(story, answer, harm_s, mine)
-    return story
-
-
-def _tell_answer(story: Story, answer: SeenCommand, harm_s: float | None, entries: list[JournalEntry]) -> None:
-    command = answer.command
-    story.action, story.reason = str(command.action), command.reason
-    story.command_at = timestamp(answer.seen_at_s)
-    if harm_s is not None:
-        story.seconds_harm_to_command = round(answer.seen_at_s - harm_s, 4)
-    for entry in entries:
-        match entry.conclusion:
-            case CommandAcked(command_id=command.command_id, status="applied"):
-                story.seconds_command_to_flag = round(max(0.0, entry.at / 1e6 - answer.seen_at_s), 4)
-            case ExposuresCounted(command_id=command.command_id) as counted:
-                story.in_flight_at_stop, story.exposures_after_stop = counted.in_flight, counted.after_stop
-
-
-def versions(clickhouse: str) -> dict[str, str]:
-    names = ("faust-streaming", "confluent-kafka", "aiokafka", "river", "numpy", "polars", "chdb")
-    found = {name: importlib.metadata.version(name) for name in names}
-    return {
-        "stoploss": __version__,
-        "python": platform.python_version(),
-        "clickhouse": clickhouse,
-        "kafka": "4.3.0",
-        **found,
-    }
+def _counted(watch: Watch, experiment: str) -> bool:
+    answer = answer_to(experiment, watch.commands)
+    if answer is None:
+        return True
+    said_at_s = [
+        entry.at / 1e6
+        for entry in watch.journal
+        if isinstance(entry.conclusion, ExposuresCounted) and entry.conclusion.command_id == answer.command.command_id
+    ]
+    return bool(said_at_s) and time.time() - said_at_s[-1] > FINAL_AFTER_S

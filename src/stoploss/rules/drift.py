@@ -2,8 +2,10 @@
 
 Each arm's values are averaged over windows of 32 traces, unit by unit, since traces of one session are alike and would
 alarm ADWIN by themselves. The window means are scaled by the control's first ones, frozen, and fed to river's ADWIN
-(Bifet & Gavaldà, SDM 2007). When an arm moves, the other is asked once it has seen as many windows since: the shift of
-both, before against after, is contrasted. Alike: the world moved (provider, traffic). Not alike: that arm moved.
+(Bifet & Gavaldà, SDM 2007). When it fires for an arm, what both arms were before is kept; once both have seen enough
+windows since, their shifts are contrasted. Alike: the world moved (provider, traffic). Not alike: that arm moved.
+The past ends where the detector fired: the window that ADWIN itself keeps reaches back beyond the change, and would
+thin a shift of one arm until it looked like that of the other.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from stoploss.segments import EVERYBODY
 WINDOW_ROWS = 32
 REFERENCE_WINDOWS = 16
 KEPT_WINDOWS = 512
-LEAST_WINDOWS = 8
+LEAST_WINDOWS = 16
 SHIFT_Z = 3.3
 """Shifts of two arms that differ by more standard errors than this are not alike."""
 
@@ -45,10 +47,6 @@ class Detector:
     def update(self, value: float) -> bool:
         self.adwin.update(value)
         return bool(self.adwin.drift_detected)
-
-    @property
-    def width(self) -> int:
-        return int(self.adwin.width)
 
     def to_plain(self) -> dict[str, str]:
         plain = {name: value.hex() for name, value in ((n, float(v)) for n, v in self.params.items())}
@@ -71,7 +69,7 @@ class ArmDrift:
     values, units  rows of the window that is being filled
     times, means   the last windows: ledger time of their last row, and their mean in integer units
     fed            windows fed to the detector
-    moved_at       ledger time since which the arm has moved; None: it has not
+    before         mean of the windows before an arm moved, and the variance of that mean; empty while none has
     """
 
     detector: Detector
@@ -81,14 +79,17 @@ class ArmDrift:
     means: list[float] = field(default_factory=list)
     windows: int = 0
     fed: int = 0
-    moved_at: Micros | None = None
+    before: list[float] = field(default_factory=list)
 
 
 @dataclass(slots=True)
 class DriftState:
+    """center, scale: the control's reference; since: ledger time at which an arm moved, None while none has."""
+
     arms: list[ArmDrift]
     center: float | None = None
     scale: float | None = None
+    since: Micros | None = None
     finding: Reason | None = None
     shifts: list[float] = field(default_factory=list)
 
@@ -134,21 +135,15 @@ class Drift:
         """Feeds closed windows to the detectors, once the control's first ones have set the scale."""
         if state.center is None and not _freeze_reference(state):
             return
-        for drift in state.arms:
-            for back in range(min(drift.windows - drift.fed, len(drift.means)), 0, -1):
-                moved = drift.detector.update((drift.means[-back] - (state.center or 0.0)) / (state.scale or 1.0))
-                if moved and drift.moved_at is None:
-                    since = min(max(drift.detector.width, LEAST_WINDOWS) + back - 1, len(drift.times))
-                    drift.moved_at = drift.times[-since]
-            drift.fed = drift.windows
+        moved = [at for drift in state.arms for at in _fed(drift, state.center or 0.0, state.scale or 1.0)]
+        if moved and state.since is None:
+            _keep_the_past(state, min(moved))
 
     def _ask_the_other(self, state: DriftState) -> Reason | None:
-        """Whose shift it was; None while nothing moved, or the other arm has not seen enough since."""
-        moved = [drift.moved_at for drift in state.arms]
-        since = min((at for at in moved if at is not None), default=None)
-        if since is None:
+        """Whose shift it was; None while nothing moved, or an arm has not seen enough since."""
+        if state.since is None:
             return None
-        of_control, of_treatment = (_shift(drift, since) for drift in state.arms)
+        of_control, of_treatment = (_shift(drift, state.since) for drift in state.arms)
         if of_control is None or of_treatment is None:
             return None
         (control, control_var), (treatment, treatment_var) = of_control, of_treatment
@@ -166,7 +161,6 @@ class Drift:
         """Each arm is held against its own past, whatever its share."""
 
     def judge(self, state: DriftState, moment: Moment) -> Iterator[Verdict]:
-        pending = any(drift.moved_at is not None for drift in state.arms)
         shifts: list[float | None] = [*state.shifts] or [None, None]
         evidence = Evidence(
             rule=self.kind,
@@ -180,7 +174,7 @@ class Drift:
         )
         if state.finding is not None:
             yield Verdict("arms", Outcome.BREACH, state.finding, evidence, self._response(state.finding))
-        elif pending:
+        elif state.since is not None:
             yield Verdict("arms", Outcome.UNDECIDED, Reason.OTHER_ARM_PENDING, evidence)
         else:
             yield Verdict("arms", Outcome.OK, Reason.STEADY, evidence)
@@ -214,9 +208,37 @@ def unit_mean(values: list[int], units: list[int]) -> float:
     return math.fsum((sums / counts).tolist()) / counts.size
 
 
+def _fed(drift: ArmDrift, center: float, scale: float) -> list[Micros]:
+    """Feeds the windows closed since the last time; ledger times of those at which the detector fired."""
+    fresh = min(drift.windows - drift.fed, len(drift.means))
+    drift.fed = drift.windows
+    if not fresh:
+        return []
+    pairs = zip(drift.times[-fresh:], drift.means[-fresh:], strict=True)
+    return [at for at, mean in pairs if drift.detector.update((mean - center) / scale)]
+
+
+def _keep_the_past(state: DriftState, since: Micros) -> None:
+    """Keeps what both arms were before. Where one has too short a past to compare with, the move is passed over."""
+    past = [_level([mean for mean, at in zip(d.means, d.times, strict=True) if at < since]) for d in state.arms]
+    if None in past:
+        return
+    state.since = since
+    for drift, level in zip(state.arms, past, strict=True):
+        drift.before = [*(level or ())]
+
+
 def _mean_and_variance(values: list[float]) -> tuple[float, float]:
     mean = math.fsum(values) / len(values)
     return mean, math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1)
+
+
+def _level(means: list[float]) -> tuple[float, float] | None:
+    """Mean of window means and the variance of that; None of too few."""
+    if len(means) < LEAST_WINDOWS:
+        return None
+    mean, variance = _mean_and_variance(means)
+    return mean, variance / len(means)
 
 
 def _freeze_reference(state: DriftState) -> bool:
@@ -229,10 +251,9 @@ def _freeze_reference(state: DriftState) -> bool:
 
 
 def _shift(drift: ArmDrift, since: Micros) -> tuple[float, float] | None:
-    """Mean after minus mean before a moment, and the variance of that; None while either has too few windows."""
-    before = [mean for mean, at in zip(drift.means, drift.times, strict=True) if at < since]
-    after = [mean for mean, at in zip(drift.means, drift.times, strict=True) if at >= since]
-    if len(before) < LEAST_WINDOWS or len(after) < LEAST_WINDOWS:
+    """Mean since a moment minus mean before it, and the variance of that; None while too few windows came since."""
+    after = _level([mean for mean, at in zip(drift.means, drift.times, strict=True) if at >= since])
+    if after is None:
         return None
-    (mean_b, var_b), (mean_a, var_a) = _mean_and_variance(before), _mean_and_variance(after)
-    return mean_a - mean_b, var_b / len(before) + var_a / len(after)
+    mean, variance = drift.before
+    return after[0] - mean, after[1] + variance

@@ -1,0 +1,132 @@
+"""What on-call is told by the courier: once, again while it fires, and when it is over."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+
+from stoploss.commands import Action
+from stoploss.control.alerts import Alert, alert_for
+from stoploss.control.post import Endpoint, Posted
+from stoploss.control.webhook import Webhook
+from stoploss.settings import load
+from streams import alerting as module
+from streams.alerting import Alerting, is_all_clear, receivers_of
+from tests.control.orders import NOW, order, rollback
+from tests.control.receiver import Receiver, receiving
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with receiving() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def alerting(receiver: Receiver) -> Alerting:
+    return Alerting([Webhook(Endpoint(receiver.url))])
+
+
+LAST = alert_for(rollback(experiment="last"))
+
+
+def told(receiver: Receiver, alerting: Alerting) -> list[tuple[str, str, str]]:
+    """(experiment, alert name, status) of everything posted so far: one more alert is posted and waited for."""
+    alerting.fire(LAST)
+    receiver.wait_for(lambda body: entries(body)[0][0] == "last")
+    return [entry for body in receiver.bodies for entry in entries(body) if entry[0] != "last"]
+
+
+def entries(body: Any) -> list[tuple[str, str, str]]:
+    return [(alert["labels"]["experiment"], alert["labels"]["alertname"], alert["status"]) for alert in body["alerts"]]
+
+
+def test_what_fires_is_told_once(alerting: Alerting, receiver: Receiver) -> None:
+    for _ in range(3):
+        alerting.fire(alert_for(rollback()))
+    assert told(receiver, alerting) == [("checkout", "StoplossRollback", "firing")]
+
+
+def test_what_is_only_information_is_not_told(alerting: Alerting, receiver: Receiver) -> None:
+    alerting.fire(alert_for(order()))
+    alerting.fire(alert_for(rollback(dry_run=True)))
+    assert told(receiver, alerting) == []
+
+
+def test_a_resume_resolves_everything_of_its_experiment_and_nothing_else(
+    alerting: Alerting, receiver: Receiver
+) -> None:
+    alerting.fire(alert_for(order(Action.PAUSE, 2)))
+    alerting.fire(alert_for(rollback(3)))
+    alerting.fire(alert_for(rollback(experiment="other")))
+    alerting.resolve("checkout", NOW)
+    assert told(receiver, alerting) == [
+        ("checkout", "StoplossPause", "firing"),
+        ("checkout", "StoplossRollback", "firing"),
+        ("other", "StoplossRollback", "firing"),
+        ("checkout", "StoplossPause", "resolved"),
+        ("checkout", "StoplossRollback", "resolved"),
+    ]
+
+
+def test_what_still_fires_is_told_again_at_each_repeat_and_what_is_over_is_not(
+    alerting: Alerting, receiver: Receiver
+) -> None:
+    alerting.fire(alert_for(rollback()))
+    alerting.repeat()
+    alerting.resolve("checkout", NOW)
+    alerting.repeat()
+    assert [status for _, _, status in told(receiver, alerting)] == ["firing", "firing", "resolved"]
+
+
+def test_a_new_harm_after_a_resume_is_told_again(alerting: Alerting, receiver: Receiver) -> None:
+    alerting.fire(alert_for(rollback()))
+    alerting.resolve("checkout", NOW)
+    alerting.fire(alert_for(rollback(run=2)))
+    assert [status for _, _, status in told(receiver, alerting)] == ["firing", "resolved", "firing"]
+
+
+def test_a_receiver_that_hangs_holds_nobody_up_and_costs_only_alerts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "QUEUED", 5)
+    hanging = Hanging()
+    alerting = Alerting([hanging])
+    for number in range(50):
+        alerting.fire(alert_for(rollback(experiment=f"e{number}")))
+    hanging.go_on.set()
+    assert hanging.posted.acquire(timeout=10)
+
+
+class Hanging:
+    def __init__(self) -> None:
+        self.go_on = threading.Event()
+        self.posted = threading.Semaphore(0)
+
+    def post(self, alerts: Sequence[Alert]) -> Posted:
+        self.go_on.wait(30)
+        self.posted.release()
+        return Posted(True)
+
+
+def test_a_receiver_that_refuses_does_not_keep_the_next_from_being_told(receiver: Receiver) -> None:
+    receiver.answers += [400]
+    alerting = Alerting([Webhook(Endpoint(receiver.url)), Webhook(Endpoint(receiver.url))])
+    alerting.fire(alert_for(rollback()))
+    assert [entry[1] for entry in told(receiver, alerting)] == ["StoplossRollback", "StoplossRollback"]
+
+
+def test_only_a_start_or_resume_is_all_clear() -> None:
+    assert [action for action in Action if is_all_clear(order(action))] == [Action.SET_EXPOSURE]
+
+
+def test_receivers_are_those_of_the_settings() -> None:
+    def kinds(**settings: str) -> list[str]:
+        return [type(receiver).__name__ for receiver in receivers_of(load(**settings))]
+
+    assert kinds() == []
+    assert kinds(webhook_url="http://127.0.0.1:9/hook", alertmanager_url="http://127.0.0.1:9") == [
+        "Alertmanager",
+        "Webhook",
+    ]

@@ -1,0 +1,120 @@
+"""Commands that are not applied yet: deadlines, re-sends, and what settles them."""
+
+from __future__ import annotations
+
+import pytest
+
+from stoploss.commands import Ack, AckStatus, Command
+from stoploss.control.messages import CommandMessage
+from stoploss.ledger import AckOverdue
+from streams.outstanding import Outstanding
+from tests.control.orders import TOPIC, order, rollback
+
+DEADLINE_S = 5.0
+
+
+def message(command: Command) -> CommandMessage:
+    return CommandMessage(TOPIC, b"checkout", command.command_id.encode(), [("stoploss-signature", b"s")])
+
+
+def issued(*commands: Command, at_s: float = 0.0) -> Outstanding:
+    outstanding = Outstanding(DEADLINE_S)
+    for command in commands:
+        outstanding.issued(command, message(command), at_s)
+    return outstanding
+
+
+def ack(command: Command, status: AckStatus = AckStatus.APPLIED, controller: str = "flagd") -> Ack:
+    return Ack(command.command_id, command.experiment, command.run, command.sequence, controller, "one", status, "", 0)
+
+
+def overdue(outstanding: Outstanding, now_s: float) -> list[AckOverdue]:
+    return [fact for _, facts in outstanding.overdue(now_s) for fact in facts]
+
+
+def test_a_command_is_overdue_once_its_deadline_has_passed_since_it_was_read() -> None:
+    outstanding = issued(order(), at_s=100.0)
+    assert overdue(outstanding, 104.9) == []
+    (fact,) = overdue(outstanding, 105.0)
+    assert (fact.controller, fact.waited_ms, fact.resent) == ("flagd", 5_000, 1)
+
+
+def test_it_is_overdue_again_after_each_further_deadline_and_the_wait_is_counted_from_the_first_reading() -> None:
+    outstanding = issued(order())
+    assert overdue(outstanding, 5.0)
+    assert overdue(outstanding, 9.9) == []
+    (fact,) = overdue(outstanding, 10.0)
+    assert (fact.waited_ms, fact.resent) == (10_000, 2)
+
+
+def test_what_is_sent_again_is_the_message_as_it_was() -> None:
+    command = rollback()
+    ((waiting, _),) = issued(command).overdue(DEADLINE_S)
+    assert (waiting.message, waiting.command.command_id) == (message(command), command.command_id)
+
+
+@pytest.mark.parametrize(("status", "late"), [(AckStatus.APPLIED, False), (AckStatus.REJECTED, True)])
+def test_only_applied_settles_a_command(status: AckStatus, late: bool) -> None:
+    outstanding = issued(order())
+    assert outstanding.acked(ack(order(), AckStatus.RECEIVED)) == order()
+    assert outstanding.acked(ack(order(), status)) == order()
+    assert bool(overdue(outstanding, DEADLINE_S)) is late
+
+
+def test_every_required_controller_must_apply_it_and_those_that_did_not_are_named() -> None:
+    command = order(controllers=("flagd", "gateway", "edge"))
+    outstanding = issued(command)
+    outstanding.acked(ack(command, controller="gateway"))
+    assert [fact.controller for fact in overdue(outstanding, DEADLINE_S)] == ["edge", "flagd"]
+
+
+def test_the_ack_of_a_stranger_settles_nothing() -> None:
+    outstanding = issued(order())
+    outstanding.acked(ack(order(), controller="stranger"))
+    assert [fact.controller for fact in overdue(outstanding, DEADLINE_S)] == ["flagd"]
+
+
+def test_a_later_command_subsumes_an_earlier_one() -> None:
+    outstanding = issued(order(), rollback())
+    assert [fact.command_id for fact in overdue(outstanding, DEADLINE_S)] == [rollback().command_id]
+    assert outstanding.acked(ack(order())) is None
+    outstanding.acked(ack(rollback()))
+    assert overdue(outstanding, 2 * DEADLINE_S) == []
+
+
+def test_a_command_read_again_is_not_issued_anew_and_its_deadline_stays() -> None:
+    outstanding = Outstanding(DEADLINE_S)
+    assert outstanding.issued(rollback(), message(rollback()), 0.0)
+    assert not outstanding.issued(rollback(), message(rollback()), 4.0)
+    assert not outstanding.issued(order(), message(order()), 4.0)
+    assert overdue(outstanding, DEADLINE_S)
+
+
+def test_a_new_run_counts_above_every_sequence_of_the_run_before() -> None:
+    outstanding = issued(rollback(sequence=9))
+    assert outstanding.issued(order(run=2), message(order(run=2)), 0.0)
+    assert [fact.run for fact in overdue(outstanding, DEADLINE_S)] == [2]
+
+
+def test_an_ack_that_is_read_before_its_command_counts() -> None:
+    command = order(controllers=("flagd", "gateway"))
+    outstanding = issued()
+    assert outstanding.acked(ack(command, AckStatus.RECEIVED)) is None
+    assert outstanding.acked(ack(command)) is None
+    outstanding.issued(command, message(command), 0.0)
+    assert [fact.controller for fact in overdue(outstanding, DEADLINE_S)] == ["gateway"]
+
+
+def test_an_ack_of_another_command_settles_nothing_early() -> None:
+    outstanding = issued(order())
+    outstanding.acked(ack(order()))
+    outstanding.acked(ack(rollback(sequence=3)))
+    outstanding.issued(rollback(), message(rollback()), 0.0)
+    assert [fact.command_id for fact in overdue(outstanding, DEADLINE_S)] == [rollback().command_id]
+
+
+def test_experiments_do_not_settle_each_other() -> None:
+    other = order(experiment="other", command_id="other-1")
+    outstanding = issued(order(), other)
+    outstanding.acked(ack(order()))
+    assert [fact.experiment for fact in overdue(outstanding, DEADLINE_S)] == ["other"]

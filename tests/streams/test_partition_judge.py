@@ -1,0 +1,253 @@
+"""The judge of one ledger partition on the real broker: what it publishes, what it keeps, how it takes over."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from aiokafka import ConsumerRecord
+
+from stoploss import journal
+from stoploss.commands import Command
+from stoploss.control.messages import read_command
+from stoploss.errors import Fenced, ReplayDiverged
+from stoploss.journal import CommandIssued, RequestHandled
+from stoploss.ledger import Fact, Request
+from stoploss.replay import StoredEntry, replay
+from stoploss.settings import Settings
+from stoploss.signing import Verifier
+from streams import partition_judge as module
+from streams.appender import Appender
+from streams.partition_judge import Keys, PartitionJudge
+from streams.snapshot_store import read_snapshots
+from tests.installation import (
+    Kafka,
+    append_facts,
+    consumed,
+    create_installation_keys,
+    create_topics,
+    facts_of,
+    headers_of,
+    letters_of,
+    messages,
+    settings_of,
+    values,
+)
+from tests.timelines import Timeline, chain_holds, traces, with_gate
+
+pytestmark = pytest.mark.kafka
+
+LEAKS = 9
+"""Place in the story of the block that trips a gate."""
+
+
+@pytest.fixture
+def settings(kafka: Kafka, tmp_path: Path) -> Settings:
+    settings = settings_of(kafka, tmp_path)
+    create_topics(settings, "ledger", "journal", "registry", "measures", "control", "snapshots", "deadletter")
+    return settings
+
+
+@pytest.fixture
+def keys(settings: Settings) -> Keys:
+    return create_installation_keys(settings)
+
+
+def story() -> list[Fact]:
+    """Registered, started, applied; two quiet blocks; a third leaks a card number; three seconds pass."""
+    timeline = Timeline().started()
+    timeline.traces(traces(200, seed=1), block_rows=100)
+    timeline.seconds(2)
+    timeline.traces(with_gate(traces(50, seed=2, share=1.0), 3, bit=0))
+    timeline.seconds(3)
+    return [entry.fact for entry in timeline.entries]
+
+
+def judge_of(settings: Settings, keys: Keys) -> PartitionJudge:
+    """A judge that has taken the partition over."""
+    judge = PartitionJudge(settings, 0, keys)
+    judge.restore()
+    return judge
+
+
+def ledger_of(settings: Settings) -> list[ConsumerRecord]:
+    return consumed(settings, "ledger", 0)
+
+
+def folded(settings: Settings) -> list[bytes]:
+    """The journal as a fresh fold of the ledger as recorded has it."""
+    entries = [StoredEntry(0, record.offset, record.timestamp * 1_000, record.value) for record in ledger_of(settings)]
+    return replay(entries, 0, settings.topics("control"))["checkout"]
+
+
+def commands_of(settings: Settings) -> list[Command]:
+    """Verified by the public key alone."""
+    verifier = Verifier.load(settings.keys / "monitor.pub")
+    topic = settings.topics("control")
+    found = messages(settings, "control")
+    return [read_command(message.value(), headers_of(message), topic, verifier) for message in found]
+
+
+def judged_in_pieces(judge: PartitionJudge, records: Sequence[ConsumerRecord], size: int) -> None:
+    for start in range(0, len(records), size):
+        judge.judge(records[start : start + size])
+
+
+@pytest.mark.parametrize("size", [1, 4, 100])
+def test_whatever_is_fetched_at_once_the_journal_is_the_fold_of_the_ledger(
+    settings: Settings, keys: Keys, size: int
+) -> None:
+    append_facts(settings, 0, story())
+    judged_in_pieces(judge_of(settings, keys), ledger_of(settings), size)
+    published = values(settings, "journal", 0)
+    assert published == folded(settings)
+    assert chain_holds(published)
+    assert [str(command.action) for command in commands_of(settings)] == ["set_exposure", "stop"]
+
+
+def test_commands_are_signed_and_say_where_they_belong(settings: Settings, keys: Keys) -> None:
+    append_facts(settings, 0, story())
+    judge_of(settings, keys).judge(ledger_of(settings))
+    stop = commands_of(settings)[-1]
+    assert (stop.topic, stop.experiment, stop.exposure) == (settings.topics("control"), "checkout", 0.0)
+    headers = dict(headers_of(messages(settings, "control")[-1]))
+    assert headers["ce_id"] == stop.command_id.encode()
+    assert headers["ce_source"] == f"stoploss/{settings.installation}".encode()
+
+
+@pytest.mark.parametrize(
+    ("snapshots", "died_at"),
+    [("none", 1), ("none", LEAKS + 1), ("early", 5), ("early", LEAKS + 1), ("every time", LEAKS), ("every time", 13)],
+)
+def test_a_successor_publishes_exactly_what_is_missing_and_no_command_twice(
+    settings: Settings, keys: Keys, died_at: int, snapshots: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SNAPSHOT_EVERY_ENTRIES", 10**9 if snapshots == "none" else 1)
+    append_facts(settings, 0, story())
+    records = ledger_of(settings)
+    first = judge_of(settings, keys)
+    for number, record in enumerate(records[:died_at]):
+        first.judge([record])
+        if snapshots == "every time" or number == 2:
+            first.snapshot_if_due()
+    published_before = values(settings, "journal", 0)
+
+    second = PartitionJudge(settings, 0, keys)
+    start = second.restore()
+    assert start == {"none": 0, "early": min(3, died_at) if died_at > 2 else 0, "every time": died_at}[snapshots]
+    second.judge([record for record in records if record.offset >= start])
+    published = values(settings, "journal", 0)
+    assert published[: len(published_before)] == published_before
+    assert published == folded(settings)
+    ids = [command.command_id for command in commands_of(settings)]
+    assert len(ids) == len(set(ids)) == 2
+
+
+def test_entries_from_before_the_snapshot_are_passed_over(
+    settings: Settings, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SNAPSHOT_EVERY_ENTRIES", 1)
+    append_facts(settings, 0, story())
+    records = ledger_of(settings)
+    first = judge_of(settings, keys)
+    first.judge(records[:6])
+    first.snapshot_if_due()
+    judge_of(settings, keys).judge(records)
+    assert values(settings, "journal", 0) == folded(settings)
+
+
+def test_outputs_and_cursor_are_published_together_or_not_at_all(settings: Settings, keys: Keys) -> None:
+    append_facts(settings, 0, story())
+    records = ledger_of(settings)
+    zombie = judge_of(settings, keys)
+    zombie.judge(records[:3])
+    before = everything(settings)
+    successor = judge_of(settings, keys)
+    with pytest.raises(Fenced):
+        zombie.judge(records[3:])
+    assert everything(settings) == before
+
+    successor.judge(records)
+    cursor = read_snapshots(settings.need_kafka(), settings.topics("snapshots"), 0, keys.secret).cursors["checkout"]
+    last = values(settings, "journal", 0)[-1]
+    assert (cursor.number, cursor.chain) == (journal.decode(last).number + 1, journal.hash_of(last))
+
+
+def everything(settings: Settings) -> dict[str, list[bytes]]:
+    return {name: values(settings, name, 0) for name in ("journal", "control", "registry", "measures", "snapshots")}
+
+
+@pytest.mark.parametrize("tampered", [{"chain": "0" * 64}, {"number": 99}], ids=["chain", "number"])
+def test_a_fold_that_does_not_lead_to_what_was_published_ends_the_judge_before_it_says_anything(
+    settings: Settings, keys: Keys, tampered: dict[str, object]
+) -> None:
+    append_facts(settings, 0, story())
+    records = ledger_of(settings)
+    judge_of(settings, keys).judge(records[:5])
+    tamper(settings, tampered)
+    before = everything(settings)
+    with pytest.raises(ReplayDiverged, match=r"'checkout'.*judge it with the version that wrote it"):
+        judge_of(settings, keys).judge(records)
+    assert everything(settings) == before
+
+
+def tamper(settings: Settings, changes: dict[str, object]) -> None:
+    """Another cursor than the one that was published."""
+    cursor = json.loads([value for value in values(settings, "snapshots", 0) if value.startswith(b"{")][-1])
+    appender = Appender(settings.need_kafka())
+    changed = json.dumps({**cursor, **changes}).encode()
+    appender.append(settings.topics("snapshots"), changed, key=b"cursor/checkout", partition=0)
+    appender.flush()
+
+
+def test_a_ledger_entry_that_cannot_be_read_is_a_dead_letter_and_the_next_is_judged(
+    settings: Settings, keys: Keys
+) -> None:
+    good = story()
+    block = good[3]
+    contradicts_itself = replace(block, rows=7)  # type: ignore[type-var]
+    append_facts(settings, 0, [*good[:2], b"no fact at all", contradicts_itself, *good[2:]])
+    judge_of(settings, keys).judge(ledger_of(settings))
+    letters = letters_of(settings)
+    assert [(letter.offset, letter.stage, letter.code) for letter in letters] == [
+        (2, "judge", "malformed"),
+        (3, "judge", "malformed"),
+    ]
+    assert letters[0].value == b"no fact at all"
+    assert "7 rows" in letters[1].reason
+    assert [str(command.action) for command in commands_of(settings)] == ["set_exposure", "stop"]
+    assert values(settings, "journal", 0) == folded(settings)
+
+
+def test_a_refused_request_changes_nothing_but_is_answered(settings: Settings, keys: Keys) -> None:
+    asked = Timeline()
+    asked.ask("register")
+    asked.ask("start", accepted=False)
+    append_facts(settings, 0, [entry.fact for entry in asked.entries])
+    judge_of(settings, keys).judge(ledger_of(settings))
+    conclusions = [journal.decode(value).conclusion for value in values(settings, "journal", 0)]
+    answers = [c.accepted for c in conclusions if isinstance(c, RequestHandled)]
+    assert answers == [True, False]
+    assert not [c for c in conclusions if isinstance(c, CommandIssued)]
+
+
+def test_a_judge_announces_its_version_once_and_ticks_into_the_ledger(settings: Settings, keys: Keys) -> None:
+    first = judge_of(settings, keys)
+    first.announce()
+    first.tick("me")
+    first.judge(ledger_of(settings))
+    first.announce()
+    assert [type(fact).__name__ for fact in facts_of(settings, 0)] == ["JudgeVersion", "Tick"]
+    assert facts_of(settings, 1) == []
+
+
+def test_a_request_told_twice_is_handled_once(settings: Settings, keys: Keys) -> None:
+    facts = story()[:2]
+    append_facts(settings, 0, [facts[0], facts[0], facts[1], facts[1]])
+    judge_of(settings, keys).judge(ledger_of(settings))
+    conclusions = [journal.decode(value).conclusion for value in values(settings, "journal", 0)]
+    handled = [c.request_id for c in conclusions if isinstance(c, RequestHandled)]
+    assert handled == [fact.request_id for fact in facts if isinstance(fact, Request)]

@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+
+from stoploss.commands import Action
+from stoploss.journal import RequestHandled
+from stoploss.lifecycle import AFTER, LATCHED, LIVE, REQUESTS, Lifecycle, refusal, strengthens
+from tests.timelines import Timeline, actions, spec, traces, with_gate
+
+REGISTERED, RUNNING, HOLDING, PAUSED, STOPPED, ROLLED_BACK = Lifecycle
+
+# The whole table: what a person may ask for in each state, and where it leads.
+ALLOWED: dict[tuple[Lifecycle, str], Lifecycle] = {
+    (REGISTERED, "register"): REGISTERED,
+    (REGISTERED, "start"): RUNNING,
+    (RUNNING, "pause"): PAUSED,
+    (RUNNING, "stop"): STOPPED,
+    (RUNNING, "rollback"): ROLLED_BACK,
+    (HOLDING, "pause"): PAUSED,
+    (HOLDING, "resume"): RUNNING,
+    (HOLDING, "stop"): STOPPED,
+    (HOLDING, "rollback"): ROLLED_BACK,
+    (PAUSED, "resume"): RUNNING,
+    (PAUSED, "stop"): STOPPED,
+    (PAUSED, "rollback"): ROLLED_BACK,
+    (STOPPED, "register"): REGISTERED,
+    (STOPPED, "resume"): RUNNING,
+    (ROLLED_BACK, "register"): REGISTERED,
+    (ROLLED_BACK, "resume"): RUNNING,
+}
+
+
+def standing(state: Lifecycle) -> Timeline:
+    """An experiment that got into a state by the shortest way."""
+    timeline = Timeline()
+    if state == REGISTERED:
+        timeline.ask("register")
+        return timeline
+    timeline.started()
+    ways = {PAUSED: "pause", STOPPED: "stop", ROLLED_BACK: "rollback"}
+    if state in ways:
+        timeline.ask(ways[state])
+    if state == HOLDING:
+        some = traces(10, seed=1)
+        in_control = int((some.variant == 0).argmax())
+        timeline.traces(with_gate(some, in_control, 0))
+    assert timeline.it.lifecycle == state
+    return timeline
+
+
+@pytest.mark.parametrize(("state", "action"), list(product(Lifecycle, REQUESTS)))
+def test_each_request_in_each_state_does_what_the_table_says(state: Lifecycle, action: str) -> None:
+    timeline = standing(state)
+    before, commands = timeline.it.run, len(timeline.commands)
+    timeline.ask(action)
+    handled = timeline.said(RequestHandled)[-1]
+    expected = ALLOWED.get((state, action))
+    assert (handled.action, handled.accepted) == (action, expected is not None)
+    assert timeline.it.lifecycle == (expected or state)
+    assert timeline.it.run - before == (1 if expected == RUNNING else 0)
+    assert len(timeline.commands) - commands == (0 if expected is None or action == "register" else 1)
+
+
+@pytest.mark.parametrize(("state", "action"), [pair for pair in product(Lifecycle, REQUESTS) if pair not in ALLOWED])
+def test_a_refusal_names_the_state_and_what_is_allowed_in_it(state: Lifecycle, action: str) -> None:
+    why = refusal(action, state)
+    assert why is not None
+    assert why.startswith(f"{action} is not allowed while the experiment is {state}; allowed now: ")
+    for name in REQUESTS:
+        assert (name in why.split("allowed now: ")[1].split(", ")) == ((state, name) in ALLOWED)
+
+
+def test_an_unknown_action_is_refused_with_the_known_ones() -> None:
+    assert refusal("launch", RUNNING) == f"unknown action 'launch'; known actions: {', '.join(REQUESTS)}"
+
+
+@pytest.mark.parametrize("action", [action for action in REQUESTS if action != "register"])
+def test_nothing_but_a_registration_is_accepted_before_one(action: str) -> None:
+    assert "not registered" in (refusal(action, None) or "")
+    timeline = Timeline()
+    assert timeline.ask(action) == []
+    assert timeline.state.experiments == {}
+
+
+def test_what_the_registrar_refused_is_not_done_and_its_reason_is_kept() -> None:
+    timeline = standing(REGISTERED)
+    timeline.ask("start", accepted=False)
+    assert timeline.it.lifecycle == REGISTERED
+    assert timeline.said(RequestHandled)[-1].reason == "not allowed here"
+
+
+@pytest.mark.parametrize(("action", "state"), list(product(AFTER, LIVE | {PAUSED})))
+def test_an_automatic_action_goes_only_from_weaker_to_stronger(action: Action, state: Lifecycle) -> None:
+    order = [RUNNING, HOLDING, PAUSED, ROLLED_BACK, STOPPED]
+    assert strengthens(action, state) == (order.index(AFTER[action]) > order.index(state))
+
+
+@pytest.mark.parametrize("action", [Action.THROTTLE, Action.STOP_SEGMENT])
+def test_throttles_and_segment_stops_are_for_live_runs_only(action: Action) -> None:
+    assert {state for state in Lifecycle if strengthens(action, state)} == LIVE
+
+
+@pytest.mark.parametrize("action", list(Action))
+def test_no_automatic_action_leaves_a_latched_state_or_one_before_the_start(action: Action) -> None:
+    assert not strengthens(action, REGISTERED)
+    for state in LATCHED:
+        assert AFTER.get(action, RUNNING) == STOPPED or not strengthens(action, state)
+
+
+def test_a_stop_latches_through_later_evidence_and_time() -> None:
+    timeline = standing(STOPPED)
+    said = len(timeline.commands)
+    timeline.traces(with_gate(traces(500, seed=2, error_rate=(0.0, 0.9)), 3, 0))
+    timeline.seconds(30)
+    assert timeline.it.lifecycle == STOPPED
+    assert len(timeline.commands) == said
+
+
+def test_only_a_resume_opens_a_new_run_and_it_begins_with_fresh_rules() -> None:
+    timeline = Timeline(spec("guardrails: [{metric: error_rate, direction: lower, margin: {relative: 0.1}}]")).started()
+    timeline.traces(with_gate(traces(100, seed=3), int((traces(100, seed=3).variant == 1).argmax()), 0))
+    assert timeline.it.lifecycle == STOPPED
+    timeline.ask("resume", exposure=0.1)
+    assert (timeline.it.run, timeline.it.lifecycle) == (2, RUNNING)
+    assert timeline.it.desired.exposure == 0.1
+    timeline.traces(traces(100, seed=4))
+    timeline.seconds(1)
+    assert actions(timeline) == ["set_exposure", "stop", "set_exposure"]
+
+
+def test_a_registration_after_a_stop_puts_another_spec_in_force_and_waits_for_a_start() -> None:
+    timeline = standing(STOPPED)
+    timeline.spec_text = spec("segments: [tenant]")
+    timeline.ask("register")
+    assert timeline.it.lifecycle == REGISTERED
+    assert timeline.it.experiment.spec.segments == ("tenant",)
+    assert timeline.registry()[-1].spec == timeline.spec_text
+    timeline.traces(with_gate(traces(50, seed=5), 3, 0))
+    timeline.seconds(1)
+    assert timeline.findings == []
+
+
+def test_a_running_experiment_keeps_its_spec() -> None:
+    timeline = standing(RUNNING)
+    timeline.spec_text = spec("segments: [tenant]")
+    timeline.ask("register")
+    assert timeline.it.experiment.spec.segments == ()
+
+
+def test_a_gate_after_a_new_registration_and_before_its_start_is_not_judged() -> None:
+    """The old run's rules must not speak for a run that has not begun."""
+    timeline = standing(STOPPED)
+    timeline.ask("register")
+    timeline.traces(with_gate(traces(50, seed=5), 3, 0))
+    timeline.seconds(1)
+    assert timeline.findings == []
+    assert timeline.it.refused == {"not started": 50}
