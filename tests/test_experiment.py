@@ -52,4 +52,4 @@ def test_the_scopes_of_a_variant_are_those_of_all_its_tools() -> None:
 
 def test_a_parsed_spec_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        parse_experiment(SPEC).spec.unit = "prompt"
+        parse_experiment(SPEC).spec.unit = "prompt"  # type: ignore[misc]

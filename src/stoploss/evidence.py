@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from stoploss.errors import MalformedRecord
 from stoploss.ledger import EvidenceBlock
-from stoploss.metrics import LARGEST, MISSING
+from stoploss.metrics import LARGEST, METRICS, MISSING
 
 MAX_ROWS = 8_192
 NO_SEGMENT = 65_535
@@ -128,7 +128,13 @@ def _segments(block: EvidenceBlock, dimension: str, column: Any) -> Segments:
 
 
 def _metric(block: EvidenceBlock, name: str, packed: bytes) -> npt.NDArray[np.int64]:
-    values = _unpack(block, name, packed, VALUE)
-    if ((values != MISSING) & ((values > LARGEST) | (values < -LARGEST))).any():
-        raise _malformed(block, f"has values in {name!r} beyond ±{LARGEST}, where sums stop being exact")
+    values, (low, high) = _unpack(block, name, packed, VALUE), _bounds(name)
+    if ((values != MISSING) & ((values > high) | (values < low))).any():
+        raise _malformed(block, f"has values in {name!r} beyond {low:,} to {high:,}")
     return values
+
+
+def _bounds(column: str) -> tuple[int, int]:
+    """Least and largest value of a column: rates count 0 or 1; beyond ±LARGEST sums stop being exact."""
+    metric = METRICS.get(column)
+    return (0, 1) if metric is not None and metric.binary else (-LARGEST, LARGEST)

@@ -149,3 +149,10 @@ def test_exposures_between_a_command_and_its_acks_are_paid_for_too() -> None:
     timeline.ask("start")
     spend(timeline, 2.0, 5)
     assert actions(timeline) == ["set_exposure", "stop"]
+
+
+def test_a_negative_cost_gives_no_money_back_and_ends_no_judge() -> None:
+    timeline = Timeline(spec(SPEND)).started()
+    timeline.traces(spending(-50.0))
+    timeline.seconds(2)
+    assert timeline.findings == []

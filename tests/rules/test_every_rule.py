@@ -135,7 +135,11 @@ def _cut(timeline: Timeline, some: Traces, at: list[int], offset: bytes) -> Iter
 
 
 SOME = traffic(900, seed=5)
-WHOLE = folded(SOME, [], None)
+
+
+@cache
+def uncut() -> list[bytes]:
+    return folded(SOME, [], None)
 
 
 @settings(derandomize=True, deadline=None, database=None, max_examples=25)
@@ -143,7 +147,7 @@ WHOLE = folded(SOME, [], None)
 def test_how_rows_are_cut_into_blocks_and_when_they_are_saved_changes_no_bit(
     at: list[int], settle_after: int | None
 ) -> None:
-    assert folded(SOME, at, settle_after) == WHOLE
+    assert folded(SOME, at, settle_after) == uncut()
 
 
 @cache
@@ -228,6 +232,24 @@ def test_a_metric_beyond_the_bound_of_exact_sums_is_refused(value: int) -> None:
     [block] = good().blocks(some)
     with pytest.raises(MalformedRecord, match="'latency_ms' beyond"):
         block_columns(block)
+
+
+@pytest.mark.parametrize("value", [2, 7, -1])
+def test_a_rate_that_is_neither_0_nor_1_is_refused(value: int) -> None:
+    """The statistics would refuse it in the middle of a fold, where nothing can be done about it any more."""
+    some = traces(10, seed=1)
+    some.metrics["error_rate"][3] = value
+    [block] = good().blocks(some)
+    with pytest.raises(MalformedRecord, match="'error_rate' beyond 0 to 1"):
+        block_columns(block)
+
+
+def test_a_logarithm_and_a_score_may_be_negative() -> None:
+    some = traces(10, seed=1)
+    some.metrics["latency_ms:log"][:] = -5_000_000
+    some.metrics["resolved"] = np.full(10, -1)
+    [block] = good().blocks(some)
+    assert block_columns(block).metrics["resolved"].tolist() == [-1] * 10
 
 
 @pytest.mark.parametrize("bits", [float("nan"), float("inf"), -float("inf"), 1e308])

@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 
 from stoploss.commands import Action
+from stoploss.folding import moment_of
 from stoploss.journal import Finding
 from stoploss.lifecycle import Lifecycle
 from stoploss.measures import VerdictMeasure
+from stoploss.rules import rules_of
 from stoploss.rules.guardrail_plan import GuardrailPlan
+from stoploss.sentences import sentence
 from tests.timelines import Timeline, Traces, actions, merged, of_arm, spec, traces
 
 LATENCY = (
@@ -145,13 +148,10 @@ def test_few_units_are_undecided_however_gross_the_harm_and_it_is_said_what_is_m
 
 def test_a_person_is_told_how_many_units_are_there_and_how_many_it_takes() -> None:
     """A verdict that falls back below its floor is news, and its sentence counts."""
-    from stoploss.rules import rules_of
-    from stoploss.sentences import sentence
-    from tests.rules.test_every_rule import moment_at
-
     timeline = run(spec(LATENCY), slower(by=3.0, seconds=3, users=140))
     rule = next(rule for rule in rules_of(timeline.experiment) if rule.key == "guardrail[0]")
-    [verdict] = rule.judge(timeline.it.current.rules[rule.key], moment_at(timeline))
+    moment = moment_of(timeline.it, timeline.at, caught_up=True, due=("",))
+    [verdict] = rule.judge(timeline.it.current.rules[rule.key], moment)
     assert verdict.floor is not None
     assert sentence(verdict, timeline.experiment) == (
         f"latency_ms is undecided: {verdict.floor.observed} of 200 units in the treatment arm"

@@ -17,7 +17,7 @@ from stoploss.wire import records
 from streams.appender import Appender
 from streams.batches import Batch
 from streams.registrar import Registrar, opinion, partition_for
-from tests.installation import Installation, Kafka, consumed, installed, letters_of, values
+from tests.installation import Kafka, consumed, installed, letters_of, values
 from tests.timelines import SPEC, Timeline
 
 
@@ -120,9 +120,7 @@ def test_a_request_stands_in_the_ledger_of_its_experiment_with_opinion_partition
 
 
 @pytest.mark.kafka
-def test_the_partition_that_was_written_down_is_valid_whatever_a_name_would_be_given_today(
-    settings: Settings, registrar: Registrar
-) -> None:
+def test_the_partition_that_was_written_down_is_valid_whatever_a_name_would_be_given_today(settings: Settings) -> None:
     home = 1 - partition_for("checkout", 2)
     entry = RegistryEntry(
         "checkout", home, SPEC, "hash", "registered", 0, 0, 0, "current", 0.0, (), None, changed_at=0, offset=0
@@ -130,9 +128,9 @@ def test_the_partition_that_was_written_down_is_valid_whatever_a_name_would_be_g
     appender = Appender(settings.need_kafka())
     appender.append(settings.topics("registry"), registry.encode(entry), key=b"checkout", partition=home)
     appender.flush()
-    other = Registrar(settings)
-    other._append_all(asked(settings, request("start")))
-    other._registry.stop()
+    registrar = Registrar(settings)
+    registrar._append_all(asked(settings, request("start")))
+    registrar._registry.stop()
     assert [partition for partition, _ in in_ledger(settings)] == [home]
 
 
@@ -173,19 +171,3 @@ def test_requests_read_again_after_a_crash_are_handled_once(settings: Settings, 
     for fact in facts[:2]:
         once.append(fact)
     assert judged.journal == once.journal
-
-
-@pytest.mark.kafka
-def test_a_registrar_and_a_judge_answer_people(kafka: Kafka, tmp_path: Path) -> None:
-    with installed(kafka, tmp_path) as installation:
-        installation.worker("registrar", "judge")
-        assert installation.ask("register", "checkout", spec=SPEC).accepted
-        assert installation.ask("start", "checkout", exposure=0.25).accepted
-        refused_now(installation)
-
-
-def refused_now(installation: Installation) -> None:
-    from stoploss.errors import RequestRefused
-
-    with pytest.raises(RequestRefused, match="start is not allowed while the experiment is running"):
-        installation.ask("start", "checkout")

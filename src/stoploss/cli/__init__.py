@@ -8,14 +8,27 @@ again; 130 ended by Ctrl-C, except `up`, `worker` and `controller`, whose ordina
 from __future__ import annotations
 
 import sys
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from stoploss.errors import InvalidExperiment, StoplossError
 
 REFUSED, ANSWER_IS_NO = 1, 3
+
+
+class Role(StrEnum):
+    """What a worker can be: the names of streams.worker.ROLES, which are slow to import."""
+
+    INTAKE = "intake"
+    JOINER = "joiner"
+    REGISTRAR = "registrar"
+    JUDGE = "judge"
+    COURIER = "courier"
+    RECORDER = "recorder"
+
 
 app = typer.Typer(
     name="stoploss",
@@ -26,6 +39,7 @@ app = typer.Typer(
     add_completion=True,
 )
 
+Source = Literal["kafka", "clickhouse"]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Experiment = Annotated[str, typer.Argument(help="Name of the experiment.", metavar="EXPERIMENT")]
 Why = Annotated[str, typer.Option("--reason", "-m", help="Why; kept for good.")]
@@ -35,7 +49,7 @@ Share = Annotated[float | None, typer.Option(min=0.0001, max=1.0, help="Share of
 def main() -> None:
     """Runs a command; an error is one sentence and a way out, never a traceback."""
     try:
-        app(standalone_mode=True)
+        app(prog_name="stoploss")
     except InvalidExperiment as error:
         _refuse(*(f"{error.name}: {violation}" for violation in error.violations))
     except StoplossError as error:
@@ -72,15 +86,14 @@ def up() -> None:
 
 
 @app.command()
-def worker(
-    roles: Annotated[
-        list[str], typer.Argument(help="Any of intake, joiner, registrar, judge, courier, recorder.", metavar="ROLE")
-    ],
-) -> None:
-    """Run one or several roles in this process."""
+def worker(roles: Annotated[list[Role], typer.Argument(help="What this process does.", metavar="ROLE")]) -> None:
+    """Run one or several roles in this process.
+
+    Roles: intake, joiner, registrar, judge, courier, recorder.
+    """
     from stoploss.cli import running
 
-    running.worker(roles)
+    running.worker([role.value for role in roles])
 
 
 @app.command()
@@ -233,7 +246,7 @@ def review(
 @app.command()
 def replay(
     experiment: Experiment,
-    source: Annotated[str, typer.Option("--from", help="Where the ledger is read: kafka or clickhouse.")] = "kafka",
+    source: Annotated[Source, typer.Option("--from", help="Where ledger and journal are read.")] = "kafka",
     as_json: Json = False,
 ) -> None:
     """Judge the ledger again and compare with the journal.

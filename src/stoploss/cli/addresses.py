@@ -55,8 +55,8 @@ def held(home: Path) -> Iterator[None]:
     try:
         if not _locked_soon(descriptor):
             raise ConfigurationError(
-                f"stoploss runs already with the home {home}; stop that one first, or set STOPLOSS_HOME to another "
-                "directory"
+                f"the home {home} is in use by another `stoploss up` or demo; stop that one first, or set "
+                "STOPLOSS_HOME to another directory"
             )
         yield
     finally:

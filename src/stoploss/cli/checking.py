@@ -133,7 +133,7 @@ def _roles(settings: Settings) -> str:
         raise ConfigurationError(
             f"nobody plays {', '.join(absent)}; `stoploss worker {' '.join(absent)}` does, `stoploss up` runs all"
         )
-    return f"{', '.join(ROLES)} are played"
+    return f"each of {', '.join(ROLES)} has a process"
 
 
 def _clickhouse(settings: Settings) -> str:

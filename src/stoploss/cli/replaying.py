@@ -35,8 +35,6 @@ def replay(settings: Settings, experiment: str, source: str, as_json: bool) -> b
 
 
 def comparison(settings: Settings, experiment: str, source: str) -> Comparison:
-    if source not in SOURCES:
-        raise ConfigurationError(f"--from {source!r} is unknown; write {' or '.join(SOURCES)}")
     addresses.require_listener(settings.need_kafka())
     entry = _registered(settings, experiment)
     entries, stored = SOURCES[source](settings, entry)

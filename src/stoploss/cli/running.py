@@ -6,6 +6,7 @@ import json
 import signal
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,12 +75,13 @@ def _until_signal() -> threading.Event:
     return stopping
 
 
-def worker(roles: list[str]) -> None:
+def worker(roles: Sequence[str]) -> None:
+    """Runs until a signal, or until it cannot go on; refused at once where Kafka is not there to begin with."""
     from stoploss.cli.stack import end_with_parent
     from streams.worker import run
 
     end_with_parent()
-    run(addresses.resolved(), roles)
+    run(addresses.connected(), roles)
 
 
 def controller(file: Path, name: str, instance: str) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from stoploss.cli.addresses import require_listener
 from stoploss.control.keys import create_keys, load_or_create_secret
 from stoploss.embedded.clickhouse import EmbeddedClickHouse
 from stoploss.embedded.kafka import EmbeddedKafka
@@ -88,7 +89,9 @@ class Stack:
     def _start(self) -> None:
         home = self.settings.home
         home.mkdir(parents=True, exist_ok=True)
-        if not self.settings.kafka:
+        if self.settings.kafka:
+            require_listener(self.settings.kafka)
+        else:
             self.say("starting Apache Kafka (the first time its jars are fetched)")
             self._kafka = EmbeddedKafka(home / "kafka").start()
         if not self.settings.clickhouse_url:

@@ -11,12 +11,12 @@ from stoploss import __version__, journal
 from stoploss.cli import replaying
 from stoploss.commands import AckStatus, Action
 from stoploss.demo.cast import CAST, HEADLINE, Part
-from stoploss.demo.narrator import because
+from stoploss.demo.narrator import because, is_notice
 from stoploss.demo.observers import SeenCommand, Watch
 from stoploss.demo.report import Report, Story, timestamp
 from stoploss.demo.services import Sent
 from stoploss.embedded.jars import pinned_jars
-from stoploss.journal import ExposuresCounted, JournalEntry
+from stoploss.journal import ExposuresCounted, Finding, JournalEntry
 from stoploss.settings import Settings
 from stoploss.store import queries
 from stoploss.store.client import connect
@@ -70,6 +70,8 @@ def _story(
     harm_s = sent.first_harm_s.get(name)
     story = Story(name, part.story, part.harm, entry.lifecycle if entry else "unknown", journal_entries=len(mine))
     story.replay_identical = replaying.comparison(settings, name, "clickhouse").identical
+    found = (e.conclusion for e in mine if isinstance(e.conclusion, Finding))
+    story.notices = [finding.sentence for finding in found if is_notice(finding)]
     story.first_harm_at = timestamp(harm_s) if harm_s else None
     if (answer := answer_to(name, watch.commands)) is not None:
         _answered(story, answer, harm_s, watch)

@@ -11,7 +11,8 @@ from rich.text import Text
 
 from stoploss.commands import AckStatus, Action, Command
 from stoploss.demo.observers import SeenAck, SeenCommand, Told
-from stoploss.journal import ExposuresCounted, JournalEntry
+from stoploss.journal import ExposuresCounted, Finding, JournalEntry
+from stoploss.rules.verdict import Outcome, Severity
 
 HARM, ANSWER, DONE = "yellow", "bold red", "green"
 LONGEST = "harm begins"
@@ -55,6 +56,8 @@ class Narrator:
                 self._command(told)
             case SeenAck(ack) if ack.status == AckStatus.APPLIED:
                 self._applied(told)
+            case JournalEntry(conclusion=Finding() as finding) if is_notice(finding):
+                self.happened(told.at / 1e6, "notice", f"{told.experiment}: {finding.sentence}", HARM)
             case JournalEntry(conclusion=ExposuresCounted() as counted):
                 said = f"{counted.in_flight:,} requests were in flight, {counted.after_stop:,} began afterwards"
                 self.happened(told.at / 1e6, "after stop", f"{told.experiment}: {said}")
@@ -78,6 +81,11 @@ class Narrator:
         else:
             said = f"{command.experiment}: everybody gets {command.release_variant!r}"
         self.happened(seen.seen_at_s, "flag", said, DONE)
+
+
+def is_notice(finding: Finding) -> bool:
+    """A breach that people are told of while the variant is left where it is."""
+    return finding.verdict == Outcome.BREACH and finding.severity == Severity.HOLD
 
 
 def because(command: Command) -> str:

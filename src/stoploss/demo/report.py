@@ -19,6 +19,7 @@ class Story:
     seconds_command_to_flag  from the command's being written to Kafka to the new flag file, by the controller's clock
     in_flight_at_stop        requests of the treatment that had begun when the stop was decided
     exposures_after_stop     requests of the treatment that began later
+    notices                  breaches that people are told of while the variant is left where it is
     """
 
     experiment: str
@@ -33,6 +34,7 @@ class Story:
     seconds_command_to_flag: float | None = None
     in_flight_at_stop: int | None = None
     exposures_after_stop: int | None = None
+    notices: list[str] = field(default_factory=list)
     journal_entries: int = 0
     replay_identical: bool = False
 

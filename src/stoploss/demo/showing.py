@@ -61,6 +61,8 @@ def _told(story: Story) -> Iterator[RenderableType]:
     yield Text.assemble((story.experiment, "bold"), f": {story.story}")
     if story.reason:
         yield Padding(Text(story.reason), INDENT, expand=False)
+    for notice in story.notices:
+        yield Padding(Text(f"on-call was told, and the variant left in traffic: {notice}"), INDENT, expand=False)
     if story.exposures_after_stop is not None:
         served = f"{story.in_flight_at_stop:,} of its requests were in flight at the stop"
         yield Padding(

@@ -131,7 +131,8 @@ class BudgetRule:
         n, amount = sum(c[0] for c in held), sum(c[1] for c in held)
         if self.limit is not None:
             span = (last - first + 1) * self.bucket_s
-            return burn_rate.burn_of_spend(amount, span, self.limit, self.period_s), n
+            # Intake refuses negative costs; from elsewhere they must not give money back, nor end the judge.
+            return burn_rate.burn_of_spend(max(0, amount), span, self.limit, self.period_s), n
         return burn_rate.burn_of_bad(amount, n, self.target or 0.0), n
 
     def _enough_bad(self, state: BudgetState, action: BurnAction) -> bool:

@@ -1,0 +1,82 @@
+"""Registering: everything that is wrong is named at once, with line and field; what is not enforced is said."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Program
+from tests.installation import Installation, registry_of
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+FULL = EXAMPLES / "checkout-agent-model.yaml"
+SMALL = EXAMPLES / "demo" / "answer-style-aa.yaml"
+
+
+def written(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def test_every_violation_is_named_with_its_line_and_field(stoploss: Program, tmp_path: Path) -> None:
+    text = SMALL.read_text()
+    for right, wrong in [("unit: prompt", "unit: poem"), ("do: pause", "do: dance"), ("stages: [0.5]", "stages: [7]")]:
+        assert right in text
+        text = text.replace(right, wrong)
+    lines = {word: number for number, line in enumerate(text.splitlines(), 1) for word in line.split()}
+    ended = stoploss("register", written(tmp_path / "wrong.yaml", text))
+    assert ended.code == 1
+    told = {line.split(": ")[1] for line in ended.err.splitlines()}
+    assert told == {
+        f"line {lines['poem']}, spec.unit",
+        f"line {lines['dance}}']}, spec.health.silence.do",
+        f"line {lines['[7]}']}, spec.ramp.stages[0]",
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "why"),
+    [
+        ("absent.yaml", None, "No such file or directory"),
+        ("latin.yaml", "größe: 1".encode("latin-1"), "write it in UTF-8"),
+        ("empty.yaml", b"", "is empty"),
+        ("broken.yaml", b"metadata: [", "line 1"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_one_sentence(
+    stoploss: Program, name: str, content: bytes | None, why: str
+) -> None:
+    if content is not None:
+        Path(name).write_bytes(content)
+    ended = stoploss("register", name)
+    assert ended.code == 1
+    assert name in ended.sentence
+    assert why in ended.sentence
+
+
+def test_a_directory_is_no_spec(stoploss: Program, tmp_path: Path) -> None:
+    assert stoploss("register", tmp_path).sentence == f"stoploss: {tmp_path} cannot be read: Is a directory"
+
+
+def test_a_spec_is_registered_and_what_is_not_enforced_is_said(
+    live: Program, installation: Installation, tmp_path: Path
+) -> None:
+    text = FULL.read_text().replace("checkout-agent-model", "registered-in-full")
+    ended = live("register", written(tmp_path / "full.yaml", text), "--reason", "a test")
+    assert ended.code == 0, ended.err
+    first, second = ended.out.splitlines()
+    assert first == "registered-in-full is registered; begin with `stoploss start registered-in-full`"
+    assert second.startswith("recorded, but not enforced by this version: objective")
+    entry = registry_of(installation.settings, "registered-in-full")
+    assert entry is not None
+    assert entry.spec == text
+
+
+def test_as_json_the_answer_lists_what_is_not_enforced(live: Program, tmp_path: Path) -> None:
+    text = FULL.read_text().replace("checkout-agent-model", "registered-as-json")
+    answer = json.loads(live("register", written(tmp_path / "full.yaml", text), "--json").out)
+    assert answer["accepted"] is True
+    assert answer["experiment"] == "registered-as-json"
+    assert any(left.startswith("objective") for left in answer["not_enforced"])

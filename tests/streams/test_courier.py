@@ -1,0 +1,211 @@
+"""The courier on the real broker, beside registrar and judge; the test plays the controllers and on-call."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Message
+
+from stoploss import ledger
+from stoploss.commands import Ack, AckStatus, Command
+from stoploss.control.keys import create_keys
+from stoploss.control.messages import write_command
+from stoploss.journal import CommandAcked, EpochOpened
+from stoploss.ledger import AckOverdue, AckReceived
+from stoploss.signing import Signer
+from stoploss.wire import records
+from streams.appender import Appender
+from tests.control.orders import rollback
+from tests.control.receiver import Receiver, receiving
+from tests.installation import Installation, Kafka, Role, Tail, headers_of, installed, journal_of
+from tests.timelines import SPEC
+
+pytestmark = pytest.mark.kafka
+
+DEADLINE_MS = 500
+
+
+@dataclass
+class World:
+    """The installation, what on-call was told, and the topics as they grow."""
+
+    installation: Installation
+    receiver: Receiver
+    courier: Role
+    control: Tail
+    ledger: Tail
+    names: Iterator[int] = field(default_factory=itertools.count)
+
+    def registered(self) -> str:
+        """A new experiment that the controller `flagd` must obey."""
+        name = f"checkout-{next(self.names)}"
+        spec = SPEC.replace("name: checkout", f"name: {name}").replace(
+            "flag: checkout,", f"flag: {name}, controllers: [flagd],"
+        )
+        self.installation.ask("register", name, spec=spec)
+        return name
+
+    def started(self) -> str:
+        """One whose first command nobody has applied yet."""
+        name = self.registered()
+        self.installation.ask("start", name)
+        self.wait(lambda: self.sent(name))
+        return name
+
+    def running(self) -> str:
+        """One whose first command is applied."""
+        name = self.started()
+        self.ack(self.last(name))
+        self.wait(lambda: self.acked(name))
+        return name
+
+    def wait(self, until: Callable[[], object]) -> None:
+        self.installation.wait(until)
+
+    def sent(self, experiment: str) -> list[Message]:
+        return [message for message in self.control.seen() if message.key() == experiment.encode()]
+
+    def last(self, experiment: str) -> Command:
+        return records.decode(self.sent(experiment)[-1].value(), {"command": Command})
+
+    def ack(self, command: Command, controller: str = "flagd", status: AckStatus = AckStatus.APPLIED) -> None:
+        at, sequence = time.time_ns() // 1_000, command.sequence
+        ack = Ack(command.command_id, command.experiment, command.run, sequence, controller, "one", status, "", at)
+        self.put("acks", command.experiment, records.encode("ack", ack))
+
+    def put(self, topic: str, key: str, value: bytes, headers: Sequence[tuple[str, bytes]] = ()) -> None:
+        settings = self.installation.settings
+        appender = Appender(settings.need_kafka())
+        appender.append(settings.topics(topic), value, key=key.encode(), partition=0, headers=headers)
+        appender.flush()
+
+    def overdue(self, experiment: str) -> list[AckOverdue]:
+        facts = map(ledger.decode, self.ledger.values())
+        return [fact for fact in facts if isinstance(fact, AckOverdue) and fact.experiment == experiment]
+
+    def acked(self, experiment: str) -> list[AckReceived]:
+        facts = map(ledger.decode, self.ledger.values())
+        return [fact for fact in facts if isinstance(fact, AckReceived) and fact.experiment == experiment]
+
+    def told(self, experiment: str) -> list[tuple[str, str]]:
+        """(alert, status) in the order in which on-call was told."""
+        return [
+            (alert["labels"]["alertname"], alert["status"])
+            for body in list(self.receiver.bodies)
+            for alert in body["alerts"]
+            if alert["labels"]["experiment"] == experiment
+        ]
+
+
+@pytest.fixture(scope="module")
+def world(kafka: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    home = tmp_path_factory.mktemp("courier")
+    with (
+        receiving() as receiver,
+        installed(kafka, home, webhook_url=receiver.url, ack_deadline_ms=DEADLINE_MS) as installation,
+    ):
+        installation.worker("registrar", "judge")
+        courier = installation.worker("courier")
+        tails = Tail(installation.settings, "control"), Tail(installation.settings, "ledger")
+        yield World(installation, receiver, courier, *tails)
+        for tail in tails:
+            tail.close()
+
+
+def test_a_command_that_nobody_applies_is_sent_again_byte_for_byte_and_on_call_is_told_once(world: World) -> None:
+    name = world.started()
+    world.wait(lambda: len(world.sent(name)) >= 4)
+    copies = {(m.value(), tuple(headers_of(m)), m.partition()) for m in world.sent(name)}
+    assert len(copies) == 1
+    overdue = world.overdue(name)
+    assert [fact.resent for fact in overdue[:3]] == [1, 2, 3]
+    assert overdue[0].waited_ms >= DEADLINE_MS
+    assert {fact.command_id for fact in overdue} == {world.last(name).command_id}
+    world.wait(lambda: world.told(name))
+    assert world.told(name) == [("StoplossCommandOverdue", "firing")]
+
+
+def test_what_is_applied_is_not_sent_again_and_opens_the_epoch(world: World) -> None:
+    settled, open_ = world.running(), world.started()
+    count = len(world.sent(settled))
+    world.wait(lambda: len(world.overdue(open_)) >= 3)
+    assert len(world.sent(settled)) == count
+    conclusions = [entry.conclusion for entry in journal_of(world.installation.settings, settled)]
+    assert [type(c) for c in conclusions if isinstance(c, CommandAcked | EpochOpened)] == [CommandAcked, EpochOpened]
+
+
+def test_a_rejected_command_is_sent_again_and_the_reason_is_in_the_ledger(world: World) -> None:
+    name = world.started()
+    world.put("acks", name, b"no ack, which keeps the next from nothing")
+    world.ack(world.last(name), status=AckStatus.REJECTED)
+    world.wait(lambda: world.acked(name) and len(world.sent(name)) >= 2)
+    assert [fact.status for fact in world.acked(name)] == ["rejected"]
+
+
+def test_the_ack_of_a_stranger_settles_nothing_and_does_not_reach_the_ledger(world: World) -> None:
+    name = world.started()
+    world.ack(world.last(name), controller="stranger")
+    world.wait(lambda: len(world.overdue(name)) >= 2)
+    world.ack(world.last(name))
+    world.wait(lambda: world.acked(name))
+    assert [fact.controller for fact in world.acked(name)] == ["flagd"]
+
+
+def test_a_pause_is_told_once_and_resolved_by_the_resume(world: World) -> None:
+    name = world.running()
+    world.installation.ask("pause", name)
+    world.wait(lambda: world.told(name))
+    world.ack(world.last(name))
+    world.installation.ask("resume", name)
+    world.wait(lambda: len(world.told(name)) >= 2)
+    world.ack(world.last(name))
+    assert world.told(name)[:2] == [("StoplossPause", "firing"), ("StoplossPause", "resolved")]
+
+
+def test_a_later_command_takes_the_place_of_one_that_was_not_applied(world: World) -> None:
+    name = world.started()
+    world.installation.ask("stop", name)
+    world.wait(lambda: world.last(name).sequence == 2)
+    stop = world.last(name).command_id
+    world.wait(lambda: sum(fact.command_id == stop for fact in world.overdue(name)) >= 2)
+    later = world.overdue(name)[-2:]
+    assert {fact.command_id for fact in later} == {stop}
+
+
+def test_a_forged_command_is_neither_told_nor_sent_again(world: World, tmp_path: Path) -> None:
+    name = world.running()
+    settings = world.installation.settings
+    forger = Signer.load(create_keys(tmp_path / "forger").private)
+    order = rollback(sequence=9, experiment=name, topic=settings.topics("control"))
+    forged = write_command(order, forger, settings.installation)
+    headers = [(header, value or b"") for header, value in forged.headers]
+    world.put("control", name, forged.value, headers)
+    world.wait(lambda: "a command that no monitor signed stands on the control topic" in world.courier.said)
+    world.installation.ask("pause", name)
+    world.wait(lambda: world.told(name))
+    assert world.told(name) == [("StoplossPause", "firing")]
+    assert sum(message.value() == forged.value for message in world.sent(name)) == 1
+
+
+def test_a_courier_that_takes_over_tells_what_still_fires_and_resolves_it_on_resume(world: World) -> None:
+    name, over = world.running(), world.running()
+    for one in (name, over):
+        world.installation.ask("pause", one)
+        world.ack(world.last(one))
+    world.installation.ask("resume", over)
+    world.ack(world.last(over))
+    world.wait(lambda: ("StoplossPause", "resolved") in world.told(over) and world.told(name))
+    already = len(world.told(over))
+
+    world.courier.stop()
+    world.courier = world.installation.worker("courier")
+    world.wait(lambda: len(world.told(name)) >= 2)
+    world.installation.ask("resume", name)
+    world.wait(lambda: ("StoplossPause", "resolved") in world.told(name))
+    assert [status for _, status in world.told(name)].count("resolved") == 1
+    assert world.told(over)[already:] == []

@@ -1,0 +1,221 @@
+"""From a source topic into the ledger on the real broker: rows, dead letters, frames for storage, and take-overs."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from faust.types import TP
+
+from stoploss import registry
+from stoploss.evidence import block_columns
+from stoploss.intake.pipeline import process_outcomes, process_traces
+from stoploss.ledger import EvidenceBlock, Source, SourceStatus
+from stoploss.registry import RegistryEntry
+from stoploss.settings import Settings
+from stoploss.store.arrow import Clean, clean_from_bytes
+from streams.admin import Admin
+from streams.appender import Appender
+from streams.batches import Batch
+from streams.feeding import CLEAN_BYTES, Feeder
+from tests.installation import (
+    Kafka,
+    consumed,
+    create_topics,
+    facts_of,
+    letters_of,
+    messages,
+    settings_of,
+    values,
+)
+from tests.intake.records import NAME, SALT, as_json, assigned, avro, experiment, outcome, trace
+
+pytestmark = pytest.mark.kafka
+
+HOME = 1
+"""Ledger partition of the experiment."""
+TOPICS = ("traces", "outcomes", "ledger", "registry", "traces_clean", "deadletter")
+
+
+@pytest.fixture
+def settings(kafka: Kafka, tmp_path: Path) -> Settings:
+    """One experiment stands in the registry."""
+    settings = settings_of(kafka, tmp_path)
+    create_topics(settings, *TOPICS)
+    found = experiment()
+    entry = RegistryEntry(
+        NAME, HOME, found_text(), found.spec_hash, "running", 1, 1, 1, "current", 0.5, (), None, changed_at=0, offset=0
+    )
+    appender = Appender(settings.need_kafka())
+    appender.append(settings.topics("registry"), registry.encode(entry), key=NAME.encode(), partition=HOME)
+    appender.flush()
+    return settings
+
+
+def found_text() -> str:
+    from tests.intake.records import SPEC
+
+    return SPEC.replace("UNIT", "user")
+
+
+@pytest.fixture
+def feeder(settings: Settings) -> Iterator[Feeder]:
+    feeder = Feeder(settings, "intake", "traces", "traces", process_traces, SALT)
+    yield feeder
+    feeder._registry.stop()
+
+
+def now(**fields: object) -> dict[str, object]:
+    """A trace of this moment; an old one is quarantined."""
+    return trace(**{"at": time.time_ns() // 1_000, **fields})
+
+
+def sent(settings: Settings, *values_: bytes, topic: str = "traces", partition: int = 0) -> Batch:
+    """The values on their topic, and the batch that a worker is given of them."""
+    appender = Appender(settings.need_kafka())
+    for value in values_:
+        appender.append(settings.topics(topic), value, partition=partition)
+    appender.flush()
+    records = consumed(settings, topic, partition)
+    return Batch(TP(settings.topics(topic), partition), records[-len(values_) :], 1)
+
+
+def feed(feeder: Feeder, *batches: Batch) -> None:
+    feeder._publish(feeder._read(batches))
+
+
+def blocks(settings: Settings) -> list[EvidenceBlock]:
+    return [fact for fact in facts_of(settings, HOME) if isinstance(fact, EvidenceBlock)]
+
+
+def offsets(settings: Settings) -> list[int]:
+    """Source offsets of all evidence rows, in the order of the ledger."""
+    return [offset for block in blocks(settings) for offset in block_columns(block).offset.tolist()]
+
+
+def frames(settings: Settings) -> list[Clean]:
+    return [clean_from_bytes(value) for value in values(settings, "traces_clean")]
+
+
+def test_what_is_rejected_is_a_dead_letter_with_its_own_bytes_and_its_good_neighbours_arrive(
+    settings: Settings, feeder: Feeder
+) -> None:
+    good = [avro(now(trace_id=f"t{n}")) for n in range(3)]
+    truncated, negative = good[0][:-3], avro(now(trace_id="n", latency_ms=-1.0))
+    feed(feeder, sent(settings, good[0], truncated, good[1], b"", negative, good[2]))
+    assert offsets(settings) == [0, 2, 5]
+    letters = letters_of(settings)
+    by_offset = {letter.offset: (letter.value, letter.stage) for letter in letters}
+    assert by_offset == {1: (truncated, "intake"), 3: (b"", "intake"), 4: (negative, "intake")}
+    assert all(letter.reason for letter in letters)
+    assert [frame.frame.height for frame in frames(settings)] == [3]
+
+
+def test_rows_name_the_topic_by_its_uuid_and_stand_in_the_partition_of_their_experiment(
+    settings: Settings, feeder: Feeder
+) -> None:
+    name = settings.topics("traces")
+    feed(feeder, sent(settings, avro(now()), partition=1))
+    (block,) = blocks(settings)
+    assert block.sources == (Source(name, Admin(settings.need_kafka()).uuids([name])[name], 1),)
+    assert values(settings, "ledger", 1 - HOME) == []
+    assert [message.key() for message in messages(settings, "ledger", HOME)] == [NAME.encode()]
+
+
+def test_what_has_gathered_is_one_block_and_each_source_stays_in_order(settings: Settings, feeder: Feeder) -> None:
+    first = sent(settings, avro(now(trace_id="a")), avro(now(trace_id="b")))
+    second = sent(settings, as_json({"trace_id": "c", "at": now()["at"], "assignments": [assigned()]}))
+    other = sent(settings, avro(now(trace_id="d")), partition=1)
+    feed(feeder, first, other, second)
+    (block,) = blocks(settings)
+    columns = block_columns(block)
+    by_partition = {
+        source.partition: columns.offset[columns.source == code].tolist() for code, source in enumerate(block.sources)
+    }
+    assert by_partition == {0: [0, 1, 2], 1: [0]}
+
+
+def test_an_experiment_that_the_registry_does_not_know_is_stored_but_never_judged(
+    settings: Settings, feeder: Feeder
+) -> None:
+    stranger = now(assignments=[assigned(name="nobody-knows-it")])
+    read = feeder._read([sent(settings, avro(now()), avro(stranger))])
+    feeder._publish(read)
+    assert offsets(settings) == [0]
+    assert dict(read[0].result.counts.unknown_experiment) == {"nobody-knows-it": 1}
+    assert frames(settings)[0].frame.height == 2
+
+
+def test_a_frame_that_is_too_large_for_a_record_is_cut_and_nothing_of_it_is_lost(
+    settings: Settings, feeder: Feeder
+) -> None:
+    letters = np.frombuffer(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.,:-", np.uint8)
+    rng = np.random.default_rng(1)
+    texts = [rng.choice(letters, 60_000).tobytes().decode() for _ in range(40)]
+    batch = sent(settings, *(avro(now(trace_id=f"t{n}", output_text=text)) for n, text in enumerate(texts)))
+    feed(feeder, batch)
+    stored = values(settings, "traces_clean")
+    assert len(stored) > 2
+    assert max(map(len, stored)) <= CLEAN_BYTES
+    assert sorted(row for clean in frames(settings) for row in clean.frame["trace_id"]) == sorted(
+        f"t{n}" for n in range(40)
+    )
+
+
+def test_a_take_over_drops_what_waited_and_forgets_what_was_counted(settings: Settings, feeder: Feeder) -> None:
+    mine = sent(settings, avro(now(trace_id="mine")))
+    other = sent(settings, avro(now(trace_id="other")), partition=1)
+
+    async def story() -> list[Batch]:
+        feeder._gathering._items = [mine, other]
+        await feeder._taken_over(mine.tp)
+        return feeder._gathering.take()
+
+    assert asyncio.run(story()) == [other]
+
+
+def test_repeats_after_a_crash_stand_in_the_ledger_twice_under_the_same_source(
+    settings: Settings, feeder: Feeder
+) -> None:
+    """The judge trims them: what is demanded here is that equal rows have equal names."""
+    batch = sent(settings, avro(now(trace_id="a")), avro(now(trace_id="b")))
+    feed(feeder, batch)
+    feed(feeder, batch)
+    first, second = blocks(settings)
+    assert (first.sources, first.offset, first.unit, first.trace) == (
+        second.sources,
+        second.offset,
+        second.unit,
+        second.trace,
+    )
+
+
+def test_an_outcome_with_its_context_is_evidence_and_a_bare_one_is_a_dead_letter(settings: Settings) -> None:
+    joiner = Feeder(settings, "joiner", "outcomes", "outcomes", process_outcomes, SALT)
+    at = time.time_ns() // 1_000
+    whole, bare = avro(outcome(at=at), "outcome"), avro(outcome(at=at, assignments=[]), "outcome")
+    feed(joiner, sent(settings, whole, bare, topic="outcomes"))
+    joiner._registry.stop()
+    (block,) = blocks(settings)
+    assert (block.outcomes, block_columns(block).offset.tolist()) == (True, [0])
+    (letter,) = letters_of(settings)
+    assert (letter.offset, letter.value, letter.stage) == (1, bare, "joiner")
+    assert [clean.kind for clean in frames(settings)] == ["outcomes"]
+
+
+def test_a_status_tells_every_ledger_partition_with_an_experiment_how_far_a_source_is_stored(
+    settings: Settings, feeder: Feeder
+) -> None:
+    tp = TP(settings.topics("traces"), 0)
+    batch = sent(settings, avro(now()), b"bad")
+    (read,) = feeder._read([batch])
+    assert feeder._status(tp, 0, 2).lag == 2
+    feeder._totals[tp].add(read.result.counts, batch.last + 1)
+    feeder._tell([feeder._status(tp, 2, 2)], {HOME})
+    (status,) = [fact for fact in facts_of(settings, HOME) if isinstance(fact, SourceStatus)]
+    assert (status.offset, status.lag, status.valid, status.rejected) == (2, 0, 1, 1)
+    assert facts_of(settings, 1 - HOME) == []
