@@ -29,7 +29,7 @@ demo: $(STAMP) ## the main job, end to end, on an embedded Kafka and ClickHouse
 	$(BIN)/stoploss demo $(DEMO)
 
 test: $(STAMP) check ## every check and every test
-	$(BIN)/python -m pytest -m "not slow" $(TESTS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" $(TESTS)
 
 test-slow: $(STAMP) ## the long simulations
 	$(BIN)/python -m pytest -m slow --timeout 14400

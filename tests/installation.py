@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -46,10 +47,11 @@ class Kafka(Protocol):
 
 
 def settings_of(kafka: Kafka, home: Path, **more: object) -> Settings:
-    """Settings of an installation whose topics, groups and transactional ids nobody else uses."""
+    """Settings of an installation whose topics, groups, transactional ids and database nobody else uses."""
     name = f"t{uuid.uuid4().hex[:10]}"
-    fixed = {"topic_prefix": f"{name}.", "installation": name, "ledger_partitions": 2, "source_partitions": 2}
-    return load(**{"kafka": kafka.bootstrap, "home": home, **fixed, **more})
+    names = {"topic_prefix": f"{name}.", "installation": name, "clickhouse_database": name}
+    small = {"ledger_partitions": 2, "source_partitions": 2}
+    return load(**{"kafka": kafka.bootstrap, "home": home, **names, **small, **more})
 
 
 def create_topics(settings: Settings, *names: str, **config: str) -> None:
@@ -115,9 +117,19 @@ def headers_of(message: Message) -> Headers:
     return cast("Headers", message.headers() or [])
 
 
+def appending(settings: Settings) -> Appender:
+    """One for all tests: an idempotent producer takes half a second until its first record is on the broker."""
+    return _appender(settings.need_kafka())
+
+
+@cache
+def _appender(bootstrap: str) -> Appender:
+    return Appender(bootstrap, linger_ms=0)
+
+
 def append_facts(settings: Settings, partition: int, facts: Iterable[Fact | bytes]) -> None:
     """Facts, or bytes that are none, at the end of a ledger partition."""
-    appender = Appender(settings.need_kafka(), linger_ms=0)
+    appender = appending(settings)
     for fact in facts:
         value = fact if isinstance(fact, bytes) else ledger.encode(fact)
         appender.append(settings.topics("ledger"), value, partition=partition)

@@ -5,20 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from confluent_kafka.admin import (  # type: ignore[attr-defined]
-    AdminClient,
-    AlterConfigOpType,
-    ConfigEntry,
-    ConfigResource,
-    ResourceType,
-)
-
 from stoploss.cli import checking
 from stoploss.embedded.kafka import EmbeddedKafka
-from stoploss.settings import Settings
-from streams.admin import Admin
 from tests.cli.conftest import Ended, Program
-from tests.installation import Installation, settings_of
+from tests.installation import Installation, create_topics, settings_of
 
 
 def findings(ended: Ended) -> dict[str, tuple[bool, str]]:
@@ -71,18 +61,10 @@ def test_a_ledger_whose_times_would_not_be_the_brokers_is_found(
     stoploss: Program, kafka: EmbeddedKafka, tmp_path: Path
 ) -> None:
     settings = settings_of(kafka, tmp_path)
-    Admin(kafka.bootstrap).create(settings)
-    alter(settings, "ledger", "message.timestamp.type", "CreateTime")
+    create_topics(settings, "ledger", message_timestamp_type="CreateTime")
     found = findings(stoploss.of(settings)("doctor", "--json"))
     expected = f"{settings.topics('ledger')} has message.timestamp.type=CreateTime, needs LogAppendTime"
     assert expected in found["topics"][1]
-
-
-def alter(settings: Settings, topic: str, name: str, value: str) -> None:
-    entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
-    resource = ConfigResource(ResourceType.TOPIC, settings.topics(topic), incremental_configs=[entry])
-    (changed,) = AdminClient({"bootstrap.servers": settings.need_kafka()}).incremental_alter_configs([resource]).values()
-    changed.result()
 
 
 def test_a_full_disk_is_found_where_the_home_will_be(tmp_path: Path, stoploss: Program) -> None:

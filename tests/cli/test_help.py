@@ -63,7 +63,9 @@ def test_the_version_is_printed(stoploss: Program) -> None:
     assert stoploss("--version").out == f"stoploss {__version__}\n"
 
 
-@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["start"], ["worker", "cook"], ["replay", "x", "--from", "s3"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["nonsense"], ["start"], ["worker", "cook"], ["replay", "x", "--from", "s3"]]
+)
 def test_a_wrong_command_line_is_exit_code_2(stoploss: Program, arguments: list[str]) -> None:
     ended = stoploss(*arguments)
     assert ended.code == 2

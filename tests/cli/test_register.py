@@ -22,7 +22,11 @@ def written(path: Path, text: str) -> Path:
 
 def test_every_violation_is_named_with_its_line_and_field(stoploss: Program, tmp_path: Path) -> None:
     text = SMALL.read_text()
-    for right, wrong in [("unit: prompt", "unit: poem"), ("do: pause", "do: dance"), ("stages: [0.5]", "stages: [7]")]:
+    for right, wrong in [
+        ("unit: prompt", "unit: poem"),
+        ("do: pause", "do: dance"),
+        ("detector: ADWIN", "detector: NOSE"),
+    ]:
         assert right in text
         text = text.replace(right, wrong)
     lines = {word: number for number, line in enumerate(text.splitlines(), 1) for word in line.split()}
@@ -32,7 +36,7 @@ def test_every_violation_is_named_with_its_line_and_field(stoploss: Program, tmp
     assert told == {
         f"line {lines['poem']}, spec.unit",
         f"line {lines['dance}}']}, spec.health.silence.do",
-        f"line {lines['[7]}']}, spec.ramp.stages[0]",
+        f"line {lines['NOSE,']}, spec.drift[0].detector",
     }
 
 

@@ -9,7 +9,6 @@ import pytest
 
 from stoploss.cli import asking
 from stoploss.embedded.kafka import EmbeddedKafka
-from stoploss.errors import RequestRefused
 from stoploss.lifecycle import Lifecycle
 from streams.admin import Admin
 from tests.cli.conftest import Program
@@ -92,9 +91,3 @@ def test_without_topics_the_command_that_creates_them_is_named(
 
 def test_a_share_beyond_the_whole_traffic_is_a_wrong_command_line(stoploss: Program) -> None:
     assert stoploss("start", "anything", "--exposure", "1.5").code == 2
-
-
-def test_a_refusal_is_raised_where_python_asks(installation: Installation) -> None:
-    request = asking.request_of("start", "nobody-registered-it", "")
-    with pytest.raises(RequestRefused, match="nobody-registered-it"):
-        asking.send(installation.settings, request)

@@ -253,6 +253,20 @@ def test_a_segment_is_stopped_once() -> None:
     assert actions(timeline).count("stop_segment") == 1
 
 
+def test_two_guardrails_that_find_the_same_tenant_harmed_stop_it_once() -> None:
+    twice = TENANTS.replace(
+        "guardrails: [", "guardrails: [{metric: latency_ms, direction: lower, margin: {relative: 0.2}}, "
+    )
+    timeline = Timeline(spec(twice)).started()
+    for second in range(12):
+        timeline.seconds(1)
+        timeline.traces(one_harmed(second, by=2.5), block_rows=1_100)
+    timeline.seconds(1)
+    tenants = [finding for finding in timeline.breaches if finding.evidence.segment is not None]
+    assert {finding.evidence.margin for finding in tenants} == {0.2, 0.15}
+    assert actions(timeline).count("stop_segment") == 1
+
+
 def test_dozens_of_clean_tenants_raise_no_alarm() -> None:
     timeline = Timeline(spec(TENANTS)).started()
     for second in range(20):

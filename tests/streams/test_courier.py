@@ -19,10 +19,9 @@ from stoploss.journal import CommandAcked, EpochOpened
 from stoploss.ledger import AckOverdue, AckReceived
 from stoploss.signing import Signer
 from stoploss.wire import records
-from streams.appender import Appender
 from tests.control.orders import rollback
 from tests.control.receiver import Receiver, receiving
-from tests.installation import Installation, Kafka, Role, Tail, headers_of, installed, journal_of
+from tests.installation import Installation, Kafka, Role, Tail, appending, headers_of, installed, journal_of
 from tests.timelines import SPEC
 
 pytestmark = pytest.mark.kafka
@@ -80,7 +79,7 @@ class World:
 
     def put(self, topic: str, key: str, value: bytes, headers: Sequence[tuple[str, bytes]] = ()) -> None:
         settings = self.installation.settings
-        appender = Appender(settings.need_kafka())
+        appender = appending(settings)
         appender.append(settings.topics(topic), value, key=key.encode(), partition=0, headers=headers)
         appender.flush()
 

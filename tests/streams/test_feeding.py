@@ -19,11 +19,11 @@ from stoploss.registry import RegistryEntry
 from stoploss.settings import Settings
 from stoploss.store.arrow import Clean, clean_from_bytes
 from streams.admin import Admin
-from streams.appender import Appender
 from streams.batches import Batch
 from streams.feeding import CLEAN_BYTES, Feeder
 from tests.installation import (
     Kafka,
+    appending,
     consumed,
     create_topics,
     facts_of,
@@ -50,7 +50,7 @@ def settings(kafka: Kafka, tmp_path: Path) -> Settings:
     entry = RegistryEntry(
         NAME, HOME, found_text(), found.spec_hash, "running", 1, 1, 1, "current", 0.5, (), None, changed_at=0, offset=0
     )
-    appender = Appender(settings.need_kafka())
+    appender = appending(settings)
     appender.append(settings.topics("registry"), registry.encode(entry), key=NAME.encode(), partition=HOME)
     appender.flush()
     return settings
@@ -76,7 +76,7 @@ def now(**fields: object) -> dict[str, object]:
 
 def sent(settings: Settings, *values_: bytes, topic: str = "traces", partition: int = 0) -> Batch:
     """The values on their topic, and the batch that a worker is given of them."""
-    appender = Appender(settings.need_kafka())
+    appender = appending(settings)
     for value in values_:
         appender.append(settings.topics(topic), value, partition=partition)
     appender.flush()

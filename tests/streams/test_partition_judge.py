@@ -15,17 +15,17 @@ from stoploss.commands import Command
 from stoploss.control.messages import read_command
 from stoploss.errors import Fenced, ReplayDiverged
 from stoploss.journal import CommandIssued, RequestHandled
-from stoploss.ledger import Fact, Request
+from stoploss.ledger import EvidenceBlock, Fact, Request
 from stoploss.replay import StoredEntry, replay
 from stoploss.settings import Settings
 from stoploss.signing import Verifier
 from streams import partition_judge as module
-from streams.appender import Appender
 from streams.partition_judge import Keys, PartitionJudge
 from streams.snapshot_store import read_snapshots
 from tests.installation import (
     Kafka,
     append_facts,
+    appending,
     consumed,
     create_installation_keys,
     create_topics,
@@ -197,7 +197,7 @@ def test_a_fold_that_does_not_lead_to_what_was_published_ends_the_judge_before_i
 def tamper(settings: Settings, changes: dict[str, object]) -> None:
     """Another cursor than the one that was published."""
     cursor = json.loads([value for value in values(settings, "snapshots", 0) if value.startswith(b"{")][-1])
-    appender = Appender(settings.need_kafka())
+    appender = appending(settings)
     changed = json.dumps({**cursor, **changes}).encode()
     appender.append(settings.topics("snapshots"), changed, key=b"cursor/checkout", partition=0)
     appender.flush()
@@ -208,7 +208,8 @@ def test_a_ledger_entry_that_cannot_be_read_is_a_dead_letter_and_the_next_is_jud
 ) -> None:
     good = story()
     block = good[3]
-    contradicts_itself = replace(block, rows=7)  # type: ignore[type-var]
+    assert isinstance(block, EvidenceBlock)
+    contradicts_itself = replace(block, rows=7)
     append_facts(settings, 0, [*good[:2], b"no fact at all", contradicts_itself, *good[2:]])
     judge_of(settings, keys).judge(ledger_of(settings))
     letters = letters_of(settings)

@@ -9,9 +9,8 @@ from confluent_kafka import Producer
 
 from stoploss.errors import ConfigurationError
 from stoploss.settings import Settings
-from streams.appender import Appender
 from streams.reading import ends, newest_timestamp_ms, reader, whole
-from tests.installation import Kafka, create_topics, messages, settings_of, values
+from tests.installation import Kafka, appending, create_topics, messages, settings_of, values
 
 pytestmark = pytest.mark.kafka
 
@@ -35,7 +34,7 @@ def transaction(settings: Settings) -> Producer:
 
 
 def append(settings: Settings, *records: bytes, partition: int = 0) -> None:
-    appender = Appender(settings.need_kafka())
+    appender = appending(settings)
     for value in records:
         appender.append(settings.topics("journal"), value, partition=partition)
     appender.flush()

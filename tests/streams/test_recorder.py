@@ -36,7 +36,7 @@ def installation(
 ) -> Iterator[Installation]:
     """A judged story stands on the topics, with an entry in its ledger that nobody can read."""
     home = tmp_path_factory.mktemp("recorder")
-    with installed(kafka, home, clickhouse_url=clickhouse.url, clickhouse_database=home.name) as installation:
+    with installed(kafka, home, clickhouse_url=clickhouse.url) as installation:
         settings = installation.settings
         story = Timeline().started()
         story.traces(with_gate(traces(100, seed=1, share=1.0), 3, bit=0))

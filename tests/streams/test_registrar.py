@@ -14,10 +14,9 @@ from stoploss.ledger import Fact, Request
 from stoploss.registry import RegistryEntry
 from stoploss.settings import Settings
 from stoploss.wire import records
-from streams.appender import Appender
 from streams.batches import Batch
 from streams.registrar import Registrar, opinion, partition_for
-from tests.installation import Kafka, consumed, installed, letters_of, values
+from tests.installation import Kafka, appending, consumed, installed, letters_of, values
 from tests.timelines import SPEC, Timeline
 
 
@@ -89,7 +88,7 @@ def registrar(settings: Settings) -> Iterator[Registrar]:
 
 def asked(settings: Settings, *requests: Request | bytes) -> Batch:
     """The requests as a registrar is given them."""
-    appender = Appender(settings.need_kafka())
+    appender = appending(settings)
     for one in requests:
         value = one if isinstance(one, bytes) else records.encode("request", one)
         appender.append(settings.topics("experiments"), value, key=b"k", partition=0)
@@ -125,7 +124,7 @@ def test_the_partition_that_was_written_down_is_valid_whatever_a_name_would_be_g
     entry = RegistryEntry(
         "checkout", home, SPEC, "hash", "registered", 0, 0, 0, "current", 0.0, (), None, changed_at=0, offset=0
     )
-    appender = Appender(settings.need_kafka())
+    appender = appending(settings)
     appender.append(settings.topics("registry"), registry.encode(entry), key=b"checkout", partition=home)
     appender.flush()
     registrar = Registrar(settings)

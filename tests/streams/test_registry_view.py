@@ -12,9 +12,8 @@ from stoploss import registry
 from stoploss.errors import ConfigurationError
 from stoploss.registry import RegistryEntry
 from stoploss.settings import Settings
-from streams.appender import Appender
 from streams.registry_view import RegistryView
-from tests.installation import PATIENCE_S, Kafka, create_topics, settings_of
+from tests.installation import PATIENCE_S, Kafka, appending, create_topics, settings_of
 from tests.timelines import SPEC
 
 pytestmark = pytest.mark.kafka
@@ -44,7 +43,7 @@ def publish(settings: Settings, *entries: RegistryEntry) -> None:
 
 
 def put(settings: Settings, *records: tuple[str, bytes | None, int]) -> None:
-    appender = Appender(settings.need_kafka())
+    appender = appending(settings)
     for experiment, value, partition in records:
         appender.append(settings.topics("registry"), value, key=experiment.encode(), partition=partition)
     appender.flush()

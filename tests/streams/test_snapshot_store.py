@@ -11,9 +11,8 @@ from confluent_kafka import Message
 from stoploss.settings import Settings
 from stoploss.state import Cursor, PartitionState
 from streams import snapshot_store as module
-from streams.appender import Appender
 from streams.snapshot_store import GENERATIONS, Restored, Written, cursor_record, read_snapshots, write_snapshot
-from tests.installation import Kafka, create_topics, headers_of, messages, settings_of
+from tests.installation import Kafka, appending, create_topics, headers_of, messages, settings_of
 from tests.timelines import SECRET, Timeline, stored, traces
 
 pytestmark = pytest.mark.kafka
@@ -32,7 +31,7 @@ def state_at(offset: int) -> PartitionState:
 
 
 def write(settings: Settings, state: PartitionState, generation: int, parts_before: int = 0) -> Written:
-    appender = Appender(settings.need_kafka())
+    appender = appending(settings)
     return write_snapshot(appender, settings.topics("snapshots"), state, generation, SECRET, parts_before)
 
 
@@ -44,7 +43,7 @@ def put_back(
     settings: Settings, parts: Iterable[Message], change: Callable[[bytes], bytes] = lambda value: value
 ) -> None:
     """Parts again, as the newest of their keys, headers as they were; changed as by a faulty disk or a foreign hand."""
-    appender = Appender(settings.need_kafka())
+    appender = appending(settings)
     for message in parts:
         headers = [(name, content or b"") for name, content in headers_of(message)]
         value = change(message.value() or b"")
@@ -141,7 +140,7 @@ def test_parts_that_a_smaller_snapshot_does_not_need_are_left_as_tombstones(
 
 
 def test_cursors_stand_beside_the_snapshots_and_the_last_of_each_experiment_counts(settings: Settings) -> None:
-    appender = Appender(settings.need_kafka())
+    appender = appending(settings)
     cursors = [Cursor("a", 0, 5, 0, 1, 1, 3, "c" * 64), Cursor("b", 0, 6, 1, 1, 1, 9, "d" * 64)]
     for cursor in [Cursor("a", 0, 2, 0, 1, 1, 1, "a" * 64), *cursors]:
         key, value = cursor_record(cursor)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -180,7 +181,9 @@ def driver_errors() -> tuple[type[Exception], ...]:
 def first_line(error: Exception) -> str:
     """What a driver's error says, without its wrapping."""
     told = error.args[0].str() if error.args and hasattr(error.args[0], "str") else str(error)
-    return (told or type(error).__name__).splitlines()[0][:LONGEST_SHOWN]
+    first = (told or type(error).__name__).splitlines()[0]
+    of_clickhouse = re.search(r"DB::Exception: (.+?)(?: \(for url|$)", first)
+    return (of_clickhouse[1] if of_clickhouse else first)[:LONGEST_SHOWN]
 
 
 def _why(error: Exception) -> str:

@@ -93,10 +93,18 @@ def _live_entry(view: RegistryView, experiment: str) -> RegistryEntry:
     if entry.lifecycle not in LIVE:
         action = "start" if entry.lifecycle == Lifecycle.REGISTERED else "resume"
         raise RequestRefused(
-            f"experiment {experiment!r} is {entry.lifecycle}, so nobody gets its treatment; "
+            f"experiment {experiment!r} is {plain(entry.lifecycle)}, so nobody gets its treatment; "
             f"`stoploss {action} {experiment}` first"
         )
     return entry
+
+
+def plain(lifecycle: str) -> str:
+    """
+    >>> plain(Lifecycle.ROLLED_BACK)
+    'rolled back'
+    """
+    return lifecycle.replace("_", " ")
 
 
 def _send(tracer: Tracer, traffic: Traffic, traces: int, title: str) -> None:
@@ -111,7 +119,7 @@ def _send(tracer: Tracer, traffic: Traffic, traces: int, title: str) -> None:
 def _sent(tracer: Tracer, entry: RegistryEntry | None) -> str:
     dropped = sum(tracer.stats.dropped.values())
     lost = f", {dropped:,} lost on the way to Kafka" if dropped else ""
-    now = f"; {entry.experiment} is now {entry.lifecycle}" if entry else ""
+    now = f"; {entry.experiment} is now {plain(entry.lifecycle)}" if entry else ""
     return f"{tracer.stats.delivered:,} traces sent{lost}{now}"
 
 
