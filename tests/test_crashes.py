@@ -162,7 +162,10 @@ class Prey:
     topic: str
     role: Role
     kills: int = 0
-    committed_at_start: dict[int, int] = field(default_factory=dict)
+    committed_at_start: dict[int, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.committed_at_start = committed(self.installation.settings, self.name, self.topic)
 
     def wait_until_it_works(self) -> None:
         """It has committed something since it was started."""
@@ -205,11 +208,13 @@ async def forget_members(settings: Settings, role: str) -> None:
 
 
 def hunted(prey: list[Prey], chance: random.Random) -> None:
-    """In turn; mostly at work, at times while it is still starting."""
+    """In turn: once at work, and once wherever it stands in starting, joining or restoring."""
     for number, one in zip(range(KILLS), itertools.cycle(prey), strict=False):
-        if number % 5 != 4:
+        if number % 4 < len(prey):
             one.wait_until_it_works()
-        time.sleep(chance.uniform(0, 1.0))
+            time.sleep(chance.uniform(0, 1))
+        else:
+            time.sleep(chance.uniform(0, 3))
         one.kill()
 
 
@@ -230,30 +235,22 @@ class Aftermath:
 @pytest.fixture(scope="module")
 def aftermath(kafka: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aftermath]:
     with installed(kafka, tmp_path_factory.mktemp("crashes"), log_level="WARNING") as installation:
-        prey = [
-            Prey(installation, "judge", "ledger", installation.worker("judge")),
-            Prey(installation, "intake", "traces", installation.worker("intake")),
-        ]
+        judge = Prey(installation, "judge", "ledger", installation.worker("judge"))
         installation.worker("registrar", "courier")
         installation.controller()
         for name in (HARMED, ALIKE):
             installation.ask("register", name, spec=spec_of(name))
             installation.ask("start", name, exposure=0.5)
+        # Only now, so that it knows both experiments from its first trace on.
+        intake = Prey(installation, "intake", "traces", installation.worker("intake"))
         installation.wait(installation.flag_file.exists)
         with closing(FlagReader(installation.flag_file)) as flags:
             installation.wait(lambda: all(flags.assign(name, "", "u").run == 1 for name in (HARMED, ALIKE)))
             service = Service(installation.settings, flags)
-            known_to_intake(installation)
             service.start()
-            hunted(prey, random.Random(SEED))
-            installation.wait(lambda: settled(installation, service, prey), timeout_s=100)
-            yield stopped(installation, service, flags, prey)
-
-
-def known_to_intake(installation: Installation) -> None:
-    """The registry's news reach a running intake a moment after the flag, one that starts now before it reads."""
-    intake = next(role for role in installation.roles if role.arguments == ("worker", "intake"))
-    intake.stop()
+            hunted([judge, intake], random.Random(SEED))
+            installation.wait(lambda: settled(installation, service, [judge, intake]), timeout_s=100)
+            yield stopped(installation, service, flags, [judge, intake])
 
 
 def settled(installation: Installation, service: Service, prey: list[Prey]) -> bool:

@@ -152,14 +152,14 @@ def test_how_rows_are_cut_into_blocks_and_when_they_are_saved_changes_no_bit(
 
 @cache
 def sizes_by_kind() -> dict[str, tuple[int, int]]:
-    """Bytes of each kind's states after 15 blocks of new units and values, and after ten times as many."""
+    """Bytes of each kind's states after 5 blocks of new units and values, and after ten times as many."""
     timeline, sizes = Timeline(spec(EVERY_RULE)).started(), []
-    for number in range(150):
+    for number in range(50):
         some = traces(2_000, seed=number, users=2_000, population=number, cost_usd=1e-6)
         some.segments = {"tenant": [f"t{number}-{row}" for row in range(2_000)], "language": ["de"] * 2_000}
         timeline.seconds(1)
         timeline.traces(some, block_rows=2_000)
-        if number in (14, 149):
+        if number in (4, 49):
             sizes.append({kind.__name__: size_of(timeline, kind) for kind in KINDS})
     assert len(timeline.commands) == 1
     return {name: (sizes[0][name], sizes[1][name]) for name in sizes[0]}

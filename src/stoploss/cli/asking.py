@@ -24,7 +24,7 @@ from streams.appender import Appender
 from streams.reading import ends, reader
 from streams.registry_view import RegistryView
 
-ANSWER_TIMEOUT_S = 30.0
+ANSWER_TIMEOUT_S = 60.0
 DONE = {
     "register": "is registered; begin with `stoploss start {experiment}`",
     "start": "is started; see it with `stoploss watch {experiment}`",

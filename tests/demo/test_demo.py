@@ -1,0 +1,224 @@
+"""The demo itself, small, and on a real request log where there is one: what it reports, and what it leaves behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from clickhouse_connect.driver.client import Client
+
+from grafana import build
+from stoploss.demo.cast import CAST, HEADLINE
+from stoploss.embedded.clickhouse import EmbeddedClickHouse
+from stoploss.lifecycle import LIVE
+from stoploss.store.client import connect
+from tests.demo.test_report import KEYS
+from tests.store.grafana_macros import expand_macros
+
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(280)]
+
+ROOT = Path(__file__).parents[2]
+LOG = Path(os.environ.get("STOPLOSS_REQUEST_LOG", ROOT.parent / "shared" / "data" / "azure_llm_2023_conv.csv"))
+LOG_REQUESTS = 19_366
+HARMED = {part.experiment.name for part in CAST if part.harm != "aa"}
+DASHBOARD: dict[str, Any] = json.loads(build.OUTPUT.read_text())
+PANELS = {panel["title"]: panel["targets"][0]["rawSql"] for panel in DASHBOARD["panels"] if panel["type"] != "row"}
+# Of an experiment that nothing is said of, and of those whose spec has no budget or whose variant was never stopped.
+PAGE = {"dimension": "tenant", "metric": "helpfulness", "guardrail": "error_rate"}
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A demo that ran: its report, what stood on the terminal, and where its data are."""
+
+    report: dict[str, Any]
+    screen: str
+    home: Path
+
+    @property
+    def experiments(self) -> dict[str, dict[str, Any]]:
+        return {story["experiment"]: story for story in self.report["experiments"]}
+
+
+def performed(home: Path, *arguments: str) -> Shown:
+    """Runs `stoploss demo` as `make demo` does, in a process of its own without a terminal."""
+    home.mkdir(exist_ok=True)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("STOPLOSS_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "stoploss", "demo", *arguments, "--report", str(home / "report.json")],
+        env={**kept, "STOPLOSS_HOME": str(home), "COLUMNS": "80"},
+        capture_output=True,
+        text=True,
+        timeout=270,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout[-3_000:] + done.stderr[-3_000:]
+    return Shown(json.loads((home / "report.json").read_text()), done.stdout, home / "demo")
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Shown:
+    return performed(tmp_path_factory.mktemp("small") / "home", "--traces", "4000", "--seconds", "15")
+
+
+def require_all_was_judged(shown: Shown, sent: int) -> None:
+    """Nothing lost, nothing invented, and a replay that agrees to the byte."""
+    report = shown.report
+    assert report["traces_sent"] == report["traces_stored"] == sent
+    assert report["traces_dropped"] == 0
+    assert report["dead_lettered"] == report["malformed_sent"] == 3
+    assert report["replay_identical"] is True
+    assert all(story["replay_identical"] for story in report["experiments"])
+    assert report["journal_entries"] == sum(story["journal_entries"] for story in report["experiments"]) > 0
+
+
+def require_harm_alone_was_stopped(shown: Shown) -> None:
+    """The harmed ones have a command that a flag obeyed; the A/A is still in traffic."""
+    for name, story in shown.experiments.items():
+        if name in HARMED:
+            assert story["action"] in ("pause", "rollback"), story
+            assert story["lifecycle"] not in LIVE
+            assert story["seconds_harm_to_command"] > 0
+            assert story["seconds_command_to_flag"] is not None
+        else:
+            assert story["action"] is None, story
+            assert story["lifecycle"] in LIVE
+
+
+# ---- the small one ---------------------------------------------------------------------------------
+
+
+def test_the_report_has_every_key(small: Shown) -> None:
+    assert small.report.keys() >= KEYS
+
+
+def test_every_trace_is_stored_and_only_what_nobody_can_read_is_a_dead_letter(small: Shown) -> None:
+    require_all_was_judged(small, 4_000)
+
+
+def test_harm_is_stopped_and_what_is_alike_runs_on(small: Shown) -> None:
+    require_harm_alone_was_stopped(small)
+    assert small.experiments["answer-style-aa"]["lifecycle"] == "running"
+
+
+def test_the_headlines_numbers_are_those_of_the_gate(small: Shown) -> None:
+    story = small.experiments[HEADLINE.experiment.name]
+    for name in KEYS & story.keys() - {"journal_entries", "replay_identical"}:
+        assert small.report[name] == story[name] is not None, name
+    assert story["action"] == "rollback"
+    assert story["reason"].startswith("gate pii_exposed was tripped by variant 'v8'")
+    assert story["exposures_after_stop"] == 0
+
+
+def test_the_commands_are_the_starts_and_one_stop_for_each_harm(small: Shown) -> None:
+    """Each was verified with the public key before it was counted: the demo ends where one is not."""
+    started = [command["experiment"] for command in small.report["commands"] if command["action"] == "set_exposure"]
+    stopped = [command["experiment"] for command in small.report["commands"] if command["action"] != "set_exposure"]
+    assert sorted(started) == sorted(part.experiment.name for part in CAST)
+    assert sorted(stopped) == sorted(HARMED)
+
+
+def test_on_call_is_told_of_each_stop(small: Shown) -> None:
+    assert {alert.split()[1] for alert in small.report["alerts"]} >= HARMED
+
+
+def test_the_story_is_told_in_its_order(small: Shown) -> None:
+    headline = HEADLINE.experiment.name
+    order = [
+        "Everything starts on this machine",
+        "Three experiments begin",
+        f"flag         {headline}: 50 % of the users get 'v8'",
+        "Services send 4,000 traces within 15 s",
+        f"harm begins  {headline}:",
+        f"rollback     {headline}: gate pii_exposed",
+        f"flag         {headline}: everybody gets 'v7'",
+        "What happened",
+        "What was counted",
+        "Look further",
+        f"export STOPLOSS_HOME={small.home}",
+        f"logs: {small.home / 'logs'}",
+    ]
+    places = [small.screen.find(sentence) for sentence in order]
+    assert -1 not in places, order[places.index(-1)]
+    assert places == sorted(places)
+
+
+def test_without_a_terminal_there_are_no_control_codes(small: Shown) -> None:
+    assert "\x1b" not in small.screen
+    assert "\r" not in small.screen
+
+
+def test_the_versions_name_every_part(small: Shown) -> None:
+    versions = small.report["versions"]
+    assert re.fullmatch(r"\d+\.\d+\.\d+", versions["kafka"])
+    assert versions.keys() >= {"stoploss", "python", "clickhouse", "faust-streaming", "river"}
+
+
+def test_the_roles_had_nothing_to_complain_of(small: Shown) -> None:
+    logged = "\n".join(log.read_text() for log in sorted((small.home / "logs").iterdir()))
+    assert not re.search(r"Traceback|level='(error|critical)'|\[ERROR\]|\[CRITICAL\]", logged), logged[-3_000:]
+
+
+# ---- what it leaves behind, in Grafana -------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def left_behind(small: Shown) -> Iterator[Client]:
+    with EmbeddedClickHouse(small.home / "clickhouse") as engine:
+        client = connect(engine.url)
+        yield client
+        client.close()
+
+
+def rows_of(client: Client, shown: Shown, sql: str, experiment: str) -> list[tuple[Any, ...]]:
+    """What Grafana would get for a page that shows the demo's quarter of an hour."""
+    harm_at = datetime.fromisoformat(shown.report["first_harm_at"])
+    quarter = (harm_at - timedelta(minutes=10), harm_at + timedelta(minutes=5))
+    sent = expand_macros(
+        sql, start=quarter[0], end=quarter[1], interval_s=5, variables={**PAGE, "experiment": experiment}
+    )
+    return list(client.query(sent).result_rows)
+
+
+@pytest.mark.parametrize("title", PANELS)
+def test_no_panel_is_empty_on_the_demos_data(small: Shown, left_behind: Client, title: str) -> None:
+    """On the page of the experiment that has a budget, guardrails and a stop."""
+    assert rows_of(left_behind, small, PANELS[title], "checkout-agent-model")
+
+
+@pytest.mark.parametrize("name", [variable["name"] for variable in DASHBOARD["templating"]["list"]])
+def test_every_variable_offers_something(small: Shown, left_behind: Client, name: str) -> None:
+    (query,) = [variable["query"] for variable in DASHBOARD["templating"]["list"] if variable["name"] == name]
+    offered = [row[0] for row in rows_of(left_behind, small, query, "checkout-agent-model")]
+    assert PAGE.get(name, "checkout-agent-model") in offered
+
+
+def test_the_stops_are_annotations(small: Shown, left_behind: Client) -> None:
+    (annotation,) = DASHBOARD["annotations"]["list"]
+    for name in HARMED:
+        rows = rows_of(left_behind, small, annotation["target"]["rawSql"], name)
+        assert {row[1] for row in rows} & {"pause", "rollback"}
+
+
+# ---- on real requests ------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not LOG.is_file(), reason="no request log: name one in STOPLOSS_REQUEST_LOG (see CONTRIBUTING.md)")
+def test_all_of_a_real_request_log_is_judged_and_the_harm_in_it_stopped(tmp_path: Path) -> None:
+    """The acceptance: real arrival times and token counts, seeded assignment and harm, and the label says which."""
+    shown = performed(tmp_path / "home", "--arrivals", str(LOG), "--seconds", "40")
+    require_all_was_judged(shown, LOG_REQUESTS)
+    require_harm_alone_was_stopped(shown)
+    assert shown.report["traffic"].startswith(
+        f"19,366 requests of {LOG.name}: arrival times and token counts are real, time compressed "
+    )
+    assert shown.report["traffic"].endswith("assignment and harm are drawn from the seed")

@@ -1,0 +1,63 @@
+"""Rows of segments wait for a tick; nothing may depend on how long they did."""
+
+from __future__ import annotations
+
+import pytest
+
+from stoploss import snapshot
+from stoploss.folding import settle
+from stoploss.stats.exact_sums import BLOCK_ROWS
+from tests.timelines import EVERY_RULE, SECRET, Timeline, bytes_of, spec, stored, traces
+
+
+def begun() -> Timeline:
+    timeline = Timeline(spec(EVERY_RULE)).started()
+    timeline.seconds(1)
+    return timeline
+
+
+def seconds_without_a_tick(timeline: Timeline, settled: bool) -> bytes:
+    for second in range(4):
+        timeline.traces(traces(300, seed=second, users=9_000, error_rate=(0.1, 0.2), tenant="acme"), block_rows=100)
+        if settled:
+            stored(timeline.state)
+        timeline.at += 1_000_000
+    timeline.seconds(1)
+    return snapshot.dump(timeline.it, SECRET)
+
+
+def test_rows_of_two_seconds_are_scored_apart_though_no_tick_came_between_them() -> None:
+    assert seconds_without_a_tick(begun(), settled=False) == seconds_without_a_tick(begun(), settled=True)
+
+
+@pytest.mark.parametrize("action", ["pause", "stop"])
+def test_rows_that_wait_when_an_epoch_ends_belong_to_it(action: str) -> None:
+    timelines = [begun(), begun()]
+    for number, timeline in enumerate(timelines):
+        timeline.traces(traces(3_000, seed=5, users=9_000, tenant="acme"), block_rows=1_000)
+        if number:
+            settle(timeline.state.experiments["checkout"])
+        timeline.ask(action)
+    waited, folded = timelines
+    totals = waited.it.current.rules["guardrail[1]"].dimensions["tenant"]  # type: ignore[union-attr]
+    assert totals.closed.weight[0] > 500
+    assert not totals.n.any()
+    assert stored(waited.state) == stored(folded.state)
+    assert bytes_of(waited.outputs) == bytes_of(folded.outputs)
+
+
+def test_more_rows_than_exact_sums_allow_at_once_do_not_wait_together() -> None:
+    timeline = begun()
+    for seed in range(5):
+        timeline.traces(traces(4_000, seed=seed, users=90_000, cost_usd=1e-6, tenant="acme"), block_rows=4_000)
+        waiting = timeline.state.experiments["checkout"].current.waiting
+        assert sum(rows.size for rows in waiting) <= BLOCK_ROWS
+    assert int(timeline.it.current.metrics.cells["latency_ms"]["tenant"].n.sum()) == 20_000
+
+
+def test_a_tick_leaves_nothing_waiting() -> None:
+    timeline = begun()
+    timeline.traces(traces(100, seed=1))
+    assert timeline.state.experiments["checkout"].current.waiting
+    timeline.seconds(1)
+    assert timeline.state.experiments["checkout"].current.waiting == []
