@@ -204,6 +204,7 @@ class Role:
         return self.log.read_text(errors="replace")
 
     def kill(self) -> None:
+        """At once; nothing happens to one that has ended already."""
         self.process.kill()
         self._release()
 
@@ -279,8 +280,7 @@ class Installation:
     def close(self) -> None:
         """Nothing is left, whatever happened."""
         for role in self.roles:
-            if role.running:
-                role.kill()
+            role.kill()
 
 
 @contextmanager

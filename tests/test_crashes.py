@@ -212,7 +212,7 @@ def hunted(prey: list[Prey], chance: random.Random) -> None:
     for number, one in zip(range(KILLS), itertools.cycle(prey), strict=False):
         if number % 4 < len(prey):
             one.wait_until_it_works()
-            time.sleep(chance.uniform(0, 1))
+            time.sleep(chance.uniform(0, 2.5))
         else:
             time.sleep(chance.uniform(0, 3))
         one.kill()

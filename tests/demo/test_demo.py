@@ -32,7 +32,6 @@ LOG_REQUESTS = 19_366
 HARMED = {part.experiment.name for part in CAST if part.harm != "aa"}
 DASHBOARD: dict[str, Any] = json.loads(build.OUTPUT.read_text())
 PANELS = {panel["title"]: panel["targets"][0]["rawSql"] for panel in DASHBOARD["panels"] if panel["type"] != "row"}
-# Of an experiment that nothing is said of, and of those whose spec has no budget or whose variant was never stopped.
 PAGE = {"dimension": "tenant", "metric": "helpfulness", "guardrail": "error_rate"}
 
 
@@ -186,13 +185,14 @@ def rows_of(client: Client, shown: Shown, sql: str, experiment: str) -> list[tup
     sent = expand_macros(
         sql, start=quarter[0], end=quarter[1], interval_s=5, variables={**PAGE, "experiment": experiment}
     )
-    return list(client.query(sent).result_rows)
+    return [tuple(row) for row in client.query(sent).result_rows]
 
 
 @pytest.mark.parametrize("title", PANELS)
 def test_no_panel_is_empty_on_the_demos_data(small: Shown, left_behind: Client, title: str) -> None:
-    """On the page of the experiment that has a budget, guardrails and a stop."""
-    assert rows_of(left_behind, small, PANELS[title], "checkout-agent-model")
+    """On the page of the experiment with a budget; when harm began is known of gates alone."""
+    page = HEADLINE.experiment.name if title == "Harm to command" else "checkout-agent-model"
+    assert rows_of(left_behind, small, PANELS[title], page)
 
 
 @pytest.mark.parametrize("name", [variable["name"] for variable in DASHBOARD["templating"]["list"]])

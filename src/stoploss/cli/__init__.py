@@ -205,7 +205,7 @@ def status(as_json: Json = False) -> None:
     """All experiments and their state."""
     from stoploss.cli import addresses, reading
 
-    reading.status(addresses.resolved(), as_json)
+    reading.status(addresses.connected(), as_json)
 
 
 @app.command()

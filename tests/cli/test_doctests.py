@@ -1,0 +1,17 @@
+"""The examples in docstrings hold."""
+
+from __future__ import annotations
+
+import doctest
+from types import ModuleType
+
+import pytest
+
+from stoploss.cli import addresses, running, sending, stack
+
+
+@pytest.mark.parametrize("module", [addresses, running, sending, stack])
+def test_the_examples_in_docstrings_hold(module: ModuleType) -> None:
+    found = doctest.testmod(module)
+    assert found.attempted > 0
+    assert not found.failed
