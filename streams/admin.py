@@ -25,7 +25,7 @@ class Admin:
 
     def __init__(self, bootstrap: str) -> None:
         self.bootstrap = bootstrap
-        self._client = AdminClient({"bootstrap.servers": bootstrap, "log_level": 3})
+        self._client = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
 
     def existing(self) -> dict[str, int]:
         """Partition count by topic; raises ConfigurationError where no broker answers."""

@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -48,13 +48,14 @@ class Shown:
         return {story["experiment"]: story for story in self.report["experiments"]}
 
 
-def performed(home: Path, *arguments: str) -> Shown:
+def performed(home: Path, *arguments: str, settings: Mapping[str, str] | None = None) -> Shown:
     """Runs `stoploss demo` as `make demo` does, in a process of its own without a terminal."""
     home.mkdir(exist_ok=True)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("STOPLOSS_")}
     done = subprocess.run(
         [sys.executable, "-m", "stoploss", "demo", *arguments, "--report", str(home / "report.json")],
-        env={**kept, "STOPLOSS_HOME": str(home), "COLUMNS": "80"},
+        env={**kept, **(settings or {}), "STOPLOSS_HOME": str(home), "COLUMNS": "80"},
+        cwd=home,
         capture_output=True,
         text=True,
         timeout=270,
@@ -64,9 +65,20 @@ def performed(home: Path, *arguments: str) -> Shown:
     return Shown(json.loads((home / "report.json").read_text()), done.stdout, home / "demo")
 
 
+ELSEWHERE = {
+    "STOPLOSS_KAFKA": "127.0.0.1:1",
+    "STOPLOSS_CLICKHOUSE_URL": "http://127.0.0.1:1",
+    "STOPLOSS_ALERTMANAGER_URL": "http://127.0.0.1:1",
+    "STOPLOSS_FLAGD_FILE": "the-users-flags.json",
+    "STOPLOSS_LEDGER_PARTITIONS": "16",
+}
+"""Of an installation that the demo has nothing to do with."""
+
+
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Shown:
-    return performed(tmp_path_factory.mktemp("small") / "home", "--traces", "4000", "--seconds", "15")
+    home = tmp_path_factory.mktemp("small") / "home"
+    return performed(home, "--traces", "4000", "--seconds", "15", settings=ELSEWHERE)
 
 
 def require_all_was_judged(shown: Shown, sent: int) -> None:
@@ -162,6 +174,11 @@ def test_the_versions_name_every_part(small: Shown) -> None:
     assert versions.keys() >= {"stoploss", "python", "clickhouse", "faust-streaming", "river"}
 
 
+def test_what_the_user_has_elsewhere_is_left_alone(small: Shown) -> None:
+    assert not list(small.home.parent.rglob("the-users-flags.json"))
+    assert (small.home / "flags.json").is_file()
+
+
 def test_the_roles_had_nothing_to_complain_of(small: Shown) -> None:
     logged = "\n".join(log.read_text() for log in sorted((small.home / "logs").iterdir()))
     assert not re.search(r"Traceback|level='(error|critical)'|\[ERROR\]|\[CRITICAL\]", logged), logged[-3_000:]
@@ -212,7 +229,7 @@ def test_the_stops_are_annotations(small: Shown, left_behind: Client) -> None:
 # ---- on real requests ------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(not LOG.is_file(), reason="no request log: name one in STOPLOSS_REQUEST_LOG (see CONTRIBUTING.md)")
+@pytest.mark.skipif(not LOG.is_file(), reason="no request log: name a CSV of one in STOPLOSS_REQUEST_LOG")
 def test_all_of_a_real_request_log_is_judged_and_the_harm_in_it_stopped(tmp_path: Path) -> None:
     """The acceptance: real arrival times and token counts, seeded assignment and harm, and the label says which."""
     shown = performed(tmp_path / "home", "--arrivals", str(LOG), "--seconds", "40")

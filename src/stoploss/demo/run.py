@@ -28,7 +28,7 @@ from stoploss.demo.showing import show
 from stoploss.errors import ConfigurationError, RequestRefused, StoplossError
 from stoploss.flags import FlagReader
 from stoploss.journal import ExposuresCounted
-from stoploss.settings import load
+from stoploss.settings import Settings, load
 from stoploss.simulate.arrivals import read_arrivals
 from stoploss.store import queries
 from stoploss.store.client import connect
@@ -98,14 +98,7 @@ def _run(plan: Plan, home: Path) -> Report:
     screen = console()
     narrator = Narrator(screen)
     alerts = AlertReceiver()
-    settings = load(
-        home=home,
-        kafka="",
-        clickhouse_url="",
-        ledger_partitions=LEDGER_PARTITIONS,
-        webhook_url=alerts.url,
-        log_level="WARNING",
-    )
+    settings = _settings(home, alerts.url)
     began_s = time.monotonic()
     narrator.chapter("Everything starts on this machine: Apache Kafka, ClickHouse, the roles")
     try:
@@ -116,6 +109,20 @@ def _run(plan: Plan, home: Path) -> Report:
         alerts.close()
     show(result, screen)
     return result
+
+
+def _settings(home: Path, webhook_url: str) -> Settings:
+    """Everything is the demo's own: no flag file, broker or on-call of the user's is touched, whatever is set."""
+    return load(
+        home=home,
+        kafka="",
+        clickhouse_url="",
+        ledger_partitions=LEDGER_PARTITIONS,
+        flagd_file=home / "flags.json",
+        alertmanager_url="",
+        webhook_url=webhook_url,
+        log_level="WARNING",
+    )
 
 
 @dataclass(slots=True)
