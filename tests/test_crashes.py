@@ -56,7 +56,7 @@ from tests.installation import (
 )
 from tests.timelines import SPEC, spec
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(290)]
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(420)]
 
 KILLS = 20
 SEED = 11
@@ -162,6 +162,7 @@ class Prey:
     topic: str
     role: Role
     kills: int = 0
+    gave_up: list[str] = field(default_factory=list)
     committed_at_start: dict[int, int] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -176,7 +177,9 @@ class Prey:
         return committed(self.installation.settings, self.name, self.topic) != self.committed_at_start
 
     def supervise(self) -> None:
+        """What ended by itself is started again, and not forgotten."""
         if not self.role.running:
+            self.gave_up.append(self.role.said[-2_000:])
             self._start()
 
     def kill(self) -> None:
@@ -229,6 +232,7 @@ class Aftermath:
     service: Service
     flags: FlagReader
     kills: dict[str, int]
+    gave_up: list[str]
     judged_up_to: dict[int, int]
 
 
@@ -275,8 +279,14 @@ def stopped(installation: Installation, service: Service, flags: FlagReader, pre
         if role.running and role is not judge:
             role.stop()
     judge.stop()
-    kills = {one.name: one.kills for one in prey}
-    return Aftermath(installation, service, flags, kills, committed(settings, "judge", "ledger"))
+    return Aftermath(
+        installation,
+        service,
+        flags,
+        kills={one.name: one.kills for one in prey},
+        gave_up=[words for one in prey for words in one.gave_up],
+        judged_up_to=committed(settings, "judge", "ledger"),
+    )
 
 
 def supervised(prey: list[Prey]) -> bool:
@@ -405,8 +415,9 @@ def test_the_controller_ended_in_the_desired_state(aftermath: Aftermath) -> None
     assert arms == {HARMED: {"current"}, ALIKE: {"current", "small"}}
 
 
-def test_both_roles_were_killed_ten_times(aftermath: Aftermath) -> None:
+def test_both_roles_were_killed_ten_times_and_none_gave_up_by_itself(aftermath: Aftermath) -> None:
     assert aftermath.kills == {"judge": KILLS // 2, "intake": KILLS // 2}
+    assert aftermath.gave_up == []
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from aiokafka import ConsumerRecord
 from faust.types import TP
 
 from stoploss import registry
@@ -113,6 +114,22 @@ def test_what_is_rejected_is_a_dead_letter_with_its_own_bytes_and_its_good_neigh
     assert by_offset == {1: (truncated, "intake"), 3: (b"", "intake"), 4: (negative, "intake")}
     assert all(letter.reason for letter in letters)
     assert [frame.frame.height for frame in frames(settings)] == [3]
+
+
+def test_a_record_cut_off_anywhere_is_a_dead_letter_and_never_the_end_of_the_worker(
+    settings: Settings, feeder: Feeder
+) -> None:
+    """polars answers some of them with an OSError where others are a ComputeError or a panic."""
+    whole = avro(now(trace_id="cut", tenant="acme", steps=[{"kind": "tool", "name": "search"}]))
+    pieces = [whole[:size] for size in range(1, len(whole))]
+    for piece in pieces:
+        assert feeder._read([batch_with(settings, piece)])[0].result.rejects[0].value == piece
+
+
+def batch_with(settings: Settings, value: bytes) -> Batch:
+    """As it is fetched; it need not stand on the topic."""
+    record = ConsumerRecord(settings.topics("traces"), 0, 0, 0, 0, None, value, None, 0, len(value), [])
+    return Batch(TP(settings.topics("traces"), 0), [record], 1)
 
 
 def test_rows_name_the_topic_by_its_uuid_and_stand_in_the_partition_of_their_experiment(
