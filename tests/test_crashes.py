@@ -211,9 +211,9 @@ async def forget_members(settings: Settings, role: str) -> None:
 
 
 def hunted(prey: list[Prey], chance: random.Random) -> None:
-    """In turn: once at work, and once wherever it stands in starting, joining or restoring."""
+    """In turn: once at work, and twice wherever it stands in starting, joining or restoring."""
     for number, one in zip(range(KILLS), itertools.cycle(prey), strict=False):
-        if number % 4 < len(prey):
+        if number % (3 * len(prey)) < len(prey):
             one.wait_until_it_works()
             time.sleep(chance.uniform(0, 2.5))
         else:

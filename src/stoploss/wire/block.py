@@ -104,7 +104,7 @@ def read_block(schema: Schema, datums: list[bytes]) -> pl.DataFrame:
 def _read(block: bytes) -> pl.DataFrame:
     try:
         return pl.read_avro(io.BytesIO(block))
-    except (pl.exceptions.ComputeError, pl.exceptions.PanicException) as error:
+    except (pl.exceptions.ComputeError, pl.exceptions.PanicException, OSError) as error:
         raise MalformedRecord(f"the block cannot be read: {error}") from error
 
 
