@@ -16,12 +16,13 @@ help: ## what there is
 
 setup: $(STAMP) ## .venv with the locked dependencies and .venv/bin/stoploss
 
-# uv installs the locked set in seconds where pip takes minutes; it comes from its own hashed lock.
+# uv installs the locked set in seconds where pip takes minutes; it comes from its own hashed lock. Compiled at once:
+# where nobody may write bytecode later, each process would compile its imports anew (judge: 5.5 s instead of 2).
 $(STAMP): $(LOCK) requirements/bootstrap.lock pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "stoploss needs Python 3.11 as '$(PYTHON)'; name yours: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bootstrap.lock
-	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes $(LOCK)
+	$(BIN)/uv pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes $(LOCK)
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 

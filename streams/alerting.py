@@ -45,8 +45,9 @@ class Alerting:
     def __init__(self, receivers: Sequence[Receiver]) -> None:
         self._receivers = list(receivers)
         self._firing: dict[tuple[tuple[str, str], ...], Alert] = {}
-        self._queue: queue.Queue[list[Alert]] = queue.Queue(QUEUED)
-        threading.Thread(target=self._work, name="alerting", daemon=True).start()
+        self._queue: queue.Queue[list[Alert] | None] = queue.Queue(QUEUED)
+        self._thread = threading.Thread(target=self._work, name="alerting", daemon=True)
+        self._thread.start()
 
     def fire(self, alert: Alert) -> None:
         """Tells of it once, and again every minute until it is resolved; what is only information is not told."""
@@ -74,9 +75,16 @@ class Alerting:
         except queue.Full:
             log.error("alerts dropped: receivers have not kept up", alerts=len(alerts), queued=QUEUED)
 
+    def close(self, timeout_s: float = 5.0) -> None:
+        """What is queued goes out first, as far as the time allows; the next courier tells again what still fires."""
+        try:
+            self._queue.put(None, timeout=timeout_s)
+        except queue.Full:
+            log.error("alerts dropped: receivers have not kept up", alerts=self._queue.qsize(), queued=QUEUED)
+        self._thread.join(timeout_s)
+
     def _work(self) -> None:
-        while True:
-            alerts = self._queue.get()
+        while (alerts := self._queue.get()) is not None:
             for receiver in self._receivers:
                 posted = receiver.post(alerts)
                 if not posted.ok:

@@ -57,6 +57,7 @@ class Courier:
             "courier",
             {"control": self.handle_control, "acks": self.handle_acks, "journal": self.handle_journal},
         )
+        self.app.on_before_shutdown.connect(self._close)
         self.app.timer(LOOK_EVERY_S, name="streams.courier.overdue")(self.look)
         self.app.timer(REPEAT_EVERY_S, name="streams.courier.repeat")(self.repeat)
 
@@ -78,6 +79,9 @@ class Courier:
         for commands in firing.values():
             for command in commands:
                 self._tell(command)
+
+    async def _close(self, *_: object, **__: object) -> None:
+        await asyncio.to_thread(self._alerting.close)
 
     async def _in_thread(self, call: Callable[[], None]) -> None:
         await asyncio.get_running_loop().run_in_executor(self._thread, call)

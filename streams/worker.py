@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import sys
 from collections.abc import Callable, Sequence
 
 import faust
-import structlog
 
+from stoploss import logs
 from stoploss.control.keys import load_or_create_secret
 from stoploss.errors import ConfigurationError
 from stoploss.settings import Settings
@@ -76,23 +74,9 @@ def run(settings: Settings, roles: Sequence[str]) -> None:
     unknown = sorted(set(roles) - set(ROLES))
     if unknown or not roles:
         raise ConfigurationError(f"unknown role {', '.join(unknown) or '(none given)'}; roles: {', '.join(ROLES)}")
-    os.environ.setdefault("RUST_BACKTRACE", "0")
-    configure_logging(settings)
+    os.environ["RUST_BACKTRACE"] = "0"  # polars tells a malformed block with a backtrace on stderr otherwise
+    logs.to_stderr(settings.log_level)
     first, *others = [ROLES[role](settings) for role in dict.fromkeys(roles)]
     worker = faust.Worker(first, *others, loglevel="WARN", redirect_stdouts=False)
     worker.spinner = None
     worker.execute_from_commandline()
-
-
-def configure_logging(settings: Settings) -> None:
-    """One line of key=value per event on stderr."""
-    level = logging.getLevelName(settings.log_level)
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.KeyValueRenderer(key_order=["timestamp", "level", "event"], sort_keys=True),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
-    )

@@ -30,6 +30,8 @@ from pathlib import Path
 from stoploss.embedded.clickhouse import EmbeddedClickHouse
 from stoploss.embedded.kafka import EmbeddedKafka
 
+# A shell's background jobs, and what they start, ignore SIGINT: a program on a terminal does not.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 directory = Path(sys.argv[1])
 with EmbeddedKafka(directory / "kafka") as kafka, EmbeddedClickHouse(directory / "clickhouse") as clickhouse:
     print(json.dumps([kafka.pid, clickhouse.pid]), flush=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -26,8 +27,9 @@ def receiver() -> Iterator[Receiver]:
 
 
 @pytest.fixture
-def alerting(receiver: Receiver) -> Alerting:
-    return Alerting([Webhook(Endpoint(receiver.url))])
+def alerting(receiver: Receiver) -> Iterator[Alerting]:
+    with closing(Alerting([Webhook(Endpoint(receiver.url))])) as alerting:
+        yield alerting
 
 
 LAST = alert_for(rollback(experiment="last"))
@@ -92,11 +94,11 @@ def test_a_new_harm_after_a_resume_is_told_again(alerting: Alerting, receiver: R
 def test_a_receiver_that_hangs_holds_nobody_up_and_costs_only_alerts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "QUEUED", 5)
     hanging = Hanging()
-    alerting = Alerting([hanging])
-    for number in range(50):
-        alerting.fire(alert_for(rollback(experiment=f"e{number}")))
-    hanging.go_on.set()
-    assert hanging.posted.acquire(timeout=10)
+    with closing(Alerting([hanging])) as alerting:
+        for number in range(50):
+            alerting.fire(alert_for(rollback(experiment=f"e{number}")))
+        hanging.go_on.set()
+        assert hanging.posted.acquire(timeout=10)
 
 
 class Hanging:
@@ -112,9 +114,17 @@ class Hanging:
 
 def test_a_receiver_that_refuses_does_not_keep_the_next_from_being_told(receiver: Receiver) -> None:
     receiver.answers += [400]
-    alerting = Alerting([Webhook(Endpoint(receiver.url)), Webhook(Endpoint(receiver.url))])
-    alerting.fire(alert_for(rollback()))
-    assert [entry[1] for entry in told(receiver, alerting)] == ["StoplossRollback", "StoplossRollback"]
+    with closing(Alerting([Webhook(Endpoint(receiver.url)), Webhook(Endpoint(receiver.url))])) as alerting:
+        alerting.fire(alert_for(rollback()))
+    assert [entry[1] for body in receiver.bodies for entry in entries(body)] == ["StoplossRollback", "StoplossRollback"]
+
+
+def test_what_was_queued_goes_out_before_a_courier_ends(receiver: Receiver) -> None:
+    alerting = Alerting([Webhook(Endpoint(receiver.url))])
+    for number in range(20):
+        alerting.fire(alert_for(rollback(experiment=f"e{number}")))
+    alerting.close()
+    assert len(receiver.bodies) == 20
 
 
 def test_only_a_start_or_resume_is_all_clear() -> None:

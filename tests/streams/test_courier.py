@@ -15,7 +15,7 @@ from stoploss import ledger
 from stoploss.commands import Ack, AckStatus, Command
 from stoploss.control.keys import create_keys
 from stoploss.control.messages import write_command
-from stoploss.journal import CommandAcked, EpochOpened
+from stoploss.journal import CommandAcked, Conclusion, EpochOpened
 from stoploss.ledger import AckOverdue, AckReceived
 from stoploss.signing import Signer
 from stoploss.wire import records
@@ -135,7 +135,13 @@ def test_what_is_applied_is_not_sent_again_and_opens_the_epoch(world: World) -> 
     world.wait(lambda: len(world.overdue(open_)) >= 3)
     assert len(world.sent(settled)) == count
     conclusions = [entry.conclusion for entry in journal_of(world.installation.settings, settled)]
-    assert [type(c) for c in conclusions if isinstance(c, CommandAcked | EpochOpened)] == [CommandAcked, EpochOpened]
+    # The deadline is short: the test's own ack may have come after it.
+    acked = [c for c in conclusions if isinstance(c, CommandAcked | EpochOpened) and not is_overdue(c)]
+    assert [type(c) for c in acked] == [CommandAcked, EpochOpened]
+
+
+def is_overdue(conclusion: Conclusion) -> bool:
+    return isinstance(conclusion, CommandAcked) and conclusion.status == "overdue"
 
 
 def test_a_rejected_command_is_sent_again_and_the_reason_is_in_the_ledger(world: World) -> None:

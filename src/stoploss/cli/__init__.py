@@ -32,7 +32,6 @@ class Role(StrEnum):
 
 app = typer.Typer(
     name="stoploss",
-    help="A stop-loss for GenAI experiments in production.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -333,4 +332,7 @@ def _common(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Options of every command."""
+    """A stop-loss for GenAI experiments in production."""
+    from stoploss import logs
+
+    logs.to_stderr("WARNING")

@@ -86,6 +86,7 @@ def worker(roles: Sequence[str]) -> None:
 
 def controller(file: Path, name: str, instance: str) -> None:
     """Keeps the flag file as the commands want it, and acks; until a signal."""
+    from stoploss import logs
     from stoploss.cli.stack import end_with_parent
     from stoploss.control.controller import Controller
     from stoploss.control.flagd import FlagdFile
@@ -95,6 +96,7 @@ def controller(file: Path, name: str, instance: str) -> None:
 
     end_with_parent()
     settings = addresses.resolved()
+    logs.to_stderr(settings.log_level)
     obeying = Controller(
         name=name,
         instance=instance,
