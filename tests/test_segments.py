@@ -5,7 +5,7 @@ import pytest
 
 from stoploss.commands import Segment
 from stoploss.metrics import MISSING
-from stoploss.segments import CAPACITY, NO_CELL, NO_CODE, CellMetrics, Dimension, SegmentMetrics, grown
+from stoploss.segments import CAPACITY, NO_CELL, NO_CODE, CellMetrics, Dimension, SegmentMetrics, Values, grown
 from stoploss.stats import exact_sums
 
 
@@ -65,7 +65,7 @@ def folded(rows: int, seed: int) -> tuple[CellMetrics, np.ndarray, np.ndarray, n
     state = CellMetrics.none(3, quantiles=True)
     for start in range(0, rows, 1_000):
         part = slice(start, start + 1_000)
-        state.fold(arm[part], cell[part], x[part])
+        state.fold(cell[part], Values.of(arm[part], x[part], quantiles=True))
     return state, arm, cell, x
 
 
@@ -89,14 +89,14 @@ def test_growing_keeps_every_sum_where_it_was() -> None:
 
 def test_one_value_has_a_mean_and_no_deviation() -> None:
     state = CellMetrics.none(1, quantiles=False)
-    state.fold(np.zeros(1, np.int64), np.zeros(1, np.int64), np.array([2_500]))
+    state.fold(np.zeros(1, np.int64), Values.of(np.zeros(1, np.int64), np.array([2_500]), quantiles=False))
     assert state.measure(0, 0, 1_000) == (1, 2.5, None, [None, None, None])
 
 
 def test_rows_without_a_value_or_a_cell_are_not_counted() -> None:
     metrics, dimension = SegmentMetrics(), Dimension("tenant", {"a": 0})
     arm = np.zeros(3, np.int64)
-    metrics.fold("latency_ms", True, dimension, arm, np.array([0, NO_CELL, 0]), np.array([5, 6, MISSING]))
+    metrics.fold("latency_ms", True, arm, {"tenant": np.array([0, NO_CELL, 0])}, np.array([5, 6, MISSING]))
     [measured] = metrics.arms(("current", "small"), {"tenant": dimension}, {"latency_ms": 1_000})
     assert (measured.n, measured.segment) == (1, Segment("tenant", "a"))
 
@@ -104,6 +104,5 @@ def test_rows_without_a_value_or_a_cell_are_not_counted() -> None:
 def test_room_is_made_for_the_cells_that_have_rows_and_no_others() -> None:
     """How much room there is must not depend on how rows were cut into blocks."""
     metrics = SegmentMetrics()
-    dimension = Dimension("tenant", {f"t{number}": number for number in range(20)})
-    metrics.fold("x", False, dimension, np.zeros(1, np.int64), np.array([2]), np.array([1]))
+    metrics.fold("x", False, np.zeros(1, np.int64), {"tenant": np.array([2])}, np.array([1]))
     assert metrics.cells["x"]["tenant"].n.shape == (2, 4)

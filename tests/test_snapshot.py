@@ -169,6 +169,6 @@ def test_recent_traces_come_back_in_their_order_and_forget_the_oldest_first() ->
         assert recent.fresh(hashes[start : start + 7_000]).all()
     again = RecentTraces.from_plain(recent.to_plain())
     for known in (recent, again):
-        assert len(known.order) == len(known.known) == 65_536
+        assert known.to_plain().size == len(known.known) == 65_536
         assert not known.fresh(hashes[70_000 - 65_536 :][:1]).any()
         assert known.fresh(hashes[:1]).all()

@@ -287,7 +287,6 @@ def test_the_example_says_what_this_version_does_not_do_yet() -> None:
         "ramp.autoAdvance",
         "windows",
         "approvals",
-        "health.coverage",
     ]
 
 

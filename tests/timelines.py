@@ -63,6 +63,7 @@ segments: [tenant, language]
 guardrails:
   - {metric: error_rate, direction: lower, margin: {relative: 0.10}, alpha: 0.01, action: rollback}
   - {metric: latency_ms, direction: lower, margin: {relative: 0.15}, transform: log, action: pause}
+  - {metric: latency_ms, direction: lower, margin: {relative: 0.50}, transform: exceedance, action: pause}
 gates: [undeclared_tool]
 drift: [{metric: output_tokens}]
 budgets:

@@ -10,11 +10,14 @@ import numpy.typing as npt
 
 from stoploss.evidence import UNDECLARED, Columns
 from stoploss.ledger import EvidenceBlock
+from stoploss.metrics import UNDECLARED_SERVING
 from stoploss.rules.rows import Rows
 from stoploss.segments import NO_CELL
 from stoploss.state import ExperimentState
 
 Mask = npt.NDArray[np.bool_]
+
+NOT_COMPARED = "not compared: served otherwise than declared"
 
 
 def count(state: ExperimentState, block: EvidenceBlock, columns: Columns) -> Rows | None:
@@ -55,12 +58,14 @@ def _refuse(state: ExperimentState, cause: str, rows: Mask) -> None:
 def _rows(state: ExperimentState, block: EvidenceBlock, columns: Columns, keep: npt.NDArray[np.int64]) -> Rows:
     unit = columns.unit[keep]
     cells = _cells(state, columns, keep)
-    compared = _in_open_epoch(state, columns, keep) & ~_in_stopped_segments(state, cells, keep.size)
+    comparable = _in_open_epoch(state, columns, keep) & ~_in_stopped_segments(state, cells, keep.size)
+    compared = comparable & _served_as_declared(state, block, columns, keep)
+    _refuse(state, NOT_COMPARED, comparable & ~compared)
     first, capped = np.zeros(keep.size, np.bool_), np.zeros(keep.size, np.bool_)
     if block.outcomes:
         capped[compared] = state.outcome_cap.admit(unit[compared])
     else:
-        first[compared] = state.seen.first(unit[compared])
+        first[comparable] = state.seen.first(unit[comparable])
         capped[compared] = state.cap.admit(unit[compared])
     return Rows(
         arm=columns.variant[keep].astype(np.int64),
@@ -111,10 +116,32 @@ def _in_stopped_segments(state: ExperimentState, cells: Mapping[str, npt.NDArray
     return inside
 
 
+def _served_as_declared(
+    state: ExperimentState, block: EvidenceBlock, columns: Columns, keep: npt.NDArray[np.int64]
+) -> Mask:
+    """False for traces that were served by something else than their variant declares, and for their outcomes.
+
+    They are exposures, spend budgets and trip gates, but to compare them would be to compare another variant.
+    """
+    served = np.ones(keep.size, np.bool_)
+    if state.experiment.serving is None:
+        return served
+    trace = columns.trace[keep]
+    if block.outcomes:
+        return ~state.served_otherwise.holds(trace)
+    if UNDECLARED_SERVING in columns.metrics:
+        served = columns.metrics[UNDECLARED_SERVING][keep] != 1
+        if not served.all():
+            state.served_otherwise.fresh(trace[~served])
+    return served
+
+
 def _details(block: EvidenceBlock, columns: Columns, keep: npt.NDArray[np.int64]) -> dict[int, str]:
     """Gate details by index of the kept row; the block lists them for its rows with a gate, in order."""
-    place = {int(row): index for index, row in enumerate(keep)}
     tripped = np.flatnonzero(columns.gates).tolist()
+    if not tripped:
+        return {}
+    place = {row: index for index, row in enumerate(keep.tolist())}
     return {place[row]: detail for row, detail in zip(tripped, block.gate_details, strict=True) if row in place}
 
 

@@ -28,11 +28,18 @@ def judge(state: ExperimentState, moment: Moment, out: Outputs) -> list[tuple[An
     for rule in state.rules:
         if state.lifecycle in LATCHED:
             break
-        for verdict in rule.judge(state.current.rules[rule.key], moment):
-            asked.append((rule, verdict))
-            if _changed(state, rule, verdict):
-                _say_and_do(state, rule, verdict, out)
+        asked += [(rule, verdict) for verdict in judge_one(state, rule, moment, out)]
     return asked
+
+
+def judge_one(state: ExperimentState, rule: AnyRule, moment: Moment, out: Outputs) -> list[Verdict]:
+    """Asks one rule, says what changed and does what follows."""
+    verdicts = []
+    for verdict in rule.judge(state.current.rules[rule.key], moment):
+        verdicts.append(verdict)
+        if _changed(state, rule, verdict):
+            _say_and_do(state, rule, verdict, out)
+    return verdicts
 
 
 def _changed(state: ExperimentState, rule: AnyRule, verdict: Verdict) -> bool:
@@ -48,8 +55,8 @@ def _changed(state: ExperimentState, rule: AnyRule, verdict: Verdict) -> bool:
 
 
 def _ends(verdict: Verdict) -> bool:
-    """Silence is the one breach that ends by itself: the arm is heard again. All others last until a person resumes."""
-    return verdict.evidence.rule == "silence" and verdict.outcome == Outcome.OK
+    """Silence and overdue acks end by themselves: the arm is heard, the command applied. All others want a person."""
+    return verdict.evidence.rule in ("silence", "overdue") and verdict.outcome == Outcome.OK
 
 
 def _say_and_do(state: ExperimentState, rule: AnyRule, verdict: Verdict, out: Outputs) -> None:

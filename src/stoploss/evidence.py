@@ -109,7 +109,7 @@ def _check_codes(block: EvidenceBlock, packed: Mapping[str, npt.NDArray[Any]]) -
     if int(packed["source"].max()) >= len(block.sources):
         raise _malformed(block, f"names source {packed['source'].max()}; it lists {len(block.sources)}")
     variant = packed["variant"]
-    if not np.isin(variant, (CONTROL, TREATMENT, UNDECLARED)).all():
+    if not ((variant <= TREATMENT) | (variant == UNDECLARED)).all():
         raise _malformed(block, f"has variant codes {np.unique(variant).tolist()}; known are 0, 1 and 255")
     gates = packed["gates"]
     if int(gates.max()) >> len(block.gate_names):
@@ -122,14 +122,16 @@ def _check_codes(block: EvidenceBlock, packed: Mapping[str, npt.NDArray[Any]]) -
 
 def _segments(block: EvidenceBlock, dimension: str, column: Any) -> Segments:
     codes = _unpack(block, dimension, column.codes, CODE)
-    if ((codes >= len(column.values)) & (codes != NO_SEGMENT)).any():
+    beyond = int(codes.max()) >= len(column.values)
+    if beyond and ((codes >= len(column.values)) & (codes != NO_SEGMENT)).any():
         raise _malformed(block, f"has codes in {dimension!r} beyond its {len(column.values)} values")
     return Segments(column.values, codes)
 
 
 def _metric(block: EvidenceBlock, name: str, packed: bytes) -> npt.NDArray[np.int64]:
     values, (low, high) = _unpack(block, name, packed, VALUE), _bounds(name)
-    if ((values != MISSING) & ((values > high) | (values < low))).any():
+    within = int(values.max()) <= high and int(values.min()) >= low
+    if not within and ((values != MISSING) & ((values > high) | (values < low))).any():
         raise _malformed(block, f"has values in {name!r} beyond {low:,} to {high:,}")
     return values
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from datetime import date
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -16,13 +17,32 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.alias_generators import to_camel
 
 from stoploss import metrics
+from stoploss.detector_names import check_detector
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 ALWAYS_ON_GATES = ("pii_exposed", "privilege_escalation", "unapproved_side_effect")
-DECLARABLE_GATES = ("undeclared_tool", "undeclared_mcp_server", "shadow_side_effect")
+DECLARABLE_GATES = (
+    "undeclared_tool",
+    "undeclared_mcp_server",
+    "shadow_side_effect",
+    "undeclared_side_effect",
+    "guardrail_bypassed",
+)
+# Gates that a part of the spec switches on: they watch what it declares, and nothing where it declares nothing.
+SWITCHED_ON_GATES = {
+    "undeclared_handoff": "path.handoffs",
+    "missing_approval": "path.approvals",
+    "broken_order": "path.order",
+    "missing_consent": "userImpact: material",
+    "runaway": "limits",
+}
 CROSS = "×"
-SEGMENT_COLUMNS = ("tenant", "language", "channel")
+SEGMENT_COLUMNS = ("tenant", "language", "channel", "operation")
+PATH = "path"
+"""The dimension of a trace's steps: see intake/paths.py."""
+SERVED_INSTEAD = "served instead"
+"""The dimension of what a trace was served by that its variant does not declare: see intake/serving.py."""
 OTHER = "other"
 
 
@@ -50,7 +70,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Alpha = Annotated[float, Field(ge=1e-9, le=0.2)]
 Name = Annotated[str, AfterValidator(check_name)]
 GuardrailAction = Literal["rollback", "pause", "stop"]
-Detector = Literal["ADWIN"]
+GuardrailTransform = Literal["none", "log", "capped", "exceedance"]
 
 
 class Part(BaseModel):
@@ -94,6 +114,24 @@ class Variant(Part):
     def scopes(self) -> frozenset[str]:
         return frozenset(scope for tool in self.tools for scope in tool.scopes)
 
+    @property
+    def side_effects(self) -> frozenset[str]:
+        """Tools that may change something outside."""
+        return frozenset(tool.name for tool in self.tools if tool.side_effect)
+
+    @property
+    def serving(self) -> dict[str, str]:
+        """What a trace must show where it shows anything, by column of the trace; prompt is name@version, or a name."""
+        name, _, version = (self.prompt or "").partition("@")
+        declared = {
+            "model": self.model,
+            "prompt_name": name,
+            "prompt_version": version,
+            "prompt_hash": self.prompt_hash,
+            "routing": self.routing,
+        }
+        return {column: value for column, value in declared.items() if value}
+
 
 class Assignment(Part):
     """Who gets which variant, by which flag, and which controllers must apply a command."""
@@ -113,20 +151,30 @@ class Success(Part):
 
 
 class Quality(Part):
+    """closes_after: how long after a unit's last exposure its scores are awaited; then, and not before, they count."""
+
     score: str
+    closes_after: Annotated[Seconds, Field(le=30 * 86_400)] | None = None
 
 
 class RiskEvent(Part):
     event: str
-    weight: float = Field(gt=0)
+    weight: float = Field(ge=0.001, le=1_000)
 
 
 class Objective(Part):
+    """What a treatment is worth: quality, less its cost and its risk at the prices that are named here.
+
+    lambda_cost   quality given up, as a share of control's, for a cost that rises by all of control's
+    lambda_risk   quality given up, as a share of control's, for one weighted harm event more per trace
+    indifference  differences of the sum within this, up or down, are not worth a change
+    """
+
     quality: Quality | None = None
     risk: tuple[RiskEvent, ...] = ()
-    lambda_cost: float = Field(0.0, ge=0)
-    lambda_risk: float = Field(0.0, ge=0)
-    indifference: float = Field(0.0, ge=0)
+    lambda_cost: float = Field(0.0, ge=0, le=1e6)
+    lambda_risk: float = Field(0.0, ge=0, le=1e6)
+    indifference: float = Field(0.0, ge=0, le=1e6)
     alpha: Alpha = 0.05
 
     @model_validator(mode="after")
@@ -134,6 +182,26 @@ class Objective(Part):
         if self.lambda_risk and not self.risk:
             raise ValueError("lambdaRisk weighs events, but no risk events are listed; list them, or drop lambdaRisk")
         return self
+
+    @property
+    def risk_columns(self) -> tuple[str, ...]:
+        """Columns that tell of the risk events; names that are not known are left to the checks of the spec."""
+        return tuple(metrics.RISK_EVENTS[risk.event] for risk in self.risk if risk.event in metrics.RISK_EVENTS)
+
+
+class OfflineEvaluation(Part):
+    """The last run of an evaluation suite on the treatment, before production: stated by its owner."""
+
+    suite: str = Field(min_length=1)
+    version: str = Field(min_length=1)
+    passed: bool
+    at: date
+
+
+class StatedEvidence(Part):
+    """Evidence that the judge cannot see for itself; what is absent is a gap that the recommendation names."""
+
+    offline: OfflineEvaluation | None = None
 
 
 class Margin(Part):
@@ -148,14 +216,28 @@ class Margin(Part):
 
 
 class Guardrail(Part):
-    """A metric on which the treatment must not be worse than control by more than the margin."""
+    """A metric on which the treatment must not be worse than control by more than the margin.
+
+    transform  log; capped: at control's frozen 99th percentile; exceedance: the share of traces beyond a threshold
+    quantile   of an exceedance: the share of control's values that lie on the good side of the threshold
+    threshold  of an exceedance, in the metric's unit, instead of a quantile
+    covariate  a score that traces carry and that was known before they were assigned; it takes noise away (CUPED)
+    """
 
     metric: str
     direction: Literal["lower", "higher"]
     margin: Margin
-    transform: metrics.Transform = "none"
+    transform: GuardrailTransform = "none"
+    quantile: float | None = Field(None, ge=0.05, le=0.99)
+    threshold: float | None = Field(None, ge=-1e12, le=1e12)
+    covariate: str | None = None
     alpha: Alpha = 0.01
     action: GuardrailAction = "rollback"
+
+    @property
+    def projected(self) -> metrics.Transform:
+        """What intake makes of the metric; the rest is made of it by the judge (rules/reading.py)."""
+        return "log" if self.transform == "log" else "none"
 
 
 class GateChoice(Part):
@@ -163,11 +245,55 @@ class GateChoice(Part):
     action: Literal["stop", "rollback"] = "stop"
 
 
+class StepPath(Part):
+    """What holds for the steps of each request, in both variants; each list switches on a gate of its own.
+
+    order      tools of which none may be called before one that is listed earlier, by the first call of each in a
+               request; a tool that is never called is not missed
+    approvals  tools that may be called only with an approval: the step's own, or an approval step of the tool's name
+               before it
+    handoffs   the only [from, to] pairs of agents that may hand over
+    """
+
+    order: tuple[str, ...] = ()
+    approvals: tuple[str, ...] = ()
+    handoffs: tuple[tuple[str, str], ...] | None = None
+
+
+Cap = Annotated[int, Field(ge=0, le=10**9)]
+
+
+class Limits(Part):
+    """The most that one request may take; one more trips the gate `runaway`. What an agent reads is input_tokens."""
+
+    steps: Cap | None = None
+    repeated_calls: Cap | None = None
+    retries: Cap | None = None
+    input_tokens: Cap | None = None
+    samples: Cap | None = None
+
+    @property
+    def caps(self) -> dict[str, int]:
+        """By metric."""
+        return {name: cap for name, cap in self if cap is not None}
+
+
 class DriftWatch(Part):
-    metric: str
-    detector: Detector = "ADWIN"
+    """A metric whose level is watched in each arm, or a segment dimension whose mix of values is."""
+
+    metric: str | None = None
+    mix: str | None = None
+    detector: Annotated[str, AfterValidator(check_detector)] = "ADWIN"
     params: dict[str, float] = {}
     action: Literal["pause", "none"] = "pause"
+
+    @model_validator(mode="after")
+    def one_of_two(self) -> DriftWatch:
+        if (self.metric is None) == (self.mix is None):
+            raise ValueError("drift is watched in a metric or in the mix of a dimension; give exactly one of the two")
+        if self.mix is not None and self.model_fields_set & {"detector", "params"}:
+            raise ValueError("detector and params belong to a metric; a mix has a test of its own: drop them")
+        return self
 
 
 class BurnAction(Part):
@@ -215,8 +341,62 @@ class Silence(Part):
 
 
 class Coverage(Part):
+    """The share of units that get a score in time, and how long half of the scores may take."""
+
     score: str
-    min: Share
+    min: Annotated[float, Field(gt=0, lt=1)]
+    within: Seconds = 3_600
+    max_lag: Seconds | None = None
+    do: Literal["hold", "pause"] = "hold"
+
+    @model_validator(mode="after")
+    def lag_lies_within(self) -> Coverage:
+        if self.max_lag is not None and self.max_lag >= self.within:
+            raise ValueError(
+                f"maxLag of {self.max_lag} s is not below within ({self.within} s), so it could never be exceeded; "
+                "raise within, or lower maxLag"
+            )
+        return self
+
+
+class JudgeReference(Part):
+    """A score that carries, for items of a frozen set, the grade given anew minus the first one."""
+
+    score: str
+    alpha: Alpha = 0.01
+    do: Literal["hold", "pause"] = "hold"
+
+
+class Audit(Part):
+    """A score that carries 1 where a person agrees with the judge on an audited trace, and 0 where not."""
+
+    score: str
+    min: Annotated[float, Field(gt=0, lt=1)] = 0.8
+    alpha: Alpha = 0.05
+    do: Literal["hold", "pause"] = "hold"
+
+
+class Alignment(Part):
+    """A proxy score that must go with a business outcome; baseline: the least correlation over groups of users."""
+
+    proxy: str
+    outcome: str
+    baseline: Annotated[float, Field(gt=-1, lt=1)] = 0.0
+    alpha: Alpha = 0.05
+    do: Literal["hold", "none"] = "hold"
+
+
+class DeclaredServing(Part):
+    """The largest share of units that may be served by something else than their variant declares."""
+
+    max: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    do: Literal["hold", "pause"] = "hold"
+
+
+class Unresolved(Part):
+    """The largest share of outcomes that may fail to be attached to a trace: bare, malformed or untimely ones."""
+
+    max: Annotated[float, Field(gt=0, lt=1)] = 0.05
     do: Literal["hold", "pause"] = "hold"
 
 
@@ -227,8 +407,27 @@ def _off(value: Any) -> Any:
 
 class Health(Part):
     sample_ratio: Annotated[Literal["hold", "pause", "off"], BeforeValidator(_off)] = "hold"
+    over_exposure: Annotated[Literal["act", "off"] | None, BeforeValidator(_off)] = None
     silence: Silence | None = None
     coverage: Coverage | None = None
+    judge_reference: JudgeReference | None = None
+    audit: Audit | None = None
+    alignment: Alignment | None = None
+    unresolved: Unresolved | None = None
+    declared: DeclaredServing | None = None
+    rejects: Annotated[Literal["hold", "pause", "off"], BeforeValidator(_off)] = "hold"
+    overdue_after: int = Field(3, ge=1, le=1_000)
+
+    @property
+    def watches_over_exposure(self) -> bool:
+        """Unless the spec says otherwise, wherever the split is believed."""
+        return self.over_exposure == "act" or (self.over_exposure is None and self.sample_ratio != "off")
+
+    @property
+    def scores(self) -> tuple[str, ...]:
+        """Every score that a rule on the health of the measuring itself reads."""
+        named = [part.score for part in (self.coverage, self.judge_reference, self.audit) if part is not None]
+        return (*named, self.alignment.proxy, self.alignment.outcome) if self.alignment else tuple(named)
 
 
 class Ramp(Part):
@@ -286,8 +485,12 @@ class Spec(Part):
     segments: tuple[str, ...] = ()
     scores: tuple[str, ...] = ()
     objective: Objective | None = None
+    evidence: StatedEvidence = StatedEvidence()
     guardrails: tuple[Guardrail, ...] = ()
     gates: tuple[Annotated[GateChoice, BeforeValidator(_gate_choice)], ...] = ()
+    path: StepPath = StepPath()
+    limits: Limits = Limits()
+    user_impact: Literal["none", "material"] = "none"
     drift: tuple[DriftWatch, ...] = ()
     budgets: tuple[Budget, ...] = ()
     health: Health = Health()
@@ -329,18 +532,46 @@ class Experiment(Part):
         spec = self.spec
         named = [*spec.scores, spec.success.metric]
         named += [spec.objective.quality.score] if spec.objective and spec.objective.quality else []
-        named += [spec.health.coverage.score] if spec.health.coverage else []
+        named += spec.objective.risk_columns if spec.objective else ()
+        named += spec.health.scores
         return tuple(dict.fromkeys(name for name in named if name not in metrics.METRICS))
+
+    @cached_property
+    def dimensions(self) -> tuple[str, ...]:
+        """Every dimension whose values are kept: the segments, and those whose mix is watched."""
+        mixes = [watch.mix for watch in self.spec.drift if watch.mix is not None]
+        hidden = [SERVED_INSTEAD] if self.serving is not None else []
+        return tuple(dict.fromkeys((*self.spec.segments, *mixes, *hidden)))
+
+    @cached_property
+    def serving(self) -> DeclaredServing | None:
+        """How often a trace may be served otherwise than declared; None where nothing is declared and nothing asked."""
+        declares = any(variant.serving for variant in self.spec.variants)
+        return self.spec.health.declared or (DeclaredServing() if declares else None)
 
     def metric(self, name: str) -> metrics.Metric:
         return metrics.METRICS[name] if name in metrics.METRICS else metrics.score(name)
 
     @cached_property
     def gates(self) -> tuple[GateChoice, ...]:
-        """Always-on gates first, then the declared ones; their index is the bit of evidence rows."""
+        """Always-on gates first, then those that the spec switches on, then the declared ones; their index is the bit
+        of evidence rows."""
         chosen = {choice.gate: choice for choice in self.spec.gates}
-        names = (*ALWAYS_ON_GATES, *(name for name in chosen if name not in ALWAYS_ON_GATES))
+        names = dict.fromkeys((*ALWAYS_ON_GATES, *self.switched_on_gates, *chosen))
         return tuple(chosen.get(name, GateChoice(gate=name)) for name in names)
+
+    @cached_property
+    def switched_on_gates(self) -> tuple[str, ...]:
+        spec = self.spec
+        switched = {
+            "undeclared_handoff": spec.path.handoffs is not None,
+            "missing_approval": bool(spec.path.approvals),
+            "broken_order": bool(spec.path.order),
+            "missing_consent": spec.user_impact == "material",
+            "runaway": bool(spec.limits.caps),
+            "undeclared_side_effect": any(variant.side_effects for variant in spec.variants),
+        }
+        return tuple(name for name, on in switched.items() if on)
 
     @cached_property
     def spec_hash(self) -> str:

@@ -58,8 +58,6 @@ def _fold_together(state: ExperimentState, rows: Rows, moment: Moment) -> None:
     for rule in state.rules:
         if rule.kind == "guardrail":
             rule.fold(state.current.rules[rule.key], rows, moment)
-    metrics, dimensions = state.current.metrics, state.current.dimensions
     for column, values in rows.metrics.items():
         binary = ":" not in column and state.experiment.metric(column).binary
-        for dimension in dimensions.values():
-            metrics.fold(column, not binary, dimension, rows.arm, rows.cells[dimension.name], values)
+        state.current.metrics.fold(column, not binary, rows.arm, rows.cells, values)

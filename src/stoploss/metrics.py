@@ -15,6 +15,9 @@ MISSING = -(2**63)
 LOG_SCALE = 1_000_000
 SCORE_SCALE = 1_000_000
 
+UNDECLARED_SERVING = "undeclared_serving_rate"
+"""Whether a trace was served by something else than its variant declares; such a trace is not compared."""
+
 Transform = Literal["none", "log"]
 
 
@@ -28,6 +31,7 @@ class Metric:
     binary    true: each trace counts 0 or 1, and the number is a rate
     positive  true: the value cannot be 0 or below, or only by accident, so a relative margin and a log have meaning
     better    the direction that is good for the user
+    zeros     true: most traces have 0, so a share of the mean has meaning and a logarithm has none
     """
 
     name: str
@@ -36,6 +40,7 @@ class Metric:
     better: Literal["lower", "higher"]
     binary: bool = False
     positive: bool = True
+    zeros: bool = False
 
 
 def _table(*metrics: Metric) -> dict[str, Metric]:
@@ -51,10 +56,25 @@ METRICS: dict[str, Metric] = _table(
     Metric("reasoning_tokens", "tokens", 1, "lower"),
     Metric("cost_usd", "USD", 1_000_000_000, "lower"),
     Metric("steps", "steps", 1, "lower"),
+    Metric("repeated_calls", "calls", 1, "lower", zeros=True),
+    Metric("retries", "retries", 1, "lower", zeros=True),
+    Metric("samples", "samples", 1, "lower"),
     Metric("error_rate", "errors per trace", 1, "lower", binary=True),
     Metric("refusal_rate", "refusals per trace", 1, "lower", binary=True),
     Metric("pii_suspected_rate", "suspicions per trace", 1, "lower", binary=True),
+    Metric("denied_tool_rate", "denials per trace", 1, "lower", binary=True),
+    Metric("guardrail_hit_rate", "hits per trace", 1, "lower", binary=True),
+    Metric(UNDECLARED_SERVING, "undeclared servings per trace", 1, "lower", binary=True),
 )
+
+# Harm events that an objective may weigh, and the column that tells of each: a metric of the trace, or else an outcome.
+RISK_EVENTS: dict[str, str] = {
+    "refusal": "refusal_rate",
+    "denied_tool": "denied_tool_rate",
+    "guardrail_hit": "guardrail_hit_rate",
+    "escalation": "escalation",
+    "complaint": "complaint",
+}
 
 
 def score(name: str) -> Metric:

@@ -11,7 +11,7 @@ from typing import assert_never
 
 from stoploss.commands import Action
 from stoploss.counting import count, exposures_after
-from stoploss.decisions import command, enter, judge, open_epoch_if_applied
+from stoploss.decisions import command, enter, judge, judge_one, open_epoch_if_applied
 from stoploss.errors import InvalidExperiment
 from stoploss.evidence import block_columns
 from stoploss.experiment import Experiment
@@ -31,7 +31,7 @@ from stoploss.lifecycle import LATCHED, LIVE, Lifecycle, refusal
 from stoploss.measures import Measure, VerdictMeasure
 from stoploss.metrics import column_name, scale_of
 from stoploss.outputs import Output, Outputs
-from stoploss.rules import AnyRule
+from stoploss.rules import AnyRule, Heard, Hearing
 from stoploss.rules.rows import Rows
 from stoploss.rules.verdict import Verdict
 from stoploss.segments import EVERYBODY
@@ -69,6 +69,8 @@ def step(state: PartitionState, entry: Entry, control_topic: str = "stoploss.con
                 _overdue(experiment, fact, out)
         case SourceStatus():
             state.sources[f"{fact.source.topic}/{fact.source.partition}"] = SourceState(fact.lag)
+            for experiment in state.experiments.values():
+                _hear(experiment, fact, out)
         case Tick():
             _tick(state, out)
         case JudgeVersion():
@@ -244,7 +246,20 @@ def _begin_run(state: ExperimentState, request: Request, reason: str, out: Outpu
 # ---- acks ----------------------------------------------------------------------------------------
 
 
+def _hear(state: ExperimentState, fact: Heard, out: Outputs) -> None:
+    """Tells the rules that listen. What is said of commands is judged at once, even after a stop; the rest at ticks."""
+    if state.run < 1:
+        return
+    moment = moment_of(state, out.at, caught_up=False, due=())
+    for rule in state.rules:
+        if isinstance(rule, Hearing):
+            rule.hear(state.current.rules[rule.key], fact, moment)
+            if not isinstance(fact, SourceStatus):
+                judge_one(state, rule, moment, out)
+
+
 def _ack(state: ExperimentState, ack: AckReceived, out: Outputs) -> None:
+    _hear(state, ack, out)
     desired = state.desired
     mark = f"{ack.controller}/{ack.instance}/{ack.status}"
     if ack.command_id != desired.command_id or mark in desired.acked:
@@ -263,6 +278,7 @@ def _overdue(state: ExperimentState, overdue: AckOverdue, out: Outputs) -> None:
     if overdue.command_id == state.desired.command_id and overdue.controller in state.desired.awaiting:
         reason = f"not applied after {overdue.waited_ms} ms, sent again {overdue.resent} times"
         out.journal(state, CommandAcked(overdue.command_id, overdue.controller, "", "overdue", reason))
+        _hear(state, overdue, out)
 
 
 # ---- measures ------------------------------------------------------------------------------------

@@ -6,8 +6,9 @@ A dimension has at most CAPACITY values of its own, in order of appearance in th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -40,13 +41,18 @@ class Dimension:
 
     def cells_of(self, values: Sequence[str], codes: npt.NDArray[np.uint16]) -> IntArray:
         """Cell of each row, NO_CELL where it has no value. New values become cells in order of their first row."""
-        present, first, place = np.unique(codes, return_index=True, return_inverse=True)
-        cells = np.full(present.size, NO_CELL, np.int64)
-        for at in np.argsort(first).tolist():
-            if present[at] != NO_CODE:
-                cells[at] = self._cell(values[present[at]])
-        of_rows: IntArray = cells[place]
+        cells = [self.cells.get(value, NO_CELL) for value in values]
+        if NO_CELL in cells:
+            self._admit(values, codes)
+            cells = [self.cells.get(value, self.cells.get(OTHER, NO_CELL)) for value in values]
+        of_rows: IntArray = np.array([*cells, NO_CELL], np.int64)[np.minimum(codes, len(values))]
         return of_rows
+
+    def _admit(self, values: Sequence[str], codes: npt.NDArray[np.uint16]) -> None:
+        present, first = np.unique(codes, return_index=True)
+        for code in present[np.argsort(first)].tolist():
+            if code != NO_CODE:
+                self._cell(values[code])
 
     def _cell(self, value: str) -> int:
         known = self.cells.get(value)
@@ -70,6 +76,30 @@ def grown(used: int, size: int) -> int:
     while size < used:
         size = min(size * 2, CAPACITY + 1)
     return size
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """The rows of a block that have a value of one metric, prepared once for all dimensions.
+
+    x        the values as float64, which holds them exactly and is what np.bincount sums
+    bucket   of the histogram; None for rates, which have no quantiles
+    """
+
+    arm: IntArray
+    x: npt.NDArray[np.float64]
+    squares: exact_sums.SquareParts
+    bucket: IntArray | None
+
+    @classmethod
+    def of(cls, arm: IntArray, x: IntArray, quantiles: bool) -> Self:
+        bucket = histogram.bucket_of(x) if quantiles else None
+        return cls(arm, x.astype(np.float64), exact_sums.square_parts(x), bucket)
+
+    def take(self, keep: npt.NDArray[np.bool_]) -> Values:
+        squares = exact_sums.SquareParts(self.squares.low[keep], self.squares.middle[keep], self.squares.high[keep])
+        bucket = None if self.bucket is None else self.bucket[keep]
+        return Values(self.arm[keep], self.x[keep], squares, bucket)
 
 
 @dataclass(slots=True)
@@ -104,15 +134,15 @@ class CellMetrics:
         if self.buckets.shape[1]:
             self.buckets = np.pad(self.buckets, ((0, 0), (0, more), (0, 0)))
 
-    def fold(self, arm: IntArray, cell: IntArray, x: IntArray) -> None:
+    def fold(self, cell: IntArray, values: Values) -> None:
         """Adds rows that have a value, each in its arm and cell; at most 8,192 rows."""
         cells = self.n.shape[1]
-        key = arm * cells + cell
+        key = values.arm * cells + cell
         self.n += np.bincount(key, minlength=2 * cells).reshape(2, cells)
-        self.total += np.bincount(key, x, minlength=2 * cells).astype(np.int64).reshape(2, cells)
-        self.squares = exact_sums.fold_squares(self.squares, key, x)
-        if self.buckets.shape[1]:
-            np.add.at(self.buckets, (arm, cell, histogram.bucket_of(x)), 1)
+        self.total += np.bincount(key, values.x, minlength=2 * cells).astype(np.int64).reshape(2, cells)
+        self.squares = exact_sums.fold_parts(self.squares, key, values.squares)
+        if values.bucket is not None:
+            np.add.at(self.buckets.reshape(-1), key * histogram.BUCKETS + values.bucket, 1)
 
     def measure(self, arm: int, cell: int, scale: int) -> tuple[int, float | None, float | None, list[float | None]]:
         """Rows, mean, standard deviation and p50, p95, p99, in the metric's own unit; None is no data."""
@@ -127,7 +157,7 @@ class CellMetrics:
     def _quantiles(self, arm: int, cell: int, scale: int) -> list[float | None]:
         if not self.buckets.shape[1]:
             return [None, None, None]
-        found = (histogram.quantile(self.buckets[arm, cell], q) for q in (0.5, 0.95, 0.99))
+        found = histogram.quantiles(self.buckets[arm, cell], (0.5, 0.95, 0.99))
         return [None if value is None else round_significant(value / scale) for value in found]
 
 
@@ -137,21 +167,19 @@ class SegmentMetrics:
 
     cells: dict[str, dict[str, CellMetrics]] = field(default_factory=dict)
 
-    def fold(
-        self, metric: str, quantiles: bool, dimension: Dimension, arm: IntArray, cell: IntArray, x: IntArray
-    ) -> None:
-        """Adds the rows of one metric in one dimension; rows without value or cell are left out."""
-        keep = (x != MISSING) & (cell != NO_CELL)
-        if not keep.any():
+    def fold(self, metric: str, quantiles: bool, arm: IntArray, cells: Mapping[str, IntArray], x: IntArray) -> None:
+        """Adds the rows of one metric in all dimensions; rows without value or cell are left out.
+
+        cells  cell of each row by name of the dimension
+        """
+        present = x != MISSING
+        if not present.any():
             return
+        whole = bool(present.all())
+        values = Values.of(arm, x, quantiles) if whole else Values.of(arm[present], x[present], quantiles)
         dims = self.cells.setdefault(metric, {})
-        state = dims.get(dimension.name)
-        used = int(cell[keep].max()) + 1
-        if state is None:
-            state = dims[dimension.name] = CellMetrics.none(grown(used, 1), quantiles)
-        if used > state.n.shape[1]:
-            state.grow(grown(used, state.n.shape[1]))
-        state.fold(arm[keep], cell[keep], x[keep])
+        for name, cell in cells.items():
+            _fold_dimension(dims, name, cell if whole else cell[present], values)
 
     def arms(
         self, variants: tuple[str, str], dimensions: dict[str, Dimension], scales: dict[str, int]
@@ -163,6 +191,20 @@ class SegmentMetrics:
             for name, state in dims.items()
             for measured in _measures(metric, state, dimensions[name], variants, scales[metric])
         )
+
+
+def _fold_dimension(dims: dict[str, CellMetrics], name: str, cell: IntArray, values: Values) -> None:
+    inside = cell != NO_CELL
+    if not inside.all():
+        cell, values = cell[inside], values.take(inside)
+    if not cell.size:
+        return
+    state, used = dims.get(name), int(cell.max()) + 1
+    if state is None:
+        state = dims[name] = CellMetrics.none(grown(used, 1), values.bucket is not None)
+    if used > state.n.shape[1]:
+        state.grow(grown(used, state.n.shape[1]))
+    state.fold(cell, values)
 
 
 def _measures(

@@ -8,6 +8,8 @@ from stoploss.commands import Evidence
 from stoploss.experiment import Experiment
 from stoploss.rules.verdict import Outcome, Reason, Verdict, share_text
 
+NO_DATA = "no data"
+
 
 def sentence(verdict: Verdict, experiment: Experiment) -> str:
     """What a verdict says, in words."""
@@ -28,7 +30,11 @@ def sentence(verdict: Verdict, experiment: Experiment) -> str:
         ):
             return _guardrail(verdict, experiment, where)
         case Reason.BELOW_FLOOR | Reason.NO_CONTRAST:
-            return f"{evidence.metric}{where} is undecided: {missing(verdict)}"
+            return f"{_subject(verdict)}{where} is undecided: {missing(verdict)}"
+        case Reason.LEARNING:
+            return f"{evidence.metric}: whether it became worse is undecided: {missing(verdict)}"
+        case Reason.REGRESSED:
+            return _regression(verdict, control, treatment)
         case Reason.VARIANT_MOVED | Reason.WORLD_MOVED | Reason.CONTROL_MOVED:
             return _drift(verdict, control, treatment)
         case Reason.OTHER_ARM_PENDING:
@@ -40,6 +46,8 @@ def sentence(verdict: Verdict, experiment: Experiment) -> str:
             )
         case Reason.UNIT_IN_TWO_VARIANTS:
             return f"{evidence.observed:.0f} sampled units were seen in both variants (limit {evidence.bound:.0f})"
+        case Reason.SERVED_OTHERWISE:
+            return _served_otherwise(verdict, control, treatment)
         case Reason.SILENT:
             return f"{evidence.observed:.0f} {evidence.statistic} (limit {evidence.bound:.0f}), all sources fully read"
         case Reason.HEARD:
@@ -69,9 +77,24 @@ def _guardrail(verdict: Verdict, experiment: Experiment, where: str) -> str:
     margin = effect(evidence.margin) if evidence.margin is not None else "none"
     floor = f"; {missing(verdict)}" if verdict.floor else ""
     return (
-        f"{evidence.metric}{where} {word}: {arms} ({limits}, margin {margin}; "
+        f"{_subject(verdict)}{where} {word}: {arms} ({limits}, margin {margin}; "
         f"log evidence {_number(evidence.observed)}, limit {_number(evidence.bound)}; "
         f"{evidence.n_treatment:,} and {evidence.n_control:,} traces){floor}"
+    )
+
+
+def _subject(verdict: Verdict) -> str:
+    """The metric, and what of it the numbers speak of where a guardrail says so."""
+    return f"{verdict.evidence.metric} ({verdict.detail})" if verdict.detail else str(verdict.evidence.metric)
+
+
+def _regression(verdict: Verdict, control: str, treatment: str) -> str:
+    evidence = verdict.evidence
+    rates = [NO_DATA if rate is None else share_text(rate) for rate in (evidence.treatment, evidence.control)]
+    return (
+        f"{_subject(verdict)} became worse with {treatment!r} some time after the start: {rates[0]} of "
+        f"{evidence.n_treatment:,} traces against {rates[1]} of {evidence.n_control:,} with {control!r} since then "
+        f"(log of the change detector {_number(evidence.observed)}, limit {_number(evidence.bound)})"
     )
 
 
@@ -105,8 +128,21 @@ def _sample_ratio(evidence: Evidence) -> str:
     )
 
 
+def _served_otherwise(verdict: Verdict, control: str, treatment: str) -> str:
+    evidence = verdict.evidence
+    treated = verdict.stream == "treatment"
+    variant, rate = (treatment, evidence.treatment) if treated else (control, evidence.control)
+    units = evidence.units_treatment if treated else evidence.units_control
+    instead = f", most often by {verdict.detail}" if verdict.detail else ""
+    return (
+        f"variant {variant!r} is not served as it declares{instead}: {share_text(rate or 0.0)} of {units:,} units "
+        f"(limit {share_text(evidence.margin or 0.0)}; log evidence {_number(evidence.observed)} of "
+        f"{_number(evidence.bound)}); such traces are not compared"
+    )
+
+
 def _number(value: float | None) -> str:
     """4 significant digits; 'no data' is never 0."""
     if value is None:
-        return "no data"
+        return NO_DATA
     return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:,.4g}"

@@ -6,20 +6,23 @@ import re
 from collections.abc import Iterator
 
 from stoploss import metrics
+from stoploss.contract_rules import contract_faults
 from stoploss.experiment import (
     ALWAYS_ON_GATES,
     CROSS,
     DECLARABLE_GATES,
+    SWITCHED_ON_GATES,
     Budget,
     Experiment,
     Guardrail,
 )
+from stoploss.objective_rules import objective_faults
+from stoploss.watch_rules import watch_faults
 
 Path = tuple[str | int, ...]
 Fault = tuple[Path, str]
 
 TIME_OF_DAY = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
-ADWIN_COUNTS = ("clock", "max_buckets", "min_window_length", "grace_period")
 
 
 def faults(experiment: Experiment) -> Iterator[Fault]:
@@ -27,10 +30,12 @@ def faults(experiment: Experiment) -> Iterator[Fault]:
     yield from _variants(experiment)
     yield from _segments(experiment)
     yield from _gates(experiment)
+    yield from contract_faults(experiment)
     yield from _scores(experiment)
     for index, guardrail in enumerate(experiment.spec.guardrails):
         yield from _guardrail(experiment, guardrail, ("spec", "guardrails", index))
     yield from _watched_metrics(experiment)
+    yield from objective_faults(experiment)
     yield from _windows(experiment)
 
 
@@ -70,7 +75,7 @@ def _segments(experiment: Experiment) -> Iterator[Fault]:
 
 
 def _gates(experiment: Experiment) -> Iterator[Fault]:
-    known = (*ALWAYS_ON_GATES, *DECLARABLE_GATES)
+    known = (*ALWAYS_ON_GATES, *DECLARABLE_GATES, *SWITCHED_ON_GATES)
     for index, choice in enumerate(experiment.spec.gates):
         if choice.gate not in known:
             yield ("spec", "gates", index), f"unknown gate {choice.gate!r}; known gates: {', '.join(known)}"
@@ -130,29 +135,16 @@ def _guardrail(experiment: Experiment, guardrail: Guardrail, at: Path) -> Iterat
 
 def _watched_metrics(experiment: Experiment) -> Iterator[Fault]:
     spec = experiment.spec
+    yield from watch_faults(experiment)
     for index, watch in enumerate(spec.drift):
-        if message := _unknown(experiment, watch.metric):
+        if watch.metric is not None and (message := _unknown(experiment, watch.metric)):
             yield ("spec", "drift", index, "metric"), message
-        for name, value in watch.params.items():
-            if fault := _adwin_fault(name, value):
-                yield ("spec", "drift", index, "params", name), fault
     for index, budget in enumerate(spec.budgets):
         at: Path = ("spec", "budgets", index)
         if message := _unknown(experiment, budget.watched):
             yield at, message
         else:
             yield from _budget(experiment.metric(budget.watched), budget, at)
-
-
-def _adwin_fault(name: str, value: float) -> str | None:
-    """What is wrong with a parameter of the drift detector, or None."""
-    if name == "delta":
-        return None if 0 < value < 1 else f"{value:g} is no confidence; give a number between 0 and 1, such as 0.002"
-    if name not in ADWIN_COUNTS:
-        return f"ADWIN has no parameter {name!r}; it has delta, {', '.join(ADWIN_COUNTS)}"
-    if value != int(value) or not 1 <= value <= 1_000_000:
-        return f"{value:g} is no count; give a whole number from 1 to 1,000,000"
-    return None
 
 
 def _budget(metric: metrics.Metric, budget: Budget, at: Path) -> Iterator[Fault]:
@@ -186,6 +178,9 @@ def not_enforced_yet(experiment: Experiment) -> list[str]:
         "ramp.autoAdvance (raise exposure by `stoploss resume --exposure`)": spec.ramp.auto_advance,
         "windows": bool(spec.windows),
         "approvals": spec.approvals.required > 0,
-        "health.coverage": spec.health.coverage is not None,
+        "userImpact (the approver's statement; consent itself is a gate)": spec.user_impact == "material",
+        "health.declared (no variant declares model, prompt, promptHash or routing)": (
+            spec.health.declared is not None and not any(variant.serving for variant in spec.variants)
+        ),
     }
     return [name for name, wanted in asked.items() if wanted]

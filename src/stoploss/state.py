@@ -21,6 +21,7 @@ from stoploss.spec_file import parse_experiment
 from stoploss.units import DailyCap, SeenUnits
 
 RECENT_TRACES = 65_536
+RESTORED_PART = 1_024
 RECENT_REQUESTS = 256
 STALE_TICKS = 5
 CAUGHT_UP_LAG = 1_000
@@ -43,7 +44,7 @@ class RecentTraces:
     PLAIN: ClassVar[Any] = np.ndarray
 
     def __init__(self) -> None:
-        self.order: deque[int] = deque()
+        self.order: deque[list[int]] = deque()  # of the blocks that they came in: sets are quick in bulk
         self.known: set[int] = set()
 
     def fresh(self, trace: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
@@ -59,19 +60,30 @@ class RecentTraces:
                 self._remember([known])
         return fresh
 
+    def holds(self, trace: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+        """Which rows are of a trace that is known."""
+        if not self.known:
+            return np.zeros(trace.size, np.bool_)
+        return np.fromiter((known in self.known for known in trace.tolist()), np.bool_, trace.size)
+
     def _remember(self, hashes: list[int]) -> None:
-        self.order.extend(hashes)
+        """Adds hashes that are distinct and not known; forgets as many of the oldest as are too many."""
+        self.order.append(hashes)
         self.known.update(hashes)
-        while len(self.order) > RECENT_TRACES:
-            self.known.discard(self.order.popleft())
+        while (surplus := len(self.known) - RECENT_TRACES) > 0:
+            oldest = self.order.popleft()
+            self.known.difference_update(oldest[:surplus])
+            if surplus < len(oldest):
+                self.order.appendleft(oldest[surplus:])
 
     def to_plain(self) -> npt.NDArray[np.uint64]:
-        return np.array(self.order, np.uint64)
+        return np.array([known for part in self.order for known in part], np.uint64)
 
     @classmethod
     def from_plain(cls, plain: npt.NDArray[np.uint64]) -> Self:
-        restored = cls()
-        restored._remember(plain.tolist())
+        restored, hashes = cls(), plain.tolist()
+        for start in range(0, len(hashes), RESTORED_PART):
+            restored._remember(hashes[start : start + RESTORED_PART])
         return restored
 
 
@@ -117,7 +129,7 @@ class RunState:
 
     @classmethod
     def begin(cls, spec: str) -> RunState:
-        names = (EVERYBODY, *parsed(spec).spec.segments)
+        names = (EVERYBODY, *parsed(spec).dimensions)
         dimensions = {name: Dimension(name) for name in names}
         dimensions[EVERYBODY].cells[EVERYBODY] = 0
         return cls({rule.key: rule.initial() for rule in rules_for(spec)}, dimensions)
@@ -128,6 +140,7 @@ class ExperimentState:
     """One experiment.
 
     watermarks  by source: highest offset whose rows are counted
+    served_otherwise  traces that were not served as declared, for their outcomes
     number      number of the next journal entry, chain: hash of the last
     """
 
@@ -147,6 +160,7 @@ class ExperimentState:
     watermarks: dict[str, int] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
     recent: RecentTraces = field(default_factory=RecentTraces)
+    served_otherwise: RecentTraces = field(default_factory=RecentTraces)
     seen: SeenUnits = field(default_factory=SeenUnits)
     cap: DailyCap = field(default_factory=DailyCap)
     outcome_cap: DailyCap = field(default_factory=DailyCap)

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from stoploss.intake.batch import Batch
 from stoploss.wire.traces import decode_values
 from tests.intake.records import SALT, avro, trace
@@ -12,7 +10,7 @@ from tests.intake.records import SALT, avro, trace
 def metric(name: str, *fields: dict[str, Any]) -> list[float | None]:
     """A built-in metric of some traces; None where a trace has none."""
     batch = Batch(decode_values([avro(trace(**each)) for each in fields], "trace").frame, SALT)
-    values, present = batch.metric(name, {}, np.zeros(batch.rows, np.int16))
+    values, present = batch.metric(name)
     return [float(value) if there else None for value, there in zip(values, present, strict=True)]
 
 

@@ -2,10 +2,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from river.drift import PageHinkley
 
 from stoploss import snapshot
+from stoploss.errors import InvalidExperiment
 from stoploss.lifecycle import Lifecycle
-from stoploss.rules.drift import Detector, unit_mean
+from stoploss.rules.detectors import Detector
+from stoploss.rules.drift import unit_mean
+from stoploss.spec_file import parse_experiment
 from tests.timelines import SECRET, Timeline, Traces, actions, of_arm, spec, traces
 
 DRIFT = "drift: [{metric: output_tokens}]\nhealth: {sampleRatio: off}"
@@ -132,20 +136,57 @@ def test_a_constant_metric_neither_drifts_nor_fails() -> None:
     assert run(parts).findings == []
 
 
-def test_a_detector_goes_on_after_a_restore_as_if_there_had_been_none() -> None:
+@pytest.mark.parametrize("name", ["ADWIN", "PageHinkley"])
+def test_a_detector_goes_on_after_a_restore_as_if_there_had_been_none(name: str) -> None:
     values = np.random.default_rng(5).normal(0, 1, 4_000)
     values[2_000:] += 1.0
-    kept, restored = Detector({"delta": 0.002}), Detector({"delta": 0.002})
+    kept, restored = Detector(name, {}), Detector(name, {})
+    fired = 0
     for number, value in enumerate(values.tolist()):
         if number % 100 == 0:
             restored = Detector.from_plain(restored.to_plain())
-        assert kept.update(value) == restored.update(value)
+        fires = kept.update(value)
+        assert fires == restored.update(value)
+        fired += fires
+    assert fired
     assert kept.to_plain() == restored.to_plain()
 
 
 def test_parameters_of_a_detector_survive_a_restore() -> None:
-    detector = Detector({"delta": 0.1, "clock": 8.0})
+    detector = Detector("ADWIN", {"delta": 0.1, "clock": 8.0})
     assert Detector.from_plain(detector.to_plain()).params == {"delta": 0.1, "clock": 8.0}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_page_hinkley_is_rivers_step_by_step(seed: int) -> None:
+    """A state that is saved and restored at every value alarms where river's own object does."""
+    values = np.random.default_rng(seed).normal(0, 1, 1_500)
+    values[700:] += 2.0
+    river, restored = PageHinkley(), Detector("PageHinkley", {})
+    for value in values.tolist():
+        river.update(value)
+        restored = Detector.from_plain(restored.to_plain())
+        assert restored.update(value) == river.drift_detected
+
+
+def test_page_hinkley_finds_a_variant_that_moves_alone() -> None:
+    text = DRIFT.replace("output_tokens", "output_tokens, detector: PageHinkley, params: {threshold: 20}")
+    timeline = run([*traffic((225, 225), 10, seed=0), *traffic((225, 325), 6, seed=50)], text)
+    assert [finding.reason for finding in timeline.breaches] == ["variant_moved"]
+    assert actions(timeline) == ["set_exposure", "pause"]
+
+
+@pytest.mark.parametrize("name", ["KSWIN", "DDM", "EDDM", "FHDDM", "HDDM_A", "HDDM_W"])
+def test_other_detectors_are_refused_with_what_was_measured(name: str) -> None:
+    with pytest.raises(InvalidExperiment, match=f"'{name}' is refused: .*(values|shifts).*use ADWIN or PageHinkley"):
+        parse_experiment(spec(f"drift: [{{metric: output_tokens, detector: {name}}}]"))
+
+
+def test_page_hinkley_that_alarms_in_steady_traffic_finds_no_drift() -> None:
+    """At its own threshold it gives some 600 false alarms per million values; none of them is a shift."""
+    text = DRIFT.replace("output_tokens", "output_tokens, detector: PageHinkley, params: {threshold: 6}")
+    timeline = run(traffic((225, 225), 90, seed=0), text)
+    assert timeline.findings == []
 
 
 def test_a_window_is_the_mean_of_its_units_in_whatever_order_they_come() -> None:

@@ -202,9 +202,9 @@ def moment_at(timeline: Timeline) -> Moment:
     return moment_of(timeline.it, timeline.at, True, tuple(timeline.it.current.dimensions))
 
 
-def test_rules_are_judged_in_the_order_gates_guardrails_budgets_drift_health() -> None:
+def test_rules_are_judged_in_the_order_gates_guardrails_regressions_budgets_drift_health() -> None:
     kinds = [rule.kind for rule in rules_of(parse_experiment(spec(EVERY_RULE)))]
-    assert list(dict.fromkeys(kinds)) == ["gate", "guardrail", "budget", "drift", "sample_ratio", "silence"]
+    assert list(dict.fromkeys(kinds)) == ["gate", "guardrail", "regression", "budget", "drift", "sample_ratio", "silence"]
 
 
 # ---- garbage never reaches a rule ------------------------------------------------------------------

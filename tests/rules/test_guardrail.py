@@ -33,7 +33,9 @@ def run(text: str, parts: list[Traces], block_rows: int = 500) -> Timeline:
 
 
 def slower(by: float, seconds: int = 10, users: int = 20_000) -> list[Traces]:
-    return [traces(1_000, seed=s, users=users, latency_ms=(500.0, 500.0 * by)) for s in range(seconds)]
+    """Without errors: a failure would count as the service timeout."""
+    slow = (500.0, 500.0 * by)
+    return [traces(1_000, seed=s, users=users, latency_ms=slow, error_rate=(0, 0)) for s in range(seconds)]
 
 
 def with_metric(name: str, control: float, treatment: float, seconds: int = 10, scale: int = 1_000_000) -> list[Traces]:
@@ -200,8 +202,11 @@ TENANTS = LATENCY.replace("pause", "rollback") + "\nsegments: [tenant]"
 
 
 def one_harmed(second: int, by: float = 2.5) -> Traces:
-    clean = traces(3_000, seed=40 + second, users=20_000, tenant="zeta")
-    harmed = traces(300, seed=80 + second, users=3_000, population=1, latency_ms=(500.0, 500.0 * by), tenant="acme")
+    slow, none = (500.0, 500.0 * by), (0.0, 0.0)
+    clean = traces(3_000, seed=40 + second, users=20_000, error_rate=none, tenant="zeta")
+    harmed = traces(
+        300, seed=80 + second, users=3_000, population=1, latency_ms=slow, error_rate=none, tenant="acme"
+    )
     return merged(clean, harmed)
 
 

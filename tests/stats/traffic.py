@@ -9,6 +9,7 @@ import numpy as np
 
 from stoploss.stats.contrast import ArmTotals, ClosedEpochs, Contrast, EpochTotals, Margin, close_epoch, contrasts
 from stoploss.stats.floors import continuous_floors, first_unmet
+from stoploss.units import occurrence_rank
 
 GROUPS = 256
 MICRO = 1_000_000
@@ -85,3 +86,33 @@ def alarms(looks: Iterator[Look], alpha: float, evidence: Callable[[Contrast], f
             if first_unmet(floors) is None:
                 fired.add(experiment)
     return len(fired)
+
+
+def heavy_users(seed: int, experiments: int, looks: int, *, cap_per_day: int | None) -> Iterator[Look]:
+    """50,000 users at 99/1 whose activity falls as 1/rank and goes with the outcome (.5); a look every 4,000 traces.
+
+    Capped, no more than cap_per_day traces of a user count between two resets, ten looks apart.
+    """
+    rng, users, rows = np.random.default_rng(seed), 50_000, 4_000
+    activity = np.log(users / np.arange(1, users + 1))
+    shape = (experiments, users)
+    trait = 0.3**0.5 * (0.5 * (activity - 1) + 0.75**0.5 * rng.standard_normal(shape, np.float32)).astype(np.float32)
+    arm, group = (rng.random(shape, np.float32) < 0.01).astype(np.uint8), rng.integers(0, GROUPS, shape, np.uint16)
+    seen, counted = np.zeros(shape, bool), np.zeros(shape, np.int32)
+    each = np.broadcast_to(np.arange(experiments)[:, np.newaxis], (experiments, rows))
+    running = np.zeros((2, 2, experiments, GROUPS), np.int64)
+    for look in range(looks):
+        user = np.exp(rng.random(each.shape) * np.log(users)).astype(np.int64) - 1
+        x = 3 + trait[each, user] + rng.normal(0, 0.7**0.5, each.shape)
+        keep = np.ones(each.shape, bool)
+        if cap_per_day is not None:
+            if look % 10 == 0:
+                counted[:] = 0
+            rank = occurrence_rank((each * users + user).ravel()).reshape(each.shape)
+            keep = counted[each, user] + rank < cap_per_day
+            np.add.at(counted, (each, user), 1)
+        seen[each, user] = True
+        mine = each[keep], user[keep]
+        running += totals(experiments, mine[0], arm[mine].astype(np.int64), group[mine].astype(np.int64), x[keep])
+        units = np.stack([(seen & (arm == a)).sum(1) for a in (0, 1)], axis=1)
+        yield Look(ClosedEpochs.none(experiments, GROUPS), epoch_of(running), units)

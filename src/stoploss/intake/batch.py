@@ -7,7 +7,6 @@ rows. What polars computes is asked for in one `select`, for a query has a fixed
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -16,16 +15,19 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from stoploss.experiment import CROSS, SEGMENT_COLUMNS
+from stoploss.experiment import CROSS, PATH, SEGMENT_COLUMNS
 from stoploss.intake import hashing, segments
-from stoploss.intake.pii import PiiWatch, Scan, scan
+from stoploss.intake.paths import paths
+from stoploss.intake.pii import Scan, scan
 from stoploss.intake.quantise import Floats, Mask
 from stoploss.intake.rows import NONE, Coded
+from stoploss.intake.steps import Steps
 from stoploss.metrics import METRICS
 
 Rows = npt.NDArray[np.int64]
 Column = tuple[Floats, Mask]
 
+STEP_METRICS = ("steps", "repeated_calls", "retries", "samples", "denied_tool_rate", "guardrail_hit_rate")
 NUMBERS = tuple(name for name in METRICS if name.endswith(("_ms", "_tokens")) or name == "cost_usd")
 LISTS = ("assignments", "scores", "steps", "attributes")
 
@@ -148,26 +150,22 @@ class Batch:
         """Values of a numeric column and which rows have one."""
         return self._derived[name].to_numpy(), self._derived[f"{name}?"].to_numpy()
 
-    def metric(self, name: str, pii: Mapping[int, PiiWatch], variant: npt.NDArray[np.int16]) -> Column:
-        """Values of a built-in metric; `pii` by variant code says what counts as suspicion."""
-        everywhere = np.ones(self.rows, np.bool_)
+    @cached_property
+    def steps(self) -> Steps:
+        items = self.items("steps")
+        return Steps(items.rows, items.fields, self.rows)
+
+    def metric(self, name: str) -> Column:
+        """Values of a built-in metric that depends on the trace alone, and which rows have one."""
+        if name in STEP_METRICS:
+            return self.steps.metric(name)
         match name:
             case "error_rate":
-                return _number(self._derived["error_type"].to_numpy()), everywhere
+                return _number(self._derived["error_type"].to_numpy()), np.ones(self.rows, np.bool_)
             case "refusal_rate":
                 return _number(self._derived["refused"].to_numpy()), self._derived["finish_reason"].to_numpy()
-            case "steps":
-                return _number(self._derived["steps"].to_numpy()), everywhere
-            case "pii_suspected_rate":
-                return _number(self._suspected(pii, variant)), self.output.scanned
             case _:
                 return self.number(name)
-
-    def _suspected(self, pii: Mapping[int, PiiWatch], variant: npt.NDArray[np.int16]) -> Mask:
-        suspected = np.zeros(self.rows, np.bool_)
-        for code, watch in pii.items():
-            suspected |= (variant == code) & (self.output.suspected(watch) != 0)
-        return suspected
 
     def score(self, name: str) -> Column:
         """A score that the trace carries; where it carries several of one name, the first counts."""
@@ -180,7 +178,7 @@ class Batch:
         return values, present
 
     def segment(self, dimension: str) -> Coded:
-        """A dimension's values: a column, an attribute, or a cross of such."""
+        """A dimension's values: a column, the path, an attribute, or a cross of such."""
         if dimension not in self._segments:
             self._segments[dimension] = self._coded(dimension)
         return self._segments[dimension]
@@ -189,8 +187,10 @@ class Batch:
         first, cross, rest = dimension.partition(CROSS)
         if cross:
             return segments.crossed(self.segment(first.strip()), self.segment(rest.strip()))
-        if dimension in SEGMENT_COLUMNS:
+        if dimension in SEGMENT_COLUMNS and dimension in self.frame.columns:
             return segments.coded(self.frame[dimension])
+        if dimension == PATH and "steps" in self.frame.columns:
+            return paths(self.steps)
         return self._attribute(dimension)
 
     def _attribute(self, key: str) -> Coded:

@@ -7,41 +7,18 @@ traffic pass the alphabet of segments.py, personal data is named by its class an
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
-from stoploss.evidence import UNDECLARED
-from stoploss.intake import segments
-from stoploss.intake.batch import Batch, holds
+from stoploss.intake import agent_gates
+from stoploss.intake.batch import holds
 from stoploss.intake.pii import labels
 from stoploss.intake.pii_classes import CLASSES
-from stoploss.intake.watched import Arm, Watched
+from stoploss.intake.subject import Seen, Subject, first_of_each
+from stoploss.intake.watched import Arm
 
 LONGEST_DETAIL = 240
-
-Codes = npt.NDArray[np.int16]
-Mask = npt.NDArray[np.bool_]
-Seen = dict[int, str]
-"""What was seen, by row of the frame."""
-
-NOT_ASSIGNED = -1
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """A batch as one experiment sees it: the variant code of each row, NOT_ASSIGNED where it takes no part."""
-
-    batch: Batch
-    watched: Watched
-    variant: Codes
-
-    @property
-    def assigned(self) -> Mask:
-        assigned: Mask = self.variant != NOT_ASSIGNED
-        return assigned
 
 
 def tripped(subject: Subject) -> tuple[npt.NDArray[np.uint32], Seen]:
@@ -55,15 +32,10 @@ def tripped(subject: Subject) -> tuple[npt.NDArray[np.uint32], Seen]:
     return bits, {row: "; ".join(found)[:LONGEST_DETAIL] for row, found in sentences.items()}
 
 
-def _flagged(subject: Subject, flag: str) -> Seen:
-    rows = np.flatnonzero(holds(subject.batch.frame[flag]) & subject.assigned)
-    return dict.fromkeys(rows.tolist(), f"the service flagged {flag}")
-
-
 def pii_exposed(subject: Subject) -> Seen:
     """A validated hit in the output, of a class that the variant does not declare."""
-    seen = _flagged(subject, "pii_exposed")
-    for code, arm in _arms(subject):
+    seen = subject.flagged("pii_exposed")
+    for code, arm in subject.arms:
         exposed = subject.batch.output.exposed(arm.pii) * (subject.variant == code)
         for row in np.flatnonzero(exposed).tolist():
             bits = int(exposed[row])
@@ -72,14 +44,9 @@ def pii_exposed(subject: Subject) -> Seen:
     return seen
 
 
-def _arms(subject: Subject) -> list[tuple[int, Arm]]:
-    """Variant codes with what they declare; an undeclared variant (255) declares nothing."""
-    return [*enumerate(subject.watched.arms), (UNDECLARED, subject.watched.stranger)]
-
-
 def privilege_escalation(subject: Subject) -> Seen:
     """A step used a scope that none of the variant's tools declares."""
-    return _undeclared(subject, "scope", lambda arm: arm.scopes) | _flagged(subject, "privilege_escalation")
+    return _undeclared(subject, "scope", lambda arm: arm.scopes) | subject.flagged("privilege_escalation")
 
 
 def undeclared_tool(subject: Subject) -> Seen:
@@ -104,7 +71,7 @@ def _undeclared(
     concerned = holds(values != "") if kind is None else holds(steps.fields["kind"] == kind)
     for code, arm in enumerate(subject.watched.arms):
         outside = concerned & ~holds(values.is_in(list(declared(arm)))) & (variant == code)
-        for row, value in _first(steps.rows, values, outside):
+        for row, value in first_of_each(steps.rows, values, outside):
             seen[row] = f"{_CALLED[field]} {value!r} is not declared for variant {arm.name!r}"
     return seen
 
@@ -113,13 +80,13 @@ def unapproved_side_effect(subject: Subject) -> Seen:
     """A tool changed something outside without an approval."""
     steps = subject.batch.items("steps")
     if not len(steps):
-        return _flagged(subject, "unapproved_side_effect")
+        return subject.flagged("unapproved_side_effect")
     approved = holds(steps.fields["approval_id"] != "")
     tool = holds(steps.fields["kind"] == "tool")
     outside = tool & holds(steps.fields["side_effect"]) & ~approved & subject.assigned[steps.rows]
-    found = _first(steps.rows, steps.fields["name"], outside)
+    found = first_of_each(steps.rows, steps.fields["name"], outside)
     seen = {row: f"tool {name!r} had a side effect without an approval" for row, name in found}
-    return _flagged(subject, "unapproved_side_effect") | seen
+    return subject.flagged("unapproved_side_effect") | seen
 
 
 def shadow_side_effect(subject: Subject) -> Seen:
@@ -128,18 +95,8 @@ def shadow_side_effect(subject: Subject) -> Seen:
     if not len(steps):
         return {}
     outside = holds(steps.fields["side_effect"]) & (subject.batch.shadow & subject.assigned)[steps.rows]
-    found = _first(steps.rows, steps.fields["name"], outside)
+    found = first_of_each(steps.rows, steps.fields["name"], outside)
     return {row: f"step {name!r} of a shadow run had a side effect" for row, name in found}
-
-
-def _first(rows: npt.NDArray[np.int64], values: pl.Series, chosen: Mask) -> list[tuple[int, str]]:
-    """The first chosen step of each row, with its value as it may be shown."""
-    places = np.flatnonzero(chosen)
-    if places.size == 0:
-        return []
-    found, first = np.unique(rows[places], return_index=True)
-    shown = [segments.clean(value or "") for value in values[places[first]]]
-    return list(zip(found.tolist(), shown, strict=True))
 
 
 _GATES: dict[str, Callable[[Subject], Seen]] = {
@@ -149,4 +106,5 @@ _GATES: dict[str, Callable[[Subject], Seen]] = {
     "undeclared_tool": undeclared_tool,
     "undeclared_mcp_server": undeclared_mcp_server,
     "shadow_side_effect": shadow_side_effect,
+    **agent_gates.GATES,
 }

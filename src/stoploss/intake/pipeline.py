@@ -147,8 +147,8 @@ def _shares(checked: _Checked, watched: Mapping[str, Watched]) -> Iterator[tuple
     for code, name in enumerate(names):
         places = np.flatnonzero((codes == code) & judged) if name in watched else _NOWHERE
         if places.size:
-            variant = assigned.fields["variant"][places]
-            yield name, Share(assigned.rows[places], variant, run[places], epoch[places])
+            variant, consent = (assigned.fields[field][places] for field in ("variant", "consent"))
+            yield name, Share(assigned.rows[places], variant, run[places], epoch[places], consent)
 
 
 def _stamps(column: pl.Series) -> Rows:

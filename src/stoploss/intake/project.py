@@ -11,22 +11,27 @@ import polars as pl
 
 from stoploss.evidence import CONTROL, TREATMENT, UNDECLARED
 from stoploss.intake.batch import Batch, Rows
-from stoploss.intake.gates import NOT_ASSIGNED, Codes, Subject, tripped
+from stoploss.intake.gates import tripped
 from stoploss.intake.hashing import salted
 from stoploss.intake.quantise import Integers, Mask, quantise
 from stoploss.intake.rows import ProjectedRows
+from stoploss.intake.subject import NOT_ASSIGNED, Codes, Subject
 from stoploss.intake.watched import MetricPlan, Watched
 from stoploss.ledger import Source
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """The judged rows of a batch that one experiment takes part in, rising, and how each is assigned to it."""
+    """The judged rows of a batch that one experiment takes part in, rising, and how each is assigned to it.
+
+    consent  true: the user agreed; false: opted out; null: was not asked
+    """
 
     rows: Rows
     variant: pl.Series
     run: Rows
     epoch: Rows
+    consent: pl.Series
 
     def codes(self, watched: Watched) -> Codes:
         """0 control, 1 treatment, 255 a variant that the spec does not declare."""
@@ -35,6 +40,12 @@ class Share:
             codes[(self.variant == watched.arms[code].name).to_numpy()] = code
         return codes
 
+    def subject(self, batch: Batch, watched: Watched) -> Subject:
+        variant, consent = np.full((2, batch.rows), NOT_ASSIGNED, np.int16)
+        variant[self.rows] = self.codes(watched)
+        consent[self.rows] = self.consent.cast(pl.Int16).fill_null(NOT_ASSIGNED).to_numpy()
+        return Subject(batch, watched, variant, consent)
+
 
 def project_traces(batch: Batch, watched: Watched, share: Share, source: Source, offsets: Rows) -> ProjectedRows:
     """One row per trace of the share.
@@ -42,21 +53,18 @@ def project_traces(batch: Batch, watched: Watched, share: Share, source: Source,
     A shadow run is no exposure and is never pooled with live traces: its row is there only where it trips a gate,
     and all its metrics are missing.
     """
-    codes = share.codes(watched)
-    variant = np.full(batch.rows, NOT_ASSIGNED, np.int16)
-    variant[share.rows] = codes
-    gates, seen = tripped(Subject(batch, watched, variant))
+    subject = share.subject(batch, watched)
+    gates, seen = tripped(subject)
     kept = np.flatnonzero(~batch.shadow[share.rows] | (gates[share.rows] != 0))
     rows = share.rows[kept]
     measured = ~batch.shadow[rows]
     return _rows(
-        batch,
-        watched,
-        _Kept(share, kept, codes[kept], batch.start[rows], gates[rows]),
+        subject,
+        _Kept(share, kept, batch.start[rows], gates[rows]),
         source,
         offsets,
         details=tuple(seen[row] for row in rows[gates[rows] != 0].tolist()),
-        metrics={plan.column: _metric(batch, watched, plan, variant, rows, measured) for plan in watched.metrics},
+        metrics={plan.column: _metric(subject, plan, rows, measured) for plan in watched.metrics},
         outcomes=False,
     )
 
@@ -74,9 +82,8 @@ def project_outcomes(batch: Batch, watched: Watched, share: Share, source: Sourc
     values = batch.column("value")[rows]
     named = names[kept]
     return _rows(
-        batch,
-        watched,
-        _Kept(share, kept, share.codes(watched)[kept], batch.at[rows], np.zeros(rows.size, np.uint32)),
+        share.subject(batch, watched),
+        _Kept(share, kept, batch.at[rows], np.zeros(rows.size, np.uint32)),
         source,
         offsets,
         details=(),
@@ -98,14 +105,12 @@ class _Kept:
 
     share: Share
     places: npt.NDArray[np.int64]
-    codes: Codes
     start: Rows
     gates: npt.NDArray[np.uint32]
 
 
 def _rows(
-    batch: Batch,
-    watched: Watched,
+    subject: Subject,
     kept: _Kept,
     source: Source,
     offsets: Rows,
@@ -114,6 +119,7 @@ def _rows(
     metrics: dict[str, Integers],
     outcomes: bool,
 ) -> ProjectedRows:
+    batch, watched = subject.batch, subject.watched
     rows = kept.share.rows[kept.places]
     unit = batch.unit(watched.experiment.spec.assignment.randomisation_unit)[rows]
     columns: dict[str, npt.NDArray[Any]] = {
@@ -121,7 +127,7 @@ def _rows(
         "offset": offsets[rows],
         "unit": salted(unit, watched.name, batch.salt),
         "trace": batch.trace[rows],
-        "variant": kept.codes.astype(np.uint8),
+        "variant": subject.variant[rows].astype(np.uint8),
         "at": batch.at[rows],
         "start": kept.start,
         "stamp_run": kept.share.run[kept.places],
@@ -136,14 +142,12 @@ def _rows(
         gate_names=watched.gates,
         gate_details=details,
         columns=columns,
-        segments={dimension: batch.segment(dimension).take(rows) for dimension in watched.segments},
+        segments={dimension: subject.segment(dimension).take(rows) for dimension in watched.segments},
         metrics=metrics,
         units={plan.column: plan.unit for plan in watched.metrics if plan.column in metrics},
     )
 
 
-def _metric(batch: Batch, watched: Watched, plan: MetricPlan, variant: Codes, rows: Rows, measured: Mask) -> Integers:
-    name = plan.metric.name
-    pii = {code: arm.pii for code, arm in enumerate(watched.arms)} | {UNDECLARED: watched.stranger.pii}
-    values, present = batch.score(name) if plan.is_score else batch.metric(name, pii, variant)
+def _metric(subject: Subject, plan: MetricPlan, rows: Rows, measured: Mask) -> Integers:
+    values, present = subject.metric(plan)
     return quantise(values[rows], present[rows] & measured, plan.metric, plan.transform)

@@ -9,7 +9,7 @@ from stoploss import metrics
 from stoploss.experiment import Experiment, Variant
 from stoploss.intake.pii import PiiWatch
 from stoploss.intake.quantise import unit_of
-from stoploss.metrics import Metric, Transform, column_name
+from stoploss.metrics import UNDECLARED_SERVING, Metric, Transform, column_name
 from stoploss.registry import RegistryEntry
 from stoploss.spec_file import parse_experiment
 
@@ -32,13 +32,18 @@ class MetricPlan:
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """What one variant declares: anything outside trips a gate."""
+    """What one variant declares: anything outside trips a gate, or, for what serves it, is not compared.
+
+    serving  what a trace must show, by its column
+    """
 
     name: str
     tools: frozenset[str]
     scopes: frozenset[str]
+    side_effects: frozenset[str]
     mcp_servers: frozenset[str]
     pii: PiiWatch
+    serving: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +71,9 @@ class Watched:
             spec_hash=spec_hash or experiment.spec_hash,
             partition=partition,
             arms=(_arm(control, choices), _arm(treatment, choices)),
-            stranger=Arm("", frozenset(), frozenset(), frozenset(), PiiWatch.of((), choices)),
+            stranger=_stranger(choices),
             metrics=tuple(_plans(experiment)),
-            segments=tuple(dict.fromkeys(experiment.spec.segments)),
+            segments=experiment.dimensions,
             gates=tuple(choice.gate for choice in experiment.gates),
         )
 
@@ -87,7 +92,13 @@ class Watched:
 def _arm(variant: Variant, choices: Mapping[str, str]) -> Arm:
     tools = frozenset(tool.name for tool in variant.tools)
     pii = PiiWatch.of(variant.data_classes, choices)
-    return Arm(variant.name, tools, variant.scopes, frozenset(variant.mcp_servers), pii)
+    servers = frozenset(variant.mcp_servers)
+    return Arm(variant.name, tools, variant.scopes, variant.side_effects, servers, pii, variant.serving)
+
+
+def _stranger(choices: Mapping[str, str]) -> Arm:
+    nothing: frozenset[str] = frozenset()
+    return Arm("", nothing, nothing, nothing, nothing, PiiWatch.of((), choices), {})
 
 
 def _plans(experiment: Experiment) -> Iterator[MetricPlan]:
@@ -100,8 +111,9 @@ def _named(experiment: Experiment) -> Iterator[tuple[str, Transform]]:
     """Every metric that the spec names; beside a logarithm the metric itself, which people plot."""
     spec = experiment.spec
     names = [*ALWAYS_MEASURED, *(guardrail.metric for guardrail in spec.guardrails)]
-    names += [watch.metric for watch in spec.drift] + [budget.watched for budget in spec.budgets]
+    names += [watch.metric for watch in spec.drift if watch.metric] + [budget.watched for budget in spec.budgets]
+    names += [UNDECLARED_SERVING] if experiment.serving else []
     for name in (*names, spec.success.metric, *experiment.declared_scores):
         yield name, "none"
     for guardrail in spec.guardrails:
-        yield guardrail.metric, guardrail.transform
+        yield guardrail.metric, guardrail.projected

@@ -5,38 +5,56 @@
     tick         a second of ledger time has passed
     close_epoch  the share of traffic changes: arms are compared anew from here on
     judge        what it says now, one verdict per stream
+    hear         a fact that is no evidence: how far intake is, acks; only of rules that listen (Hearing)
 
 Listing a rule here is testing it: tests/rules/test_every_rule.py checks what all of them promise. The order is the
-order in which they are judged: gates, guardrails, budgets, drift, health.
+order in which they are judged: gates, guardrails, regressions, budgets, drift, health, the objective.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from stoploss.experiment import Experiment
+from stoploss.ledger import AckOverdue, AckReceived, SourceStatus
 from stoploss.rules.binary_guardrail import BinaryGuardrail, BinaryState
 from stoploss.rules.budget import BudgetRule, BudgetState
+from stoploss.rules.declared import Declared, DeclaredState
 from stoploss.rules.drift import Drift, DriftState
 from stoploss.rules.gate import Gate, GateEvents
 from stoploss.rules.guardrail import ContinuousGuardrail, GuardrailState
 from stoploss.rules.guardrail_plan import GuardrailPlan
+from stoploss.rules.objective import ObjectiveRule, ObjectiveState
+from stoploss.rules.objective_plan import ObjectivePlan
+from stoploss.rules.regression import Regression, RegressionState
 from stoploss.rules.rows import Moment, Rows
 from stoploss.rules.sample_ratio import SampleRatio, SampleRatioState
 from stoploss.rules.silence import SilenceRule, SilenceState
 from stoploss.rules.verdict import Verdict
 
-Rule = Gate | ContinuousGuardrail | BinaryGuardrail | BudgetRule | Drift | SampleRatio | SilenceRule
-RuleState = GateEvents | GuardrailState | BinaryState | BudgetState | DriftState | SampleRatioState | SilenceState
+Rule = Gate | ContinuousGuardrail | BinaryGuardrail | Regression | BudgetRule | Drift | SampleRatio | SilenceRule
+RuleState = (
+    GateEvents
+    | GuardrailState
+    | BinaryState
+    | RegressionState
+    | BudgetState
+    | DriftState
+    | SampleRatioState
+    | SilenceState
+)
 RULES: dict[type[Rule], type[RuleState]] = {
     Gate: GateEvents,
     ContinuousGuardrail: GuardrailState,
     BinaryGuardrail: BinaryState,
+    Regression: RegressionState,
     BudgetRule: BudgetState,
     Drift: DriftState,
+    Declared: DeclaredState,
     SampleRatio: SampleRatioState,
     SilenceRule: SilenceState,
+    ObjectiveRule: ObjectiveState,
 }
 
 
@@ -56,6 +74,16 @@ class AnyRule(Protocol):
     def judge(self, state: Any, moment: Moment) -> Iterator[Verdict]: ...
 
 
+Heard = SourceStatus | AckReceived | AckOverdue
+
+
+@runtime_checkable
+class Hearing(Protocol):
+    """What a rule has that listens to facts beside the evidence, as well as the verbs of all."""
+
+    def hear(self, state: Any, fact: Heard, moment: Moment) -> None: ...
+
+
 def rules_of(experiment: Experiment) -> tuple[AnyRule, ...]:
     """All rules of an experiment, in the order in which they are judged."""
     return tuple(_rules(experiment))
@@ -72,14 +100,21 @@ def _rules(experiment: Experiment) -> Iterator[Rule]:
     for index, guardrail in enumerate(spec.guardrails):
         plan = GuardrailPlan.of(experiment, index, guardrail)
         yield BinaryGuardrail(plan) if plan.binary else ContinuousGuardrail(plan)
+    for index, guardrail in enumerate(spec.guardrails):
+        yield Regression(GuardrailPlan.of(experiment, index, guardrail))
     for index, budget in enumerate(spec.budgets):
         yield BudgetRule.of(experiment, index, budget)
     for index, watch in enumerate(spec.drift):
-        yield Drift.of(experiment, index, watch)
+        if watch.metric is not None:
+            yield Drift.of(experiment, index, watch)
+    if experiment.serving is not None:
+        yield Declared.of(experiment.serving)
     if spec.health.sample_ratio != "off":
         yield SampleRatio.of(experiment)
     if spec.health.silence is not None:
         yield SilenceRule.of(spec.health.silence)
+    if spec.objective is not None:
+        yield ObjectiveRule(ObjectivePlan.of(experiment, spec.objective))
 
 
 def rules_version() -> str:

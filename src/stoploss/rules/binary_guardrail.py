@@ -1,4 +1,6 @@
-"""Guardrail on a rate: two streams at half the error budget each, and either may speak.
+"""Guardrail on a rate, or on the share of traces beyond a threshold, as two streams; either may speak.
+
+Each has half the error budget:
 
 (i)  exact: the relative-risk e-process on the first trace of each unit, quick at gross harm (stats/relative_risk.py);
      rows are batched by ledger second and carried until both arms are present, never across epochs.
@@ -19,6 +21,7 @@ from stoploss.metrics import MISSING
 from stoploss.rules.group_totals import GroupTotals
 from stoploss.rules.guardrail import contrast_evidence, decide, safe_evidence, with_segment
 from stoploss.rules.guardrail_plan import TSTAR, GuardrailPlan
+from stoploss.rules.reading import Reference
 from stoploss.rules.rows import CONTROL, TREATMENT, IntArray, Moment, Rows
 from stoploss.rules.verdict import Outcome, Reason, Verdict
 from stoploss.segments import EVERYBODY, NO_CELL, Dimension, grown
@@ -92,13 +95,14 @@ class FirstTraces:
 class BinaryState:
     first: dict[str, FirstTraces]
     totals: dict[str, GroupTotals]
+    reference: Reference
 
 
 @dataclass(frozen=True, slots=True)
 class BinaryGuardrail:
     plan: GuardrailPlan
     kind: str = field(default="guardrail", init=False)
-    version: int = field(default=1, init=False)
+    version: int = field(default=2, init=False)
 
     @property
     def key(self) -> str:
@@ -111,16 +115,18 @@ class BinaryGuardrail:
 
     def initial(self) -> BinaryState:
         names = self.plan.dimensions
-        return BinaryState({n: FirstTraces.none() for n in names}, {n: GroupTotals.none(n) for n in names})
+        first, totals = {n: FirstTraces.none() for n in names}, {n: GroupTotals.none(n) for n in names}
+        return BinaryState(first, totals, self.plan.reading.begin())
 
     def fold(self, state: BinaryState, rows: Rows, moment: Moment) -> None:
-        second = moment.at // SECOND
+        second, read = moment.at // SECOND, self.plan.reading.read(state.reference, rows, moment)
         for name in moment.due:
             if name not in state.totals:
                 continue
             state.first[name].close_second(second, self.plan.rr0)
-            state.first[name].fold(rows, moment.dimensions[name], self.plan.column)
-            state.totals[name].fold(rows, moment.dimensions[name], self.plan.column)
+            if read is not None:
+                state.first[name].fold(read, moment.dimensions[name], self.plan.column)
+                state.totals[name].fold(read, moment.dimensions[name], self.plan.column)
 
     def tick(self, state: BinaryState, moment: Moment) -> None:
         for first in state.first.values():
@@ -155,8 +161,10 @@ class BinaryGuardrail:
             outcome, reason, evidence, floor = self._decide(
                 state.first[name].log_e(cell), contrast, evidence, counts, with_event, alphas[cell]
             )
-            stream = str(segment) if segment else "everybody"
-            yield Verdict(stream, outcome, reason, evidence, self.plan.response(segment), floor)
+            stream, words = str(segment) if segment else "everybody", self.plan.reading.words(state.reference)
+            if outcome == Outcome.UNDECIDED:
+                floor = self.plan.reading.floor(state.reference) or floor
+            yield Verdict(stream, outcome, reason, evidence, self.plan.response(segment), floor, words)
 
     def _decide(
         self,

@@ -1,9 +1,11 @@
 """Drift: has an arm moved against its own past, and if so, was it the variant or the world?
 
 Each arm's values are averaged over windows of 32 traces, unit by unit, since traces of one session are alike and would
-alarm ADWIN by themselves. The window means are scaled by the control's first ones, frozen, and fed to river's ADWIN
-(Bifet & Gavaldà, SDM 2007). When it fires for an arm, what both arms were before is kept; once both have seen enough
-windows since, their shifts are contrasted. Alike: the world moved (provider, traffic). Not alike: that arm moved.
+alarm ADWIN by themselves. The window means are scaled by the control's first ones, frozen, and fed to a detector
+(detectors.py). When it fires for an arm, what both arms were before is kept; once both have seen enough windows since,
+their shifts are contrasted. Alike: the world moved (provider, traffic). Not alike: that arm moved. Where neither arm's
+shift stands out, the alarm is passed over: ADWIN bounds the error of one look, PageHinkley none, and neither the
+number of false alarms over weeks.
 The past ends where the detector fired: the window that ADWIN itself keeps reaches back beyond the change, and would
 thin a shift of one arm until it looked like that of the other.
 """
@@ -13,14 +15,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self
 
 import numpy as np
-from river.drift import ADWIN
 
 from stoploss import metrics
 from stoploss.commands import Action, Evidence, Micros, round_significant
 from stoploss.experiment import DriftWatch, Experiment
+from stoploss.rules.detectors import Detector
 from stoploss.rules.group_totals import usable
 from stoploss.rules.rows import CONTROL, TREATMENT, Moment, Rows
 from stoploss.rules.verdict import Outcome, Reason, Response, Severity, Verdict
@@ -32,34 +33,9 @@ KEPT_WINDOWS = 512
 LEAST_WINDOWS = 16
 SHIFT_Z = 3.3
 """Shifts of two arms that differ by more standard errors than this are not alike."""
-
-
-class Detector:
-    """river's ADWIN with a state that can be saved without pickle: its parameters and its own bytes."""
-
-    PLAIN: ClassVar[Any] = dict[str, str]
-
-    def __init__(self, params: dict[str, float]) -> None:
-        self.params = params
-        arguments = {name: value if name == "delta" else int(value) for name, value in params.items()}
-        self.adwin: Any = ADWIN(**arguments)  # type: ignore[no-untyped-call]
-
-    def update(self, value: float) -> bool:
-        self.adwin.update(value)
-        return bool(self.adwin.drift_detected)
-
-    def to_plain(self) -> dict[str, str]:
-        plain = {name: value.hex() for name, value in ((n, float(v)) for n, v in self.params.items())}
-        return {**plain, "drift": str(int(self.adwin.drift_detected)), "bytes": self.adwin._helper.__getstate__().hex()}
-
-    @classmethod
-    def from_plain(cls, plain: dict[str, str]) -> Self:
-        """Trusts the bytes: the snapshot's MAC vouches for them, for river itself takes corrupt ones silently."""
-        params = {n: float.fromhex(v) for n, v in plain.items() if n not in ("drift", "bytes")}
-        detector = cls(params)
-        detector.adwin._helper.__setstate__(bytes.fromhex(plain["bytes"]))
-        detector.adwin._drift_detected = plain["drift"] == "1"
-        return detector
+STANDS_OUT_Z = 3.0
+CONFIRM_WINDOWS = 64
+"""An alarm is passed over where this many windows later neither arm's shift is STANDS_OUT_Z standard errors."""
 
 
 @dataclass(slots=True)
@@ -100,10 +76,11 @@ class Drift:
     metric: str
     column: str
     integers_per_unit: int
+    detector: str
     params: dict[str, float]
     action: Action | None
     kind: str = field(default="drift", init=False)
-    version: int = field(default=1, init=False)
+    version: int = field(default=2, init=False)
 
     @property
     def key(self) -> str:
@@ -111,13 +88,13 @@ class Drift:
 
     @classmethod
     def of(cls, experiment: Experiment, index: int, watch: DriftWatch) -> Drift:
-        metric = experiment.metric(watch.metric)
+        metric = experiment.metric(str(watch.metric))
         action = None if watch.action == "none" else Action(watch.action)
-        params = {"delta": 0.002, "clock": 4.0, **watch.params}
-        return cls(index, metric.name, metrics.column_name(metric.name, "none"), metric.scale, params, action)
+        column = metrics.column_name(metric.name, "none")
+        return cls(index, metric.name, column, metric.scale, watch.detector, watch.params, action)
 
     def initial(self) -> DriftState:
-        return DriftState([ArmDrift(Detector(self.params)) for _ in (CONTROL, TREATMENT)])
+        return DriftState([ArmDrift(Detector(self.detector, self.params)) for _ in (CONTROL, TREATMENT)])
 
     def fold(self, state: DriftState, rows: Rows, moment: Moment) -> None:
         x = rows.metrics.get(self.column)
@@ -140,13 +117,17 @@ class Drift:
             _keep_the_past(state, min(moved))
 
     def _ask_the_other(self, state: DriftState) -> Reason | None:
-        """Whose shift it was; None while nothing moved, or an arm has not seen enough since."""
+        """Whose shift it was; None while nothing moved, too little came since, or neither shift stands out."""
         if state.since is None:
             return None
         of_control, of_treatment = (_shift(drift, state.since) for drift in state.arms)
         if of_control is None or of_treatment is None:
             return None
         (control, control_var), (treatment, treatment_var) = of_control, of_treatment
+        if not (_stands_out(control, control_var) or _stands_out(treatment, treatment_var)):
+            if all(_windows_since(drift, state.since) >= CONFIRM_WINDOWS for drift in state.arms):
+                state.since = None
+            return None
         state.shifts = [control, treatment]
         if abs(treatment - control) <= SHIFT_Z * math.sqrt(control_var + treatment_var):
             return Reason.WORLD_MOVED
@@ -186,6 +167,14 @@ class Drift:
         if reason == Reason.VARIANT_MOVED:
             return Response(self.action, Severity.PAGE, hold=True)
         return Response(None, Severity.HOLD, hold=True)
+
+
+def _stands_out(shift: float, variance: float) -> bool:
+    return abs(shift) > STANDS_OUT_Z * math.sqrt(variance)
+
+
+def _windows_since(drift: ArmDrift, since: Micros) -> int:
+    return sum(at >= since for at in drift.times)
 
 
 def _close_windows(drift: ArmDrift, at: Micros) -> None:

@@ -23,6 +23,7 @@ from stoploss.units import DistinctUnits
 
 GROUPS_OF_EVERYBODY = 256
 GROUPS_OF_A_SEGMENT = 64
+"""Powers of two: the last bits of a unit's hash are its group."""
 
 
 @dataclass(slots=True)
@@ -73,7 +74,7 @@ class GroupTotals:
         arm, cell, unit, x = rows.arm[keep], rows.cells[dimension.name][keep], rows.unit[keep], x[keep]
         self._grow(grown(int(cell.max()) + 1, self.cells))
         cells, groups = self.n.shape[1:]
-        key = (arm * cells + cell) * groups + (unit % np.uint64(groups)).astype(np.int64)
+        key = (arm * cells + cell) * groups + (unit & np.uint64(groups - 1)).astype(np.int64)
         size = 2 * cells * groups
         added_n = np.bincount(key, minlength=size).reshape(2, cells, groups)
         added = np.bincount(key, x, minlength=size).astype(np.int64).reshape(2, cells, groups)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from stoploss.commands import Evidence, Segment, round_significant
 from stoploss.rules.group_totals import GroupTotals
 from stoploss.rules.guardrail_plan import TSTAR, GuardrailPlan
+from stoploss.rules.reading import Reference
 from stoploss.rules.rows import CONTROL, TREATMENT, Moment, Rows
 from stoploss.rules.verdict import Outcome, Reason, Verdict
 from stoploss.segments import EVERYBODY
@@ -21,28 +22,33 @@ from stoploss.stats.floors import Floor, continuous_floors, first_unmet
 
 @dataclass(slots=True)
 class GuardrailState:
-    """Totals by dimension."""
+    """Totals by dimension, of what is read with the reference."""
 
     dimensions: dict[str, GroupTotals]
+    reference: Reference
 
 
 @dataclass(frozen=True, slots=True)
 class ContinuousGuardrail:
     plan: GuardrailPlan
     kind: str = field(default="guardrail", init=False)
-    version: int = field(default=1, init=False)
+    version: int = field(default=2, init=False)
 
     @property
     def key(self) -> str:
         return f"guardrail[{self.plan.index}]"
 
     def initial(self) -> GuardrailState:
-        return GuardrailState({name: GroupTotals.none(name) for name in self.plan.dimensions})
+        totals = {name: GroupTotals.none(name) for name in self.plan.dimensions}
+        return GuardrailState(totals, self.plan.reading.begin())
 
     def fold(self, state: GuardrailState, rows: Rows, moment: Moment) -> None:
+        read = self.plan.reading.read(state.reference, rows, moment)
+        if read is None:
+            return
         for name in moment.due:
             if name in state.dimensions:
-                state.dimensions[name].fold(rows, moment.dimensions[name], self.plan.column)
+                state.dimensions[name].fold(read, moment.dimensions[name], self.plan.column)
 
     def tick(self, state: GuardrailState, moment: Moment) -> None:
         """Nothing here depends on time."""
@@ -54,10 +60,10 @@ class ContinuousGuardrail:
     def judge(self, state: GuardrailState, moment: Moment) -> Iterator[Verdict]:
         for name in moment.due:
             if name in state.dimensions:
-                yield from self._judge_dimension(state.dimensions[name], moment, name)
+                yield from self._judge_dimension(state, moment, name)
 
-    def _judge_dimension(self, totals: GroupTotals, moment: Moment, name: str) -> Iterator[Verdict]:
-        dimension = moment.dimensions[name]
+    def _judge_dimension(self, state: GuardrailState, moment: Moment, name: str) -> Iterator[Verdict]:
+        totals, dimension = state.dimensions[name], moment.dimensions[name]
         alphas = self.plan.alphas(name, min(totals.cells, dimension.used))
         units = totals.units.counts()
         found = totals.contrasts(self.plan.margin, alphas, TSTAR)
@@ -66,10 +72,11 @@ class ContinuousGuardrail:
                 continue
             counts = (int(units[CONTROL, cell]), int(units[TREATMENT, cell]))
             evidence = contrast_evidence(self.kind, self.version, self.plan, totals, cell, contrast, counts)
-            yield self._verdict(dimension.segment(cell), contrast, evidence, counts, alphas[cell])
+            yield self._verdict(state.reference, dimension.segment(cell), contrast, evidence, counts, alphas[cell])
 
     def _verdict(
         self,
+        reference: Reference,
         segment: Segment | None,
         contrast: Contrast | NoContrast,
         evidence: Evidence,
@@ -77,12 +84,12 @@ class ContinuousGuardrail:
         alpha: float,
     ) -> Verdict:
         evidence = with_segment(evidence, segment)
-        stream = str(segment) if segment else "everybody"
+        stream, words = str(segment) if segment else "everybody", self.plan.reading.words(reference)
         if isinstance(contrast, NoContrast):
-            floor = first_unmet(
+            floor = self.plan.reading.floor(reference) or first_unmet(
                 continuous_floors(n_eff=1, units_control=units[CONTROL], units_treatment=units[TREATMENT], alpha=alpha)
             )
-            return Verdict(stream, Outcome.UNDECIDED, Reason.NO_CONTRAST, evidence, floor=floor)
+            return Verdict(stream, Outcome.UNDECIDED, Reason.NO_CONTRAST, evidence, floor=floor, detail=words)
         floor = first_unmet(
             continuous_floors(
                 n_eff=contrast.n_eff, units_control=units[CONTROL], units_treatment=units[TREATMENT], alpha=alpha
@@ -92,7 +99,8 @@ class ContinuousGuardrail:
         if outcome == Outcome.SAFE:
             evidence = safe_evidence(evidence, contrast)
         response = self.plan.response(segment)
-        return Verdict(stream, outcome, reason, evidence, response, floor if outcome == Outcome.UNDECIDED else None)
+        missing = floor if outcome == Outcome.UNDECIDED else None
+        return Verdict(stream, outcome, reason, evidence, response, missing, words)
 
 
 def decide(contrast: Contrast, *, harm_floor: Floor | None, safe_floor: Floor | None) -> tuple[Outcome, Reason]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from stoploss import metrics
 from stoploss.commands import Action, Segment
 from stoploss.experiment import OTHER, Experiment, Guardrail
+from stoploss.rules.reading import Reading
 from stoploss.rules.verdict import Response, Severity
 from stoploss.segments import CAPACITY, EVERYBODY
 from stoploss.stats.bonferroni import stream_weight
@@ -25,8 +25,9 @@ class GuardrailPlan:
     """A guardrail, ready to fold.
 
     index       place in the spec; part of the rule's key
-    column      column of the evidence that it reads
-    scale       integers per unit of that column
+    column      column of the evidence that it reads; reading: what it makes of the column's values
+    scale       integers per unit of what it reads
+    binary      what it reads counts 0 or 1
     worse       which way harm lies
     absolute, relative  the margin as the spec gives it; one of the two is None
     dimensions  everybody first, then the spec's segments
@@ -37,6 +38,7 @@ class GuardrailPlan:
     index: int
     metric: str
     column: str
+    reading: Reading
     scale: int
     log: bool
     binary: bool
@@ -50,15 +52,17 @@ class GuardrailPlan:
 
     @classmethod
     def of(cls, experiment: Experiment, index: int, guardrail: Guardrail) -> GuardrailPlan:
-        metric = experiment.metric(guardrail.metric)
+        metric, reading = experiment.metric(guardrail.metric), Reading.of(experiment, guardrail)
+        counted = guardrail.transform == "exceedance"
         return cls(
             index=index,
             metric=metric.name,
-            column=metrics.column_name(metric.name, guardrail.transform),
-            scale=metrics.scale_of(metric, guardrail.transform),
+            column=reading.column,
+            reading=reading,
+            scale=1 if counted else reading.scale,
             log=guardrail.transform == "log",
-            binary=metric.binary,
-            worse="higher" if guardrail.direction == "lower" else "lower",
+            binary=metric.binary or counted,
+            worse="higher" if counted else reading.worse,
             absolute=guardrail.margin.absolute,
             relative=guardrail.margin.relative,
             dimensions=(EVERYBODY, *experiment.spec.segments),

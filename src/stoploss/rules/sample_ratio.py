@@ -1,7 +1,7 @@
 """Sample ratio: do units arrive in the arms as the split says, and does each stay in one?
 
-A unit counts once per experiment, where it is first seen. Requests are ordered by their start and counted after the
-service's timeout, or a slower treatment would look like a missing one. Source: stats/sample_ratio.py.
+A treatment that gets less than its share is partial exposure: some instance does not serve it. Counted as
+first_units.py says; source: stats/sample_ratio.py.
 """
 
 from __future__ import annotations
@@ -9,43 +9,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-import numpy as np
-
-from stoploss.commands import Action, Evidence, Micros, round_significant
+from stoploss.commands import Action, Evidence, round_significant
 from stoploss.experiment import Experiment
-from stoploss.rules.rows import CONTROL, TREATMENT, Moment, Rows
+from stoploss.rules.first_units import FirstUnits
+from stoploss.rules.rows import Moment, Rows
 from stoploss.rules.verdict import Outcome, Reason, Response, Severity, Verdict
 from stoploss.stats.bonferroni import log_limit
-from stoploss.stats.sample_ratio import EpochCounts, log_e
+from stoploss.stats.sample_ratio import log_e
 from stoploss.units import ArmSample
 
 ALPHA = 0.001
-SECOND = 1_000_000
 LEAST_CHANGED = 5
 CHANGED_SHARE = 0.01
 
 
 @dataclass(slots=True)
-class EpochUnits:
-    """Units first seen in an epoch, and the treatment's share in it."""
-
-    share: float
-    control: int = 0
-    treatment: int = 0
-
-
-@dataclass(slots=True)
 class SampleRatioState:
-    """pending: start second -> [control, treatment], not yet past the service's timeout.
-
-    since  requests that began before this moment were assigned in another epoch, and are not counted in the open one
-    """
-
-    epochs: list[EpochUnits] = field(default_factory=list)
-    since: Micros = 0
-    pending: dict[int, list[int]] = field(default_factory=dict)
+    units: FirstUnits = field(default_factory=FirstUnits)
     sample: ArmSample = field(default_factory=ArmSample)
-    open: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +34,7 @@ class SampleRatio:
     timeout_s: int
     response: Response
     kind: str = field(default="sample_ratio", init=False)
-    version: int = field(default=1, init=False)
+    version: int = field(default=2, init=False)
 
     @property
     def key(self) -> str:
@@ -69,45 +50,29 @@ class SampleRatio:
         return SampleRatioState()
 
     def fold(self, state: SampleRatioState, rows: Rows, moment: Moment) -> None:
-        compared = rows.compared & rows.exposure
-        if moment.share is None or not 0 < moment.share < 1 or not compared.any():
-            return
-        if not state.open:
-            state.epochs.append(EpochUnits(moment.share))
-            state.open, state.sample, state.since = True, ArmSample(), moment.at
-        compared &= rows.start >= state.since
-        state.sample.add(rows.arm[compared], rows.unit[compared])
-        first = compared & rows.first
-        seconds, place = np.unique(rows.start[first] // SECOND, return_inverse=True)
-        for arm in (CONTROL, TREATMENT):
-            counts = np.bincount(place[rows.arm[first] == arm], minlength=seconds.size)
-            for second, count in zip(seconds.tolist(), counts.tolist(), strict=True):
-                state.pending.setdefault(second, [0, 0])[arm] += count
-        self.tick(state, moment)
+        if not state.units.open:
+            state.sample = ArmSample()
+        counted = state.units.begin(rows, moment)
+        if counted is not None:
+            state.sample.add(rows.arm[counted], rows.unit[counted])
+            state.units.add(rows, counted)
 
     def tick(self, state: SampleRatioState, moment: Moment) -> None:
-        """Counts the seconds whose requests have all ended, one way or the other."""
-        if not state.open:
-            return
-        closed = moment.at // SECOND - self.timeout_s
-        for second in sorted(second for second in state.pending if second <= closed):
-            control, treatment = state.pending.pop(second)
-            state.epochs[-1].control += control
-            state.epochs[-1].treatment += treatment
+        state.units.settle(moment, self.timeout_s)
 
     def close_epoch(self, state: SampleRatioState, moment: Moment) -> None:
-        """What is not past the timeout is dropped: counting it now would favour the quicker arm."""
-        self.tick(state, moment)
-        state.pending, state.open = {}, False
+        state.units.close_epoch(moment, self.timeout_s)
 
     def judge(self, state: SampleRatioState, moment: Moment) -> Iterator[Verdict]:
-        epochs = [EpochCounts(e.control, e.treatment, e.share) for e in state.epochs]
-        control, treatment = sum(e.control for e in epochs), sum(e.treatment for e in epochs)
+        control, treatment = state.units.totals()
         limit = log_limit(ALPHA, 1.0)
+        epochs = state.units.of()
         found = log_e(epochs)
         evidence = self._evidence("log e of another split", found, limit, control, treatment)
         if found >= limit:
-            yield Verdict("split", Outcome.BREACH, Reason.EVIDENCE_ABOVE_LIMIT, evidence, self.response)
+            partial = treatment < sum((e.control + e.treatment) * e.share for e in epochs)
+            reason = Reason.PARTIAL_EXPOSURE if partial else Reason.EVIDENCE_ABOVE_LIMIT
+            yield Verdict("split", Outcome.BREACH, reason, evidence, self.response)
         else:
             yield Verdict("split", Outcome.OK, Reason.EVIDENCE_BETWEEN, evidence)
         changed, sampled = len(state.sample.changed), len(state.sample.arm_of)

@@ -12,13 +12,14 @@ Source: derived for this product from the Bernoulli likelihood ratio, after Lind
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from stoploss.stats.errors import require_between, require_count
 from stoploss.stats.mixtures import geometric_grid, log_mean_exp
 
 _SIZES = geometric_grid(0.01, 2.0, 12)
+TOWARDS_TREATMENT = _SIZES
 LOG_ODDS_SHIFTS = tuple(-size for size in _SIZES) + _SIZES
 
 
@@ -40,8 +41,10 @@ class EpochCounts:
         require_between("share", self.share, 0, 1)
 
 
-def log_e(epochs: Iterable[EpochCounts]) -> float:
+def log_e(epochs: Iterable[EpochCounts], shifts: Sequence[float] = LOG_ODDS_SHIFTS) -> float:
     """ln of the evidence against the configured split; alarm when it reaches ln(1/alpha). No epoch: no evidence, 0.
+
+    shifts  log odds of the alternatives; TOWARDS_TREATMENT tests one side: the treatment gets more than its share
 
     The order of epochs and the batching of units do not matter.
 
@@ -49,7 +52,7 @@ def log_e(epochs: Iterable[EpochCounts]) -> float:
     2.081224
     """
     seen = tuple(epochs)
-    return log_mean_exp([_log_likelihood_ratio(seen, shift) for shift in LOG_ODDS_SHIFTS])
+    return log_mean_exp([_log_likelihood_ratio(seen, shift) for shift in shifts])
 
 
 def _log_likelihood_ratio(epochs: tuple[EpochCounts, ...], shift: float) -> float:

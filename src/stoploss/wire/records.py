@@ -17,24 +17,32 @@ from stoploss.wire import schemas
 from stoploss.wire.framing import framing_of, single_object
 
 T = TypeVar("T")
+AS_THEY_ARE = (str, int, float, bool, bytes, type(None))
 
 
 def plain(value: Any) -> Any:
     """A dataclass as fastavro takes it: dicts, lists, enum values; a union's record with its name."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _member(field, getattr(value, field.name)) for field in dataclasses.fields(value)}
+    kind = type(value)
+    if kind in AS_THEY_ARE:
+        return value
+    if kind in (list, tuple):
+        return [plain(item) for item in value]
     if isinstance(value, Enum):
         return value.value
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
+    if dataclasses.is_dataclass(kind):
+        return {name: _member(getattr(value, name), union) for name, union in _fields(kind)}
     return value
 
 
-def _member(field: dataclasses.Field[Any], value: Any) -> Any:
-    """Fields marked `metadata={"union": True}` hold one of several records: Avro wants its name."""
-    if field.metadata.get("union"):
-        return (f"dev.stoploss.{type(value).__name__}", plain(value))
-    return plain(value)
+def _member(value: Any, union: bool) -> Any:
+    return (f"dev.stoploss.{type(value).__name__}", plain(value)) if union else plain(value)
+
+
+@cache
+def _fields(kind: type[Any]) -> tuple[tuple[str, bool], ...]:
+    """Names of a dataclass's fields; true for those marked `metadata={"union": True}`, which hold one of several
+    records: Avro wants its name."""
+    return tuple((field.name, bool(field.metadata.get("union"))) for field in dataclasses.fields(kind))
 
 
 @cache

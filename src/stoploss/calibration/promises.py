@@ -1,0 +1,50 @@
+"""What each rule promises: the probability that it ever stops a treatment that is no worse than allowed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stoploss.experiment import Experiment
+from stoploss.rules import AnyRule, rules_of
+from stoploss.rules.binary_guardrail import BinaryGuardrail
+from stoploss.rules.guardrail import ContinuousGuardrail
+from stoploss.rules.sample_ratio import ALPHA, SampleRatio
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """Of one rule.
+
+    rule     key of the rule; watches: what it watches, in words
+    alpha    error budget over the whole run, all its streams together; None: it counts or compares, and promises none
+    """
+
+    rule: str
+    watches: str
+    alpha: float | None
+
+
+def promises(experiment: Experiment) -> tuple[Promise, ...]:
+    """Of all rules of an experiment, in the order in which they are judged."""
+    return tuple(Promise(rule.key, _watches(rule), _alpha(rule, experiment)) for rule in rules_of(experiment))
+
+
+def total(given: tuple[Promise, ...]) -> float:
+    """All of them together: the sum bounds the probability that any of them errs, however they depend."""
+    return sum(promise.alpha for promise in given if promise.alpha is not None)
+
+
+def _alpha(rule: AnyRule, experiment: Experiment) -> float | None:
+    """The segments of a guardrail share as much again as the stream that watches everybody."""
+    if isinstance(rule, ContinuousGuardrail | BinaryGuardrail):
+        return rule.plan.alpha * (2 if experiment.spec.segments else 1)
+    if isinstance(rule, SampleRatio):
+        return ALPHA
+    return None
+
+
+def _watches(rule: AnyRule) -> str:
+    if isinstance(rule, ContinuousGuardrail | BinaryGuardrail):
+        return f"guardrail {rule.plan.column}"
+    metric = getattr(rule, "metric", None)
+    return f"{rule.kind} {metric}" if isinstance(metric, str) else rule.kind.replace("_", " ")

@@ -1,0 +1,147 @@
+"""Declared = observed: in each arm, are units served by what the variant declares, but for a small share?
+
+Units are counted, not traces, for misrouting strikes users: each by its first trace in the experiment, and once more by
+its first trace in each hour of ledger time, since what drifts in the middle of a run strikes users who came long before.
+The run and each of its hours have evidence of their own and a part of the error budget, hour j 1/(j(j + 1)) of a half.
+Source: stats/one_rate.py; stats/bonferroni.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from stoploss.commands import Action, Evidence, round_significant
+from stoploss.experiment import SERVED_INSTEAD, DeclaredServing
+from stoploss.metrics import MISSING, UNDECLARED_SERVING
+from stoploss.rules.rows import CONTROL, TREATMENT, Mask, Moment, Rows
+from stoploss.rules.verdict import Outcome, Reason, Response, Severity, Verdict
+from stoploss.segments import CAPACITY, NO_CELL, Dimension
+from stoploss.stats.bonferroni import late_weight, log_limit
+from stoploss.stats.one_rate import log_e_above
+from stoploss.units import occurrence_rank
+
+ALPHA = 0.001
+ARMS = {CONTROL: "control", TREATMENT: "treatment"}
+HOUR_MICROS = 3_600_000_000
+HOUR_SLOTS = 1 << 14
+
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(slots=True)
+class DeclaredState:
+    """By arm, units with something to compare and those of them that were served otherwise: (2, 2) int64 each.
+
+    seen     units of this hour, by bits of their hash; units that share a slot count once, in either arm alike
+    instead  (2, CAPACITY + 1) int64: traces by arm and by what served them instead
+    """
+
+    run: IntArray = field(default_factory=lambda: np.zeros((2, 2), np.int64))
+    hour: IntArray = field(default_factory=lambda: np.zeros((2, 2), np.int64))
+    seen: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(HOUR_SLOTS, np.bool_))
+    hours: int = 0
+    began: int = -1
+    instead: IntArray = field(default_factory=lambda: np.zeros((2, CAPACITY + 1), np.int64))
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """most: the share of units that may be served otherwise, in (0, 1)."""
+
+    most: float
+    response: Response
+    kind: str = field(default="declared", init=False)
+    version: int = field(default=1, init=False)
+
+    @property
+    def key(self) -> str:
+        return "declared"
+
+    @classmethod
+    def of(cls, serving: DeclaredServing) -> Declared:
+        action = Action.PAUSE if serving.do == "pause" else None
+        return cls(serving.max, Response(action, Severity.HOLD, hold=True))
+
+    def initial(self) -> DeclaredState:
+        return DeclaredState()
+
+    def fold(self, state: DeclaredState, rows: Rows, moment: Moment) -> None:
+        served = rows.metrics.get(UNDECLARED_SERVING)
+        if not rows.exposure or served is None:
+            return
+        self._enter_hour(state, moment)
+        shown = served != MISSING
+        _count(state.run, rows, shown & rows.first, served)
+        _count(state.hour, rows, _first_in_hour(state.seen, rows, shown), served)
+        cells = rows.cells[SERVED_INSTEAD]
+        named = (served == 1) & (cells != NO_CELL)
+        np.add.at(state.instead, (rows.arm[named], cells[named]), 1)
+
+    def _enter_hour(self, state: DeclaredState, moment: Moment) -> None:
+        if (hour := moment.at // HOUR_MICROS) != state.began:
+            state.began, state.hours = hour, state.hours + 1
+            state.hour, state.seen = np.zeros((2, 2), np.int64), np.zeros(HOUR_SLOTS, np.bool_)
+
+    def tick(self, state: DeclaredState, moment: Moment) -> None:
+        """Hours begin with the rows that come in them."""
+
+    def close_epoch(self, state: DeclaredState, moment: Moment) -> None:
+        """What serves an arm has nothing to do with its share of the traffic."""
+
+    def judge(self, state: DeclaredState, moment: Moment) -> Iterator[Verdict]:
+        for arm, name in ARMS.items():
+            streams = [(state.run, 0.5), (state.hour, late_weight(max(1, state.hours)))]
+            judged = [self._evidence(counts, weight / len(ARMS), arm) for counts, weight in streams]
+            evidence = max(judged, key=lambda found: (found.observed or 0.0) - (found.bound or 0.0))
+            yield self._verdict(name, evidence, _seen(state.instead[arm], moment.dimensions[SERVED_INSTEAD]))
+
+    def _evidence(self, counts: IntArray, weight: float, arm: int) -> Evidence:
+        units, otherwise = counts[arm].tolist()
+        rate = [otherwise / units if units else None for units, otherwise in counts.tolist()]
+        return Evidence(
+            rule=self.kind,
+            rule_version=self.version,
+            metric=UNDECLARED_SERVING,
+            statistic="log e of a rate above the limit",
+            observed=round_significant(log_e_above(otherwise, units, self.most)),
+            bound=round_significant(log_limit(ALPHA, weight)),
+            control=round_significant(rate[CONTROL]),
+            treatment=round_significant(rate[TREATMENT]),
+            margin=self.most,
+            units_control=int(counts[CONTROL, 0]),
+            units_treatment=int(counts[TREATMENT, 0]),
+        )
+
+    def _verdict(self, name: str, evidence: Evidence, seen: str) -> Verdict:
+        assert evidence.observed is not None
+        assert evidence.bound is not None
+        if evidence.observed >= evidence.bound:
+            return Verdict(name, Outcome.BREACH, Reason.SERVED_OTHERWISE, evidence, self.response, detail=seen)
+        return Verdict(name, Outcome.OK, Reason.SERVED_AS_DECLARED, evidence)
+
+
+def _first_in_hour(seen: npt.NDArray[np.bool_], rows: Rows, shown: Mask) -> Mask:
+    """Rows that are the first of their unit in this hour with something to compare; marks them."""
+    places = np.flatnonzero(shown)
+    slot = (rows.unit[places] & np.uint64(HOUR_SLOTS - 1)).astype(np.int64)
+    first = np.zeros(rows.size, np.bool_)
+    first[places] = ~seen[slot] & (occurrence_rank(slot) == 0)
+    seen[slot] = True
+    return first
+
+
+def _count(counts: IntArray, rows: Rows, chosen: Mask, served: IntArray) -> None:
+    for arm in ARMS:
+        mine = served[chosen & (rows.arm == arm)]
+        counts[arm] += (mine.size, np.count_nonzero(mine))
+
+
+def _seen(instead: IntArray, dimension: Dimension) -> str:
+    """What served an arm most often instead, of what is not declared; empty where nothing did."""
+    most = int(np.argmax(instead))
+    segment = dimension.segment(most) if instead[most] else None
+    return segment.value if segment else ""

@@ -1,0 +1,69 @@
+"""What the objective's YAML means in numbers: columns, scales, prices, and the weight of each harm event."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stoploss.experiment import Experiment, Objective
+from stoploss.metrics import METRICS, RISK_EVENTS
+
+COST = "cost_usd"
+RISK_SCALE = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class RiskColumn:
+    """A harm event.
+
+    weight      integers per event, RISK_SCALE for a weight of 1
+    by_outcome  it comes as a late outcome of its own, and never to say that nothing happened
+    """
+
+    column: str
+    weight: int
+    by_outcome: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectivePlan:
+    """An objective, ready to fold.
+
+    quality          column of the score, quality_scale integers per unit; cost_scale: of COST
+    lambda_cost, lambda_risk, indifference, alpha  as the spec gives them; alpha is that of each side
+    closes_after_s   seconds after a unit's last exposure when its scores count; None: as they come
+    """
+
+    quality: str
+    quality_scale: int
+    cost_scale: int
+    events: tuple[RiskColumn, ...]
+    lambda_cost: float
+    lambda_risk: float
+    indifference: float
+    alpha: float
+    closes_after_s: int | None
+
+    @classmethod
+    def of(cls, experiment: Experiment, objective: Objective) -> ObjectivePlan:
+        assert objective.quality is not None, "the checks of the spec see to it"
+        return cls(
+            quality=objective.quality.score,
+            quality_scale=experiment.metric(objective.quality.score).scale,
+            cost_scale=METRICS[COST].scale,
+            events=tuple(_event(risk.event, risk.weight) for risk in objective.risk),
+            lambda_cost=objective.lambda_cost,
+            lambda_risk=objective.lambda_risk,
+            indifference=objective.indifference,
+            alpha=objective.alpha,
+            closes_after_s=objective.quality.closes_after,
+        )
+
+    @property
+    def worst(self) -> float:
+        """The most weighted harm events that one trace can have."""
+        return sum(event.weight for event in self.events) / RISK_SCALE
+
+
+def _event(event: str, weight: float) -> RiskColumn:
+    column = RISK_EVENTS[event]
+    return RiskColumn(column, round(weight * RISK_SCALE), column not in METRICS)

@@ -1,0 +1,84 @@
+"""Overdue: a required controller has not applied a command although it was sent again and again.
+
+It pages, also after a stop, for an order that nobody obeys is the worst news there is; and it is over as soon as the
+controller applies that command or a later one. The courier measures the time and sends again; its facts stand in the
+ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from stoploss.commands import Evidence
+from stoploss.experiment import Experiment
+from stoploss.ledger import AckOverdue, AckReceived, SourceStatus
+from stoploss.rules.rows import Moment, Rows
+from stoploss.rules.verdict import Outcome, Reason, Response, Severity, Verdict
+
+PAGE = Response(None, Severity.PAGE)
+APPLIED = "applied"
+
+
+@dataclass(slots=True)
+class OverdueState:
+    """How often the command of (run, sequence) was sent again, by controller that has not applied it."""
+
+    run: int = 0
+    sequence: int = 0
+    resent: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """after: times that a command is sent again before somebody is woken."""
+
+    after: int
+    kind: str = field(default="overdue", init=False)
+    version: int = field(default=1, init=False)
+
+    @property
+    def key(self) -> str:
+        return "overdue"
+
+    @classmethod
+    def of(cls, experiment: Experiment) -> Overdue:
+        return cls(experiment.spec.health.overdue_after)
+
+    def initial(self) -> OverdueState:
+        return OverdueState()
+
+    def hear(self, state: OverdueState, fact: SourceStatus | AckReceived | AckOverdue, moment: Moment) -> None:
+        if isinstance(fact, SourceStatus) or (fact.run, fact.sequence) < (state.run, state.sequence):
+            return
+        if isinstance(fact, AckReceived):
+            if fact.status == APPLIED:
+                state.resent.pop(fact.controller, None)
+            return
+        if (fact.run, fact.sequence) > (state.run, state.sequence):
+            state.run, state.sequence, state.resent = fact.run, fact.sequence, {}
+        state.resent[fact.controller] = fact.resent
+
+    def fold(self, state: OverdueState, rows: Rows, moment: Moment) -> None:
+        """Traces say nothing of acks."""
+
+    def tick(self, state: OverdueState, moment: Moment) -> None:
+        """The courier counts the time."""
+
+    def close_epoch(self, state: OverdueState, moment: Moment) -> None:
+        """A command stays overdue until it is applied."""
+
+    def judge(self, state: OverdueState, moment: Moment) -> Iterator[Verdict]:
+        late = sorted(name for name, resent in state.resent.items() if resent >= self.after)
+        evidence = Evidence(
+            rule=self.kind,
+            rule_version=self.version,
+            metric="acks",
+            statistic="times that a command was sent again",
+            observed=float(max(state.resent.values(), default=0)),
+            bound=float(self.after),
+        )
+        if late:
+            yield Verdict("acks", Outcome.BREACH, Reason.NOT_APPLIED, evidence, PAGE, detail=", ".join(late))
+        else:
+            yield Verdict("acks", Outcome.OK, Reason.APPLIED, evidence)
