@@ -77,6 +77,6 @@ def run(settings: Settings, roles: Sequence[str]) -> None:
     os.environ["RUST_BACKTRACE"] = "0"  # polars tells a malformed block with a backtrace on stderr otherwise
     logs.to_stderr(settings.log_level)
     first, *others = [ROLES[role](settings) for role in dict.fromkeys(roles)]
-    worker = faust.Worker(first, *others, loglevel="WARN", redirect_stdouts=False)
+    worker = faust.Worker(first, *others, loglevel="WARN", redirect_stdouts=False, quiet=True)
     worker.spinner = None
     worker.execute_from_commandline()

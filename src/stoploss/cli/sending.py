@@ -9,7 +9,6 @@ from pathlib import Path
 from rich.progress import Progress
 
 from stoploss.cli import output
-from stoploss.demo.pacing import paced
 from stoploss.emit import Tracer
 from stoploss.errors import RequestRefused
 from stoploss.lifecycle import LIVE, Lifecycle
@@ -17,6 +16,7 @@ from stoploss.registry import RegistryEntry
 from stoploss.settings import Settings
 from stoploss.simulate.assign import Assign, Assigned, arms_of, sticky
 from stoploss.simulate.harm import HARMS, inject
+from stoploss.simulate.pacing import paced
 from stoploss.simulate.population import Population
 from stoploss.simulate.traffic import Traffic
 from stoploss.spec_file import parse_experiment

@@ -11,12 +11,12 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from stoploss.cli.sending import tracer_of
 from stoploss.demo.cast import CAST, Part
-from stoploss.demo.pacing import paced
 from stoploss.flags import FlagReader
 from stoploss.settings import Settings
 from stoploss.simulate.arrivals import Arrivals
 from stoploss.simulate.assign import Assign, Assigned, arms_of
 from stoploss.simulate.harm import inject
+from stoploss.simulate.pacing import paced
 from stoploss.simulate.population import Population
 from stoploss.simulate.traffic import Simulated, Traffic
 from streams.appender import Appender
