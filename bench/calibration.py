@@ -1,8 +1,8 @@
 """How often the judge stops a treatment that is no worse than allowed: `python bench/calibration.py`.
 
-Eight kinds of hard traffic, each drawn anew in every run and played to the judge's own step. The treatment is worse by
-exactly what its guardrails allow, which is the hardest case of what they promise. Beside it, on the same requests, what
-is commonly done: a threshold polled each minute with a failure limit, and a test for a fixed number of requests that is
+Eight kinds of hard traffic, each drawn anew in every run and played to the judge's own step. The variants do not differ
+and the guardrails have no margin, the hardest case of what they promise. Beside it, on the same requests, what is
+commonly done: a threshold polled each minute with a failure limit, and a test for a fixed number of requests that is
 looked at each minute. Writes bench/calibration.md; counts are kept per row, so that an interrupted bench goes on.
 """
 
@@ -13,7 +13,6 @@ import json
 import platform
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -21,7 +20,7 @@ from functools import partial
 from pathlib import Path
 
 from bench.calibration_peers import Minutes, peeks, polls
-from bench.calibration_traffic import ROWS, Row, drawn
+from bench.calibration_traffic import METRICS, MINUTES, ROWS, Row, drawn
 from stoploss.calibration.rehearsal import Plot, rehearse
 from stoploss.rules import rules_version
 from stoploss.stats.exact_binomial import interval
@@ -29,8 +28,8 @@ from stoploss.stats.exact_binomial import interval
 RUNS = 2_000
 SEED = 20_260
 PROMISED = 0.01
+POLLED_MARGIN = 0.10
 FAILS_AT = 30
-"""Stops in 2,000 runs that a rule which keeps 1 % exceeds in 2.2 % of tables only."""
 CHUNK = 50
 TICKS_EVERY = 8
 """Blocks: what is judged at ticks only are segments, and here are none."""
@@ -44,7 +43,7 @@ class Counts:
     rules: str
     seed: int
     runs: int = 0
-    stops: Counter[str] = field(default_factory=Counter)
+    stops: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
 
 
@@ -52,14 +51,14 @@ def one(row: Row, seed: int, run: int) -> tuple[dict[str, int], float]:
     """False stops of one run, by who gave them, and the judge's seconds."""
     stream = drawn(row, seed, run)
     started_s = time.perf_counter()
-    ended = rehearse(stream.requests, Plot(row.spec, row.exposure, stream.seed, 60, TICKS_EVERY, stream.harmed))
+    ended = rehearse(stream.requests, Plot(row.spec, row.exposure, stream.seed, 60, TICKS_EVERY))
     seconds = time.perf_counter() - started_s
     guardrails = {alarm.metric or "" for alarm in ended.alarms if alarm.rule.startswith("guardrail")}
     found = {f"judge {metric}": 1 for metric in guardrails}
-    for metric, margin in row.margins.items():
-        border, alike = (Minutes.of(stream, metric, row.stages, harmed=h) for h in (True, False))
-        found[f"peeked {metric}"] = int(peeks(border, margin, PROMISED))
-        found[f"polled {metric}"] = int(polls(alike, margin))
+    for metric in METRICS:
+        minutes = Minutes.of(stream, metric, row.stages)
+        found[f"peeked {metric}"] = int(peeks(minutes, PROMISED))
+        found[f"polled {metric}"] = int(polls(minutes, POLLED_MARGIN))
     return found, seconds
 
 
@@ -69,7 +68,8 @@ def counted(row: Row, counts: Counts, runs: int, jobs: int) -> Iterator[Counts]:
         while counts.runs < runs:
             upto = min(counts.runs + CHUNK, runs)
             for found, seconds in pool.map(partial(one, row, counts.seed), range(counts.runs, upto)):
-                counts.stops.update(found)
+                for who, stopped in found.items():
+                    counts.stops[who] = counts.stops.get(who, 0) + stopped
                 counts.seconds += seconds
             counts.runs = upto
             yield counts
@@ -80,8 +80,7 @@ def kept(path: Path, seed: int) -> Counts:
     fresh = Counts(rules_version(), seed)
     if not path.exists():
         return fresh
-    read = json.loads(path.read_text())
-    found = Counts(**{**read, "stops": Counter(read["stops"])})
+    found = Counts(**json.loads(path.read_text()))
     return found if (found.rules, found.seed) == (fresh.rules, seed) else fresh
 
 
@@ -92,18 +91,26 @@ def cell(stops: int, runs: int) -> str:
 
 def lines(row: Row, counts: Counts) -> Iterator[str]:
     """A line of the table for each metric of a row."""
-    for metric in row.margins:
-        judge, peeked, polled = (counts.stops[f"{who} {metric}"] for who in ("judge", "peeked", "polled"))
+    for metric in METRICS:
+        judge, peeked, polled = (counts.stops.get(f"{who} {metric}", 0) for who in ("judge", "peeked", "polled"))
         held = "held" if judge < FAILS_AT * counts.runs / RUNS else "**not held**"
         cells = [row.name, metric, f"{counts.runs:,}", cell(judge, counts.runs), held]
-        cells += [cell(peeked, counts.runs), cell(polled, counts.runs), f"{1_000 * counts.seconds / counts.runs:.0f} ms"]
+        cells += [
+            cell(peeked, counts.runs),
+            cell(polled, counts.runs),
+            f"{1_000 * counts.seconds / counts.runs:.0f} ms",
+        ]
         yield f"| {' | '.join(cells)} |"
 
 
 def document(rows: list[tuple[Row, Counts]], command: str) -> str:
     """The table with what it says and how it came about."""
     runs = min(counts.runs for _, counts in rows)
-    fewer = "" if runs >= RUNS else f"\nThe goal is {RUNS:,} runs a row; this table has {runs:,}, and its intervals say so.\n"
+    fewer = (
+        ""
+        if runs >= RUNS
+        else f"\nThe goal is {RUNS:,} runs a row; this table has {runs:,}, and its intervals say so.\n"
+    )
     table = "\n".join(line for row, counts in rows for line in lines(row, counts))
     traffic = "\n".join(f"- **{row.name}**: {row.what}" for row, _ in rows)
     return TEMPLATE.format(
@@ -115,6 +122,7 @@ def document(rows: list[tuple[Row, Counts]], command: str) -> str:
         fewer=fewer,
         fails=FAILS_AT,
         runs=RUNS,
+        minutes=MINUTES,
     )
 
 
@@ -124,21 +132,21 @@ TEMPLATE = """\
 Generated by `{command}`; do not edit. {machine}. Rules: {rules}.
 
 Each guardrail promises: at most 1 % of the treatments that are no worse than its margin are ever stopped by it, however
-often one looks. Here the treatment is worse by exactly the margin in every metric, the hardest case of that promise;
-every stop is a false one. Requests are drawn anew in each run and played to the judge's own `step`, one block of
-evidence a minute; a run ends at its first stop. A row fails at {fails} of {runs:,} runs.
+often one looks. Here the two variants do not differ at all and the margins are 0, the hardest case of that promise;
+every stop is a false one. Requests are drawn anew in each run and played to the judge's own `step`: {minutes} minutes
+of traffic, one block of evidence a minute, looked at as it comes; a run ends at its first stop. A row fails at {fails}
+of {runs:,} runs, which a rule that errs in exactly 1 % reaches in 2.1 % of the rows.
 {fewer}
-| traffic | metric | runs | judge: false stops (95 % interval) | 1 % is | z-test, peeked each minute | threshold, polled each minute | judge, per run |
+| traffic | metric | runs | judge: false stops (95 % interval) | 1 % is | z-test, peeked | threshold, polled | a run takes |
 |---|---|---|---|---|---|---|---|
 {table}
 
 The two on the right, on the same requests:
 
-- *z-test, peeked each minute*: the usual one-sided test at 1 % against the same margin, each request counted as
-  independent, looked at each minute from 100 requests per arm on, stopped at the first significant result.
-- *threshold, polled each minute*: the treatment's mean of a minute against control's of the same minute and the same
-  margin; stopped at the fourth failed minute (a failure limit of 3). It is given an easier task: here the two arms do
-  not differ at all.
+- *z-test, peeked each minute*: the usual one-sided test at 1 %, each request counted as independent, looked at each
+  minute from 100 requests per arm on, stopped at the first significant result. Each further minute would add to it.
+- *threshold, polled each minute*: the treatment's mean of a minute against control's of the same minute and 10 % more;
+  stopped at the fourth failed minute (a failure limit of 3). It has the easier task: its margin is not 0.
 
 Traffic:
 
@@ -153,6 +161,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--rows", nargs="*", default=[row.key for row in ROWS], choices=[row.key for row in ROWS])
     parser.add_argument("--keep", type=Path, default=Path(tempfile.gettempdir()) / "stoploss-calibration")
+    parser.add_argument("--output", type=Path, default=OUTPUT)
     chosen = parser.parse_args()
     chosen.keep.mkdir(parents=True, exist_ok=True)
     for row in (row for row in ROWS if row.key in chosen.rows):
@@ -162,7 +171,7 @@ def main() -> None:
             print(f"{row.key}: {counts.runs:,} runs, {dict(counts.stops)}", flush=True)
     found = [(row, kept(chosen.keep / f"{row.key}.json", chosen.seed)) for row in ROWS]
     done = [(row, counts) for row, counts in found if counts.runs]
-    OUTPUT.write_text(document(done, f"python bench/calibration.py --runs {chosen.runs} --seed {chosen.seed}"))
+    chosen.output.write_text(document(done, f"python bench/calibration.py --runs {chosen.runs} --seed {chosen.seed}"))
 
 
 if __name__ == "__main__":

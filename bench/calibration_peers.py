@@ -24,25 +24,22 @@ class Minutes:
     square: Floats
 
     @classmethod
-    def of(cls, stream: Stream, metric: str, stages: tuple[float, ...], *, harmed: bool) -> Minutes:
+    def of(cls, stream: Stream, metric: str, stages: tuple[float, ...]) -> Minutes:
         minute = (stream.requests.at - START) // 60_000_000
         arm = (stream.seat < stage_of(minute, stages)).astype(np.int64)
         x = stream.requests.metrics[metric].astype(np.float64)
-        if harmed:
-            x = np.where(arm == 1, stream.harmed[metric], x)
         key = arm * MINUTES + minute
         sums = (np.bincount(key, w, minlength=2 * MINUTES).reshape(2, MINUTES) for w in (np.ones(x.size), x, x * x))
         return cls(*sums)
 
 
-def peeks(minutes: Minutes, margin: float, alpha: float) -> bool:
+def peeks(minutes: Minutes, alpha: float) -> bool:
     """Whether the one-sided z-test of all requests so far is significant at the end of some minute."""
     n, total, square = (np.cumsum(sums, axis=1) for sums in (minutes.n, minutes.total, minutes.square))
     mean = total / np.maximum(n, 1)
     variance = np.maximum(square / np.maximum(n, 1) - mean * mean, 0) / np.maximum(n, 1)
-    scale = 1 + margin
-    se = np.sqrt(variance[1] + scale * scale * variance[0])
-    z = (mean[1] - scale * mean[0]) / np.where(se > 0, se, np.inf)
+    se = np.sqrt(variance.sum(axis=0))
+    z = (mean[1] - mean[0]) / np.where(se > 0, se, np.inf)
     enough = n.min(axis=0) >= LEAST
     return bool((enough & (z > NormalDist().inv_cdf(1 - alpha))).any())
 

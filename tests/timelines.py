@@ -60,16 +60,28 @@ spec:
 # One rule of every kind, two segment dimensions, both kinds of guardrail.
 EVERY_RULE = """
 segments: [tenant, language]
+objective:
+  quality: {score: resolved, closesAfter: 8s}
+  risk: [{event: refusal, weight: 1}, {event: complaint, weight: 5}]
+  lambdaCost: 0.2
+  lambdaRisk: 1
 guardrails:
   - {metric: error_rate, direction: lower, margin: {relative: 0.10}, alpha: 0.01, action: rollback}
   - {metric: latency_ms, direction: lower, margin: {relative: 0.15}, transform: log, action: pause}
   - {metric: latency_ms, direction: lower, margin: {relative: 0.50}, transform: exceedance, action: pause}
 gates: [undeclared_tool]
-drift: [{metric: output_tokens}]
+drift: [{metric: output_tokens}, {mix: language, action: none}]
 budgets:
   - {metric: cost_usd, limit: 5000, period: 24h, actions: [{burn: 6, do: throttle, to: 0.01}, {burn: 14.4, do: stop}]}
   - {slo: {metric: latency_ms, threshold: 20000, target: 0.99}, period: 30d, actions: [{burn: 14.4, do: pause}]}
-health: {silence: {after: 2m, do: pause}}
+health:
+  declared: {max: 0.01}
+  silence: {after: 2m, do: pause}
+  coverage: {score: helpfulness, min: 0.2, within: 2s, maxLag: 1s}
+  judgeReference: {score: regrade}
+  audit: {score: judge-agrees, min: 0.5}
+  alignment: {proxy: helpfulness, outcome: resolved}
+  unresolved: {max: 0.05}
 """
 
 

@@ -8,15 +8,19 @@ from stoploss.commands import Action, Evidence, Micros
 from stoploss.folding import moment_of, settle
 from stoploss.journal import CommandIssued, EpochOpened, Finding, JournalEntry, LifecycleChanged
 from stoploss.lifecycle import AFTER, LATCHED, Lifecycle, strengthens
+from stoploss.objective_sentences import recommendation_sentence
 from stoploss.outputs import Outputs
+from stoploss.recommendation import AT_FIRST, recommend, verdict_of
 from stoploss.rules import AnyRule
 from stoploss.rules.gate import GateEvents
+from stoploss.rules.objective import ObjectiveRule, ObjectiveState
 from stoploss.rules.rows import TREATMENT, Moment
 from stoploss.rules.verdict import Outcome, Severity, Verdict
 from stoploss.sentences import sentence
 from stoploss.state import AfterStop, ExperimentState
 
 QUIET = frozenset({Outcome.OK, Outcome.UNDECIDED})
+STICKY = (Outcome.BREACH, Outcome.WORSE)
 
 
 def judge(state: ExperimentState, moment: Moment, out: Outputs) -> list[tuple[AnyRule, Verdict]]:
@@ -29,7 +33,7 @@ def judge(state: ExperimentState, moment: Moment, out: Outputs) -> list[tuple[An
         if state.lifecycle in LATCHED:
             break
         asked += [(rule, verdict) for verdict in judge_one(state, rule, moment, out)]
-    return asked
+    return asked + _recommend(state, moment, asked, out)
 
 
 def judge_one(state: ExperimentState, rule: AnyRule, moment: Moment, out: Outputs) -> list[Verdict]:
@@ -47,7 +51,7 @@ def _changed(state: ExperimentState, rule: AnyRule, verdict: Verdict) -> bool:
     stream = f"{rule.key}/{verdict.stream}"
     before = state.current.verdicts.get(stream)
     now = f"{verdict.outcome}/{verdict.reason}"
-    if before == now or ((before or "").startswith(Outcome.BREACH) and not _ends(verdict)):
+    if before == now or ((before or "").startswith(STICKY) and not _ends(verdict)):
         return False
     state.current.verdicts[stream] = now
     was_quiet = before is None or before.split("/")[0] in QUIET
@@ -70,6 +74,27 @@ def _say_and_do(state: ExperimentState, rule: AnyRule, verdict: Verdict, out: Ou
     if verdict.response.hold and state.lifecycle == Lifecycle.RUNNING:
         enter(state, Lifecycle.HOLDING, words, out)
         out.registry(state)
+
+
+def _recommend(
+    state: ExperimentState, moment: Moment, asked: list[tuple[AnyRule, Verdict]], out: Outputs
+) -> list[tuple[AnyRule, Verdict]]:
+    """What is recommended after all that was said, once it changes; also in the moment in which the run was stopped."""
+    rule = next((rule for rule in state.rules if isinstance(rule, ObjectiveRule)), None)
+    if rule is None:
+        return []
+    own = state.current.rules[rule.key]
+    assert isinstance(own, ObjectiveState)
+    for cause, rows in rule.take_refused(own).items():
+        state.refused[cause] = state.refused.get(cause, 0) + rows
+    said = [verdict for who, verdict in asked if who is rule] or list(rule.judge(own, moment))
+    verdict = verdict_of(recommend(state.experiment, state.current.verdicts), said)
+    stream, now = f"{rule.key}/{verdict.stream}", f"{verdict.outcome}/{verdict.reason}"
+    before, state.current.verdicts[stream] = state.current.verdicts.get(stream, AT_FIRST), now
+    if now != before:
+        words, severity = recommendation_sentence(verdict, said), verdict.response.severity
+        out.journal(state, Finding(verdict.outcome, verdict.reason, words, severity, verdict.evidence))
+    return [(rule, verdict)]
 
 
 def act(

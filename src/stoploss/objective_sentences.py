@@ -62,5 +62,5 @@ def flip_text(verdict: Verdict) -> str:
     """Between which prices the verdict turns."""
     evidence, price = verdict.evidence, PRICES[verdict.stream]
     if verdict.reason == Reason.NEVER_FLIPS:
-        return f"no {price} turns it"
-    return f"it turns at a {price} of {evidence.estimate:.4g} ({evidence.lower:.4g} to {evidence.upper:.4g})"
+        return f"no {price} turns the verdict"
+    return f"the verdict turns at a {price} between {evidence.lower:.3g} and {evidence.upper:.3g}"

@@ -35,7 +35,8 @@ class Recommendation:
     why: tuple[str, ...]
 
 
-AT_FIRST = Recommendation(Outcome.ITERATE, Reason.NOTHING_SHOWN, ())
+AT_FIRST = f"{Outcome.ITERATE}/{Reason.NOTHING_SHOWN}"
+"""What a run begins with, and what is no news therefore."""
 
 
 def recommend(experiment: Experiment, verdicts: Verdicts) -> Recommendation:

@@ -6,7 +6,9 @@ import math
 
 from stoploss.commands import Evidence
 from stoploss.experiment import Experiment
+from stoploss.objective_sentences import utility_sentence
 from stoploss.rules.verdict import Outcome, Reason, Verdict, share_text
+from stoploss.watch_sentences import watch_sentence
 
 NO_DATA = "no data"
 
@@ -16,6 +18,8 @@ def sentence(verdict: Verdict, experiment: Experiment) -> str:
     control, treatment = experiment.control.name, experiment.treatment.name
     evidence = verdict.evidence
     where = f" for {evidence.segment}" if evidence.segment else ""
+    if evidence.rule == "objective":
+        return utility_sentence(verdict, experiment, missing(verdict))
     match verdict.reason:
         case Reason.FIRST_EVENT:
             arm = control if verdict.stream.endswith(" in control") else treatment
@@ -35,7 +39,7 @@ def sentence(verdict: Verdict, experiment: Experiment) -> str:
             return f"{evidence.metric}: whether it became worse is undecided: {missing(verdict)}"
         case Reason.REGRESSED:
             return _regression(verdict, control, treatment)
-        case Reason.VARIANT_MOVED | Reason.WORLD_MOVED | Reason.CONTROL_MOVED:
+        case Reason.VARIANT_MOVED | Reason.WORLD_MOVED | Reason.CONTROL_MOVED if evidence.rule == "drift":
             return _drift(verdict, control, treatment)
         case Reason.OTHER_ARM_PENDING:
             return f"{evidence.metric} moved in one arm; undecided whose drift it is until the other has seen as much"
@@ -53,11 +57,13 @@ def sentence(verdict: Verdict, experiment: Experiment) -> str:
         case Reason.HEARD:
             return f"the {verdict.stream} arm is heard again"
         case _:
-            return f"{evidence.rule} {evidence.metric}{where} is {verdict.outcome}"
+            return watch_sentence(verdict, experiment) or f"{evidence.rule} {evidence.metric}{where} is {verdict.outcome}"
 
 
 def missing(verdict: Verdict) -> str:
-    """What a verdict still lacks, with both numbers."""
+    """What a verdict still lacks, with both numbers; what stands before a rollout, in words."""
+    if verdict.evidence.rule == "objective" and verdict.detail:
+        return verdict.detail
     if verdict.floor is None:
         return "no epoch has both arms yet" if verdict.reason == Reason.NO_CONTRAST else ""
     return f"{math.floor(verdict.floor.observed):,} of {verdict.floor.required:,.0f} {verdict.floor.what}"

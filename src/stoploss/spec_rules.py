@@ -14,8 +14,8 @@ from stoploss.experiment import (
     SWITCHED_ON_GATES,
     Budget,
     Experiment,
-    Guardrail,
 )
+from stoploss.guardrail_rules import guardrail_faults
 from stoploss.objective_rules import objective_faults
 from stoploss.watch_rules import watch_faults
 
@@ -32,8 +32,7 @@ def faults(experiment: Experiment) -> Iterator[Fault]:
     yield from _gates(experiment)
     yield from contract_faults(experiment)
     yield from _scores(experiment)
-    for index, guardrail in enumerate(experiment.spec.guardrails):
-        yield from _guardrail(experiment, guardrail, ("spec", "guardrails", index))
+    yield from _guardrails(experiment)
     yield from _watched_metrics(experiment)
     yield from objective_faults(experiment)
     yield from _windows(experiment)
@@ -98,39 +97,13 @@ def _unknown(experiment: Experiment, name: str) -> str | None:
     return f"unknown metric {name!r}; known metrics: {', '.join(known)} (further scores are declared under spec.scores)"
 
 
-def _guardrail(experiment: Experiment, guardrail: Guardrail, at: Path) -> Iterator[Fault]:
-    if message := _unknown(experiment, guardrail.metric):
-        yield (*at, "metric"), message
-        return
-    metric = experiment.metric(guardrail.metric)
-    if guardrail.transform == "log" and metric.binary:
-        yield (*at, "transform"), f"{metric.name!r} counts 0 or 1; a logarithm of it has no meaning: drop the transform"
-    if guardrail.transform == "log" and not metric.positive:
-        yield (*at, "transform"), f"{metric.name!r} can be 0 or below; drop the transform"
-    if guardrail.transform == "log" and guardrail.margin.absolute is not None:
-        yield (
-            (*at, "margin"),
-            f"an absolute margin of {guardrail.margin.absolute} would be in log units and could never fire; "
-            "give a relative margin",
-        )
-    if guardrail.margin.relative is not None and not metric.positive:
-        yield (
-            (*at, "margin"),
-            f"{metric.name!r} can be 0 or below, so a share of it has no meaning; give an absolute margin",
-        )
-    if metric.binary and guardrail.margin.absolute is not None:
-        yield (
-            (*at, "margin"),
-            f"{metric.name!r} is a rate; give a relative margin, such as {{relative: 0.10}} for a tenth more",
-        )
-    if guardrail.direction == "higher" and (guardrail.margin.relative or 0.0) >= 1:
-        yield (
-            (*at, "margin"),
-            f"a relative margin of {guardrail.margin.relative} lets a higher-is-better metric fall to nothing; "
-            "give one below 1, such as {relative: 0.10} for a tenth less",
-        )
-    if metric.binary and guardrail.direction == "higher":
-        yield (*at, "direction"), f"{metric.name!r} counts harm, so lower is better; write direction: lower"
+def _guardrails(experiment: Experiment) -> Iterator[Fault]:
+    for index, guardrail in enumerate(experiment.spec.guardrails):
+        at: Path = ("spec", "guardrails", index)
+        if message := _unknown(experiment, guardrail.metric):
+            yield (*at, "metric"), message
+        else:
+            yield from (((*at, *path), message) for path, message in guardrail_faults(experiment, index))
 
 
 def _watched_metrics(experiment: Experiment) -> Iterator[Fault]:
@@ -174,7 +147,6 @@ def not_enforced_yet(experiment: Experiment) -> list[str]:
     """What the spec asks for and this version records, but does not act on: said at registration and in status."""
     spec = experiment.spec
     asked = {
-        "objective (no recommendation is computed)": spec.objective is not None,
         "ramp.autoAdvance (raise exposure by `stoploss resume --exposure`)": spec.ramp.auto_advance,
         "windows": bool(spec.windows),
         "approvals": spec.approvals.required > 0,

@@ -42,6 +42,7 @@ spec:
   guardrails:
     - {metric: error_rate, direction: lower, margin: {relative: 0.10}}
     - {metric: latency_ms, direction: lower, margin: {relative: 0.15}, transform: log, action: pause}
+    - {metric: latency_ms, direction: lower, margin: {relative: 0.50}, transform: exceedance, action: pause}
     - {metric: pii_suspected_rate, direction: lower, margin: {relative: 0.5}, action: pause}
   gates: [undeclared_tool, undeclared_mcp_server, shadow_side_effect]
   budgets: [{metric: input_tokens, limit: 500, period: 24h, actions: [{burn: 6, do: stop}]}]
@@ -56,6 +57,12 @@ def experiment(unit: str = "user", name: str = NAME) -> Experiment:
 def watching(*experiments: Experiment) -> dict[str, Watched]:
     known = experiments or (experiment(),)
     return {one.name: Watched.of(one, partition) for partition, one in enumerate(known)}
+
+
+def declaring(lines: str, text: str = SPEC) -> dict[str, Watched]:
+    """The experiment with further lines under `spec:`."""
+    further = "".join(f"  {line}\n" for line in lines.strip().splitlines())
+    return watching(parse_experiment(text.replace("UNIT", "user") + further))
 
 
 def assigned(variant: str = "current", name: str = NAME, **more: Any) -> dict[str, Any]:
@@ -103,5 +110,11 @@ def take_in_outcomes(*outcomes: dict[str, Any], watched: dict[str, Watched] | No
     return process_outcomes(raw(values), SOURCE, known, salt=SALT, now_micros=AT)
 
 
-def rows_of(*traces: dict[str, Any]) -> ProjectedRows:
-    return take_in(*traces).rows[NAME]
+def rows_of(*traces: dict[str, Any], watched: dict[str, Watched] | None = None) -> ProjectedRows:
+    return take_in(*traces, watched=watched).rows[NAME]
+
+
+def gates_of(rows: ProjectedRows, row: int = 0) -> list[str]:
+    """Names of the gates that a row trips."""
+    bits = int(rows.columns["gates"][row])
+    return [name for place, name in enumerate(rows.gate_names) if bits >> place & 1]

@@ -38,6 +38,7 @@ segments: [tenant]
 guardrails:
   - {metric: latency_ms, direction: lower, margin: {relative: 0.15}, transform: log, action: pause}
   - {metric: helpfulness, direction: higher, margin: {absolute: 0.02}}
+  - {metric: latency_ms, direction: lower, margin: {relative: 0.50}, transform: exceedance, action: pause}
 scores: [helpfulness]
 """
 

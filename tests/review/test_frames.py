@@ -23,7 +23,7 @@ def test_an_arm_counts_the_traces_of_its_best_covered_metric_in_this_run() -> No
 def test_guardrails_show_this_runs_breach_or_what_they_say_now() -> None:
     shown = frame(status(run=2), SPEC, FrameRows(verdicts=[verdict(run=2)], findings=[finding(1, run=1)]))
     assert shown.guardrails is not None
-    assert [result.verdict for result in shown.guardrails] == ["undecided", "not judged"]
+    assert [result.verdict for result in shown.guardrails] == ["undecided", "not judged", "not judged"]
 
 
 def test_the_last_command_says_who_applied_it_and_who_has_not() -> None:

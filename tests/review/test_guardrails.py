@@ -21,7 +21,7 @@ ACME = {"segment_dimension": "tenant", "segment_value": "acme"}
 
 
 def test_a_guardrail_that_was_never_judged_has_no_numbers() -> None:
-    latency, _ = guardrail_results(SPEC, [], [])
+    latency, *_ = guardrail_results(SPEC, [], [])
     assert (latency.verdict, latency.words, latency.at) == ("not judged", "not judged yet: no data", None)
     assert (latency.estimate, latency.lower, latency.n_treatment) == (None, None, None)
     assert interval_text(latency) == "no interval yet"
@@ -29,7 +29,7 @@ def test_a_guardrail_that_was_never_judged_has_no_numbers() -> None:
 
 def test_relative_limits_are_shares_and_absolute_ones_have_the_metrics_unit() -> None:
     score = verdict(rule="guardrail[1]", metric="helpfulness", lower=-0.03, upper=0.01, margin=0.02)
-    latency, helpfulness = guardrail_results(SPEC, [verdict(), score], [])
+    latency, helpfulness, _ = guardrail_results(SPEC, [verdict(), score], [])
     assert (interval_text(latency), margin_text(latency)) == ("-2 % to +12 %", "may rise by at most 15 %")
     assert interval_text(helpfulness) == "-0.03 points to +0.01 points"
     assert margin_text(helpfulness) == "may fall by at most 0.02 points"
@@ -37,25 +37,25 @@ def test_relative_limits_are_shares_and_absolute_ones_have_the_metrics_unit() ->
 
 
 def test_a_limit_that_does_not_exist_is_said_to_be_none() -> None:
-    (latency, _) = guardrail_results(SPEC, [verdict(upper=None, estimate=None)], [])
+    (latency, *_) = guardrail_results(SPEC, [verdict(upper=None, estimate=None)], [])
     assert interval_text(latency) == "-2 % to no limit"
     assert latency.estimate is None
 
 
 def test_a_breach_stays_the_verdict_whatever_the_rule_says_later() -> None:
-    (latency, _) = guardrail_results(
+    (latency, *_) = guardrail_results(
         SPEC, [verdict(at=at(60), verdict="safe", reason="evidence_of_safety")], [finding(5)]
     )
     assert (latency.verdict, latency.lower, latency.at) == ("breach", 0.16, at(5))
 
 
 def test_a_breach_of_another_margin_on_the_same_metric_is_the_other_guardrails() -> None:
-    (latency, _) = guardrail_results(SPEC, [verdict()], [finding(5, margin=0.3)])
+    (latency, *_) = guardrail_results(SPEC, [verdict()], [finding(5, margin=0.3)])
     assert latency.verdict == "undecided"
 
 
 def test_a_breach_in_one_segment_is_not_everybodys() -> None:
-    (latency, _) = guardrail_results(SPEC, [verdict()], [finding(5, **ACME)])
+    (latency, *_) = guardrail_results(SPEC, [verdict()], [finding(5, **ACME)])
     assert latency.verdict == "undecided"
     (acme,) = segment_results(SPEC, [verdict(**ACME)], [finding(5, **ACME)])
     assert (acme.segment, acme.verdict) == ("tenant=acme", "breach")

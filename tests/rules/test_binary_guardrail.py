@@ -67,8 +67,8 @@ def test_the_exact_stream_is_what_the_formula_gives_for_the_first_traces_of_each
                 counts[arm] += 1, error
         (n_c, x_c), (n_t, x_t) = counts.tolist()
         logs = relative_risk.accumulate(logs, relative_risk.log_increment(n_c, x_c, n_t, x_t, rr0=1.1))
-    found, _ = timeline.it.current.rules["guardrail[0]"].first[""].log_e(0)  # type: ignore[union-attr]
-    assert found == pytest.approx(relative_risk.log_e(logs), rel=1e-12)
+    harm, _ = timeline.it.current.rules["guardrail[0]"].first[""].logs(0)  # type: ignore[union-attr]
+    assert relative_risk.log_e(harm) == pytest.approx(relative_risk.log_e(logs), rel=1e-12)
 
 
 def test_where_each_trace_is_its_own_unit_the_exact_stream_has_the_whole_budget_and_the_other_is_silent() -> None:

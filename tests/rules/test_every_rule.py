@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from stoploss import snapshot
 from stoploss.errors import MalformedRecord
 from stoploss.evidence import MAX_ROWS, block_columns
+from stoploss.experiment import SERVED_INSTEAD
 from stoploss.folding import moment_of
 from stoploss.ledger import EvidenceBlock
-from stoploss.metrics import LARGEST, METRICS, MISSING
+from stoploss.metrics import LARGEST, METRICS, MISSING, UNDECLARED_SERVING
 from stoploss.rules import RULES, AnyRule, rules_of, rules_version, state_type
 from stoploss.rules.rows import Moment
 from stoploss.rules.verdict import Verdict
@@ -37,7 +38,14 @@ def traffic(n: int, seed: int) -> Traces:
     )
     rng = np.random.default_rng(seed)
     some.metrics["latency_ms:log"][rng.random(n) < 0.2] = MISSING
+    some.metrics["resolved"] = np.where(rng.random(n) < 0.5, rng.integers(0, 2, n) * 1_000_000, MISSING)
+    some.metrics["refusal_rate"] = (rng.random(n) < 0.03).astype(np.int64)
+    some.metrics["helpfulness"] = np.where(rng.random(n) < 0.7, rng.integers(0, 1_000_000, n), MISSING)
+    some.metrics["regrade"] = np.where(rng.random(n) < 0.2, rng.integers(-50_000, 50_000, n), MISSING)
+    some.metrics["judge-agrees"] = np.where(rng.random(n) < 0.2, (rng.random(n) < 0.9) * 1_000_000, MISSING)
     some.segments["language"] = [("de", "en", "fr")[i] for i in rng.integers(0, 3, n)]
+    some.metrics[UNDECLARED_SERVING] = (rng.random(n) < 0.004).astype(np.int64)
+    some.segments[SERVED_INSTEAD] = [("model a", "model b")[i] for i in rng.integers(0, 2, n)]
     return some
 
 
@@ -166,7 +174,14 @@ def sizes_by_kind() -> dict[str, tuple[int, int]]:
 
 
 # What a rule may hold once it is full, where the traffic above does not fill it: its own constants, in bytes.
-FULL = {"SampleRatio": 8_192 * 40, "Drift": 2 * 512 * 60, "BudgetRule": 3 * (4_320 * 40 + 1_024 * 20)}
+FULL = {
+    "SampleRatio": 8_192 * 40,
+    "Drift": 2 * 512 * 60,
+    "BudgetRule": 3 * (4_320 * 40 + 1_024 * 20),
+    "MixDrift": 60 * (32 * 4 + 20) + 5_000,
+    "OverExposure": 60 * 40,
+    "CoverageRule": 4_096 * 100 + 2 * 256 * 20,
+}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -204,7 +219,7 @@ def moment_at(timeline: Timeline) -> Moment:
 
 def test_rules_are_judged_in_the_order_gates_guardrails_regressions_budgets_drift_health() -> None:
     kinds = [rule.kind for rule in rules_of(parse_experiment(spec(EVERY_RULE)))]
-    assert list(dict.fromkeys(kinds)) == ["gate", "guardrail", "regression", "budget", "drift", "sample_ratio", "silence"]
+    assert list(dict.fromkeys(kinds)) == ["gate", "guardrail", "regression", "budget", "drift", "mix_drift", "declared", "judge_drift", "audit", "alignment", "sample_ratio", "over_exposure", "silence", "coverage", "rejects", "unresolved", "overdue", "objective"]
 
 
 # ---- garbage never reaches a rule ------------------------------------------------------------------

@@ -10,7 +10,9 @@ from tests.timelines import SPEC, spec
 
 
 def plan(metric: str, direction: str, margin: str, more: str = "", text: str = SPEC) -> GuardrailPlan:
-    rule = f"guardrails: [{{metric: {metric}, direction: {direction}, margin: {{{margin}}}{more}}}]"
+    rule = f"{{metric: {metric}, direction: {direction}, margin: {{{margin}}}{more}}}"
+    tail = f"{{metric: {metric}, direction: lower, margin: {{relative: 0.7}}, transform: exceedance}}"
+    rule = f"guardrails: [{rule}{f', {tail}' if 'log' in more else ''}]"
     experiment = parse_experiment(spec(rule, text))
     return GuardrailPlan.of(experiment, 0, experiment.spec.guardrails[0])
 

@@ -11,7 +11,10 @@ from tests.timelines import SPEC, Timeline, Traces, actions, spec, traces, with_
 
 LIMIT = math.log(1_000)
 TIMEOUT_S = 60
-ERRORS = "guardrails: [{metric: error_rate, direction: lower, margin: {relative: 0.10}, action: pause}]"
+ERRORS = """
+guardrails: [{metric: error_rate, direction: lower, margin: {relative: 0.10}, action: pause}]
+health: {overExposure: off}
+"""
 SECOND = 1_000_000
 
 
@@ -20,7 +23,7 @@ def fresh(n: int, seed: int, share: float = 0.5) -> Traces:
     return traces(n, seed=seed, users=50 * n, population=seed, share=share)
 
 
-def run(parts: list[Traces], extra: str = "segments: []", exposure: float = 0.5) -> Timeline:
+def run(parts: list[Traces], extra: str = "health: {overExposure: off}", exposure: float = 0.5) -> Timeline:
     timeline = Timeline(spec(extra)).started(exposure)
     for some in parts:
         timeline.seconds(1)
@@ -44,19 +47,29 @@ def test_a_skew_from_half_to_sixty_percent_holds_once_the_requests_are_past_thei
     assert actions(timeline) == ["set_exposure"]
 
 
+def test_a_treatment_below_its_share_is_partial_exposure_and_holds() -> None:
+    """R2"""
+    timeline = run([fresh(200, seed, share=0.4) for seed in range(10)], "segments: []")
+    timeline.seconds(TIMEOUT_S + 5)
+    [finding] = timeline.breaches
+    assert (finding.reason, finding.severity) == ("partial_exposure", "hold")
+    assert "partial exposure: fewer units come to 'small' than the split says (31.8 % of 198" in finding.sentence
+    assert (actions(timeline), holding(timeline)) == (["set_exposure"], True)
+
+
 @pytest.mark.parametrize("share", [0.5, 0.1])
 def test_a_split_as_configured_does_not_hold(share: float) -> None:
     timeline = run([fresh(400, seed, share=share) for seed in range(20)], exposure=share)
     timeline.seconds(TIMEOUT_S + 5)
     assert timeline.findings == []
-    counted = timeline.it.current.rules["sample_ratio"].epochs[0]  # type: ignore[union-attr]
-    assert 7_500 < counted.control + counted.treatment <= 8_000
+    counted = timeline.it.current.rules["sample_ratio"].units.totals()  # type: ignore[union-attr]
+    assert 7_500 < sum(counted) <= 8_000
 
 
 def test_a_spec_may_pause_at_a_skew_or_look_away() -> None:
     skewed = [fresh(200, seed, share=0.6) for seed in range(10)]
     for choice, ordered in (("pause", ["set_exposure", "pause"]), ("off", ["set_exposure"])):
-        timeline = run(skewed, f"health: {{sampleRatio: {choice}}}")
+        timeline = run(skewed, f"health: {{sampleRatio: {choice}, overExposure: off}}")
         timeline.seconds(TIMEOUT_S + 5)
         assert actions(timeline) == ordered
         assert not holding(timeline)
@@ -74,8 +87,8 @@ def test_users_that_come_back_count_once() -> None:
     timeline = run(parts)
     timeline.seconds(TIMEOUT_S + 5)
     assert timeline.findings == []
-    counted = timeline.it.current.rules["sample_ratio"].epochs[0]  # type: ignore[union-attr]
-    assert counted.control + counted.treatment <= 2_000
+    counted = timeline.it.current.rules["sample_ratio"].units.totals()  # type: ignore[union-attr]
+    assert sum(counted) <= 2_000
 
 
 def arriving(second: int, control_s: float, treatment_s: float, rate: int) -> tuple[Traces, np.ndarray]:

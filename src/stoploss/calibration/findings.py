@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stoploss.calibration.promises import Promise
+from stoploss.calibration.promises import Promise, total
 from stoploss.calibration.rehearsal import Alarm, Ended
 from stoploss.calibration.trials import Scenario
 from stoploss.commands import Action
@@ -71,14 +71,14 @@ def stop_rate(watches: str, promised: float | None, runs: int, stopped: int) -> 
 def stop_rates(ended: Sequence[Ended], given: Sequence[Promise]) -> tuple[StopRate, ...]:
     """Of every rule; a run in which a rule gave several orders counts once."""
     stoppers = [{alarm.rule for alarm in stops_of(run)} for run in ended]
-    return tuple(
-        stop_rate(p.watches, p.alpha, len(ended), sum(p.rule in rules for rules in stoppers)) for p in given
-    )
+    return tuple(stop_rate(p.watches, p.alpha, len(ended), sum(p.rule in rules for rules in stoppers)) for p in given)
 
 
-def any_stop(ended: Sequence[Ended], promised: float | None) -> StopRate:
-    """Of all rules together; with a promise, only those that promise are meant to be counted in."""
-    return stop_rate("all rules together", promised, len(ended), sum(bool(stops_of(run)) for run in ended))
+def promised_stops(ended: Sequence[Ended], given: Sequence[Promise]) -> StopRate:
+    """Of all rules that promise, together: at most the sum of what they promise, however they depend on each other."""
+    promising = {promise.rule for promise in given if promise.alpha is not None}
+    stopped = sum(any(alarm.rule in promising for alarm in stops_of(run)) for run in ended)
+    return stop_rate("all that promise, together", total(given), len(ended), stopped)
 
 
 def stops_of(run: Ended) -> tuple[Alarm, ...]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from itertools import count
 
-from stoploss.commands import Command, Micros
 from stoploss.calibration.requests import SOURCE
+from stoploss.commands import Command, Micros
 from stoploss.journal import Finding, JournalEntry
 from stoploss.ledger import AckReceived, Entry, Fact, Request, SourceStatus, Tick
 from stoploss.monitor import step
 from stoploss.outputs import CommandOutput, JournalOutput, Output
-from stoploss.spec_file import parse_experiment
-from stoploss.state import ExperimentState, PartitionState
+from stoploss.rules.verdict import Outcome
+from stoploss.state import ExperimentState, PartitionState, parsed
 
 BY = "calibration"
 
@@ -22,7 +22,7 @@ class LedgerInMemory:
     def __init__(self, text: str, at: Micros, exposure: float) -> None:
         self.state = PartitionState(0)
         self.at = at
-        self.experiment = parse_experiment(text)
+        self.experiment = parsed(text)
         self._offsets = count()
         self._request("register", text, None)
         self._request("start", None, exposure)
@@ -69,4 +69,5 @@ class LedgerInMemory:
 def breaches(out: list[Output]) -> list[tuple[JournalEntry, Finding]]:
     """Findings of a breach among outputs, in order."""
     entries = [output.entry for output in out if isinstance(output, JournalOutput)]
-    return [(e, e.conclusion) for e in entries if isinstance(e.conclusion, Finding) and e.conclusion.verdict == "breach"]
+    found = [(entry, entry.conclusion) for entry in entries if isinstance(entry.conclusion, Finding)]
+    return [(entry, finding) for entry, finding in found if finding.verdict == Outcome.BREACH]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from stoploss.experiment import Experiment
 from stoploss.rules import AnyRule, rules_of
 from stoploss.rules.binary_guardrail import BinaryGuardrail
 from stoploss.rules.guardrail import ContinuousGuardrail
+from stoploss.rules.regression import Regression
 from stoploss.rules.sample_ratio import ALPHA, SampleRatio
 
 
@@ -29,22 +32,25 @@ def promises(experiment: Experiment) -> tuple[Promise, ...]:
     return tuple(Promise(rule.key, _watches(rule), _alpha(rule, experiment)) for rule in rules_of(experiment))
 
 
-def total(given: tuple[Promise, ...]) -> float:
+def total(given: Iterable[Promise]) -> float:
     """All of them together: the sum bounds the probability that any of them errs, however they depend."""
-    return sum(promise.alpha for promise in given if promise.alpha is not None)
+    return math.fsum(promise.alpha for promise in given if promise.alpha is not None)
 
 
 def _alpha(rule: AnyRule, experiment: Experiment) -> float | None:
     """The segments of a guardrail share as much again as the stream that watches everybody."""
     if isinstance(rule, ContinuousGuardrail | BinaryGuardrail):
         return rule.plan.alpha * (2 if experiment.spec.segments else 1)
+    if isinstance(rule, Regression):
+        return rule.plan.alpha
     if isinstance(rule, SampleRatio):
         return ALPHA
     return None
 
 
 def _watches(rule: AnyRule) -> str:
-    if isinstance(rule, ContinuousGuardrail | BinaryGuardrail):
-        return f"guardrail {rule.plan.column}"
+    if isinstance(rule, ContinuousGuardrail | BinaryGuardrail | Regression):
+        transform = rule.plan.reading.transform
+        return f"{rule.kind} {rule.plan.metric}" + ("" if transform == "none" else f" ({transform})")
     metric = getattr(rule, "metric", None)
     return f"{rule.kind} {metric}" if isinstance(metric, str) else rule.kind.replace("_", " ")

@@ -55,8 +55,9 @@ def of_traces(values: Iterable[bytes], experiment: Experiment, source: str) -> R
     judged = rows.rows if rows else 0
     if rows is None or judged < LEAST_REQUESTS:
         raise ConfigurationError(
-            f"{source} has {judged:,} requests of the control variant that can be judged; give at least {LEAST_REQUESTS}"
-            + (f" (first refused: {why})" if why else "")
+            f"{source} has {judged:,} requests of the control variant that can be judged"
+            + (f" (of the first refused: {why})" if why else "")
+            + f"; give at least {LEAST_REQUESTS}"
         )
     return Recording(of_projected(rows), source, len(parsed) - len(control), len(control) - judged, why)
 

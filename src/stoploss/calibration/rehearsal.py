@@ -147,9 +147,7 @@ class _Rehearsal:
             rule, _, name = stream.partition("/")
             action = ordered.get(entry.entry_id, HOLD if holds else NOTHING)
             segment = finding.evidence.segment is not None
-            self.alarms.append(
-                Alarm(rule, name, finding.evidence.metric, action, segment, *self._so_far(part))
-            )
+            self.alarms.append(Alarm(rule, name, finding.evidence.metric, action, segment, *self._so_far(part)))
 
     def _breached(self) -> list[str]:
         """Streams in breach, in the order in which their rules are judged."""

@@ -98,7 +98,12 @@ class Stamp:
 
 
 def projected(
-    requests: Requests, part: slice, arm: npt.NDArray[np.bool_], stamp: Stamp, experiment: Experiment, harmed: Mapping[str, IntArray]
+    requests: Requests,
+    part: slice,
+    arm: npt.NDArray[np.bool_],
+    stamp: Stamp,
+    experiment: Experiment,
+    harmed: Mapping[str, IntArray],
 ) -> ProjectedRows:
     """Requests of a stretch as intake hands them to its packer, each in its arm.
 

@@ -1,10 +1,12 @@
-"""Many rehearsals of one experiment: without harm, with the largest harm allowed, and with harm of stated sizes."""
+"""Many rehearsals of one experiment: without any harm, and with harm of stated sizes."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+
+import yaml
 
 from stoploss.calibration.injection import Harm, harm_of, harmed
 from stoploss.calibration.rehearsal import Ended, Plot, rehearse
@@ -12,49 +14,60 @@ from stoploss.calibration.requests import Requests
 from stoploss.calibration.resample import Resampler
 from stoploss.experiment import Experiment
 
+SEEDS_APART = 1_000_003
+
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """What is done to the treatment.
+    """What is asked of the judge.
 
-    name   in words
-    harms  at once
-    rule   key of the guardrail that should find it; None: every stop is a false one
+    name  in words
+    text  the experiment's YAML
+    harm  what is done to the treatment; None: nothing, so that every stop is a false one
+    rule  key of the guardrail that should find it
     """
 
     name: str
-    harms: tuple[Harm, ...]
-    rule: str | None
+    text: str
+    harm: Harm | None = None
+    rule: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Staging:
     """How each rehearsal is played.
 
-    text      the experiment's YAML
     exposure  share of the units that the treatment serves
     looks     how often the judge looks at the evidence, evenly over the recorded time
     seed      of resampling, assignment and harm
     """
 
-    text: str
     experiment: Experiment
     exposure: float
     looks: int
     seed: int
 
 
-def harmless(experiment: Experiment) -> tuple[Scenario, ...]:
-    """Two in which nobody should be stopped: no difference at all, and every guardrail's metric at its margin."""
-    border = tuple(harm_of(guardrail, 1.0) for guardrail in experiment.spec.guardrails)
-    alike = Scenario("no difference (A/A)", (), None)
-    return (alike, Scenario("worse by exactly what is allowed", border, None)) if border else (alike,)
+def harmless(text: str) -> tuple[Scenario, ...]:
+    """Two in which nobody should be stopped: the experiment as it is, and with no margin at all.
+
+    Without margins the two variants stand exactly at the border of what is allowed: the hardest case of the promise.
+    """
+    return (Scenario("as written", text), Scenario("with every margin at 0", without_margins(text)))
 
 
-def harmful(experiment: Experiment, times: tuple[float, ...]) -> tuple[Scenario, ...]:
+def without_margins(text: str) -> str:
+    """The experiment with guardrails that allow nothing to get worse."""
+    document = yaml.safe_load(text)
+    for guardrail in document["spec"].get("guardrails") or ():
+        guardrail["margin"] = dict.fromkeys(guardrail["margin"], 0.0)
+    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+
+
+def harmful(text: str, experiment: Experiment, times: Sequence[float]) -> tuple[Scenario, ...]:
     """One metric worse by a multiple of its margin, for every guardrail."""
     return tuple(
-        Scenario(harm_of(guardrail, size).text, (harm_of(guardrail, size),), f"guardrail[{index}]")
+        Scenario((harm := harm_of(guardrail, size)).text, text, harm, f"guardrail[{index}]")
         for index, guardrail in enumerate(experiment.spec.guardrails)
         for size in times
     )
@@ -67,9 +80,10 @@ def trials(resampler: Resampler, staging: Staging, scenario: Scenario, runs: int
 
 
 def _plot(requests: Requests, staging: Staging, scenario: Scenario, run: int) -> Plot:
-    columns = {}
-    for harm in scenario.harms:
-        columns |= harmed(requests, staging.experiment, harm, staging.seed, run)
     span_s = (int(requests.at[-1]) - int(requests.at[0])) / 1_000_000
     every_s = max(1, math.ceil(span_s / staging.looks))
-    return Plot(staging.text, staging.exposure, staging.seed * 1_000_003 + run, every_s, columns)
+    columns = {}
+    if scenario.harm is not None:
+        columns = harmed(requests, staging.experiment, scenario.harm, staging.seed, run)
+    seed = staging.seed * SEEDS_APART + run
+    return Plot(scenario.text, staging.exposure, seed, every_s, harmed=columns)

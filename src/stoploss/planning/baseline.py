@@ -31,9 +31,8 @@ class Baseline:
     event_units: float
 
 
-def recorded(requests: Requests, column: str) -> Baseline | None:
-    """Of recorded requests; None where none has a value."""
-    x = requests.metrics.get(column)
+def recorded(requests: Requests, x: IntArray | None) -> Baseline | None:
+    """Of recorded requests and a value of each; None where there is none."""
     if x is None or not (known := x != MISSING).any():
         return None
     unit = np.unique(requests.unit, return_inverse=True)[1]

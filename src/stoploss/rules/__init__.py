@@ -18,22 +18,51 @@ from typing import Any, Protocol, runtime_checkable
 
 from stoploss.experiment import Experiment
 from stoploss.ledger import AckOverdue, AckReceived, SourceStatus
+from stoploss.rules.alignment import AlignmentRule, AlignmentState
+from stoploss.rules.audit import AuditRule, AuditState
 from stoploss.rules.binary_guardrail import BinaryGuardrail, BinaryState
 from stoploss.rules.budget import BudgetRule, BudgetState
 from stoploss.rules.declared import Declared, DeclaredState
+from stoploss.rules.coverage import CoverageRule, CoverageState
 from stoploss.rules.drift import Drift, DriftState
 from stoploss.rules.gate import Gate, GateEvents
 from stoploss.rules.guardrail import ContinuousGuardrail, GuardrailState
 from stoploss.rules.guardrail_plan import GuardrailPlan
+from stoploss.rules.judge_drift import JudgeDrift, JudgeDriftState
+from stoploss.rules.mix_drift import MixDrift, MixState
+from stoploss.rules.over_exposure import OverExposure, OverExposureState
+from stoploss.rules.overdue import Overdue, OverdueState
 from stoploss.rules.objective import ObjectiveRule, ObjectiveState
 from stoploss.rules.objective_plan import ObjectivePlan
 from stoploss.rules.regression import Regression, RegressionState
+from stoploss.rules.rejects import Rejects, RejectsState
 from stoploss.rules.rows import Moment, Rows
 from stoploss.rules.sample_ratio import SampleRatio, SampleRatioState
 from stoploss.rules.silence import SilenceRule, SilenceState
+from stoploss.rules.unresolved import UnresolvedRule, UnresolvedState
 from stoploss.rules.verdict import Verdict
 
-Rule = Gate | ContinuousGuardrail | BinaryGuardrail | Regression | BudgetRule | Drift | SampleRatio | SilenceRule
+Rule = (
+    Gate
+    | ContinuousGuardrail
+    | BinaryGuardrail
+    | Regression
+    | BudgetRule
+    | Drift
+    | Declared
+    | MixDrift
+    | JudgeDrift
+    | AuditRule
+    | AlignmentRule
+    | SampleRatio
+    | OverExposure
+    | SilenceRule
+    | CoverageRule
+    | Rejects
+    | UnresolvedRule
+    | Overdue
+    | ObjectiveRule
+)
 RuleState = (
     GateEvents
     | GuardrailState
@@ -41,8 +70,19 @@ RuleState = (
     | RegressionState
     | BudgetState
     | DriftState
+    | DeclaredState
+    | MixState
+    | JudgeDriftState
+    | AuditState
+    | AlignmentState
     | SampleRatioState
+    | OverExposureState
     | SilenceState
+    | CoverageState
+    | RejectsState
+    | UnresolvedState
+    | OverdueState
+    | ObjectiveState
 )
 RULES: dict[type[Rule], type[RuleState]] = {
     Gate: GateEvents,
@@ -52,8 +92,17 @@ RULES: dict[type[Rule], type[RuleState]] = {
     BudgetRule: BudgetState,
     Drift: DriftState,
     Declared: DeclaredState,
+    MixDrift: MixState,
+    JudgeDrift: JudgeDriftState,
+    AuditRule: AuditState,
+    AlignmentRule: AlignmentState,
     SampleRatio: SampleRatioState,
+    OverExposure: OverExposureState,
     SilenceRule: SilenceState,
+    CoverageRule: CoverageState,
+    Rejects: RejectsState,
+    UnresolvedRule: UnresolvedState,
+    Overdue: OverdueState,
     ObjectiveRule: ObjectiveState,
 }
 
@@ -105,16 +154,36 @@ def _rules(experiment: Experiment) -> Iterator[Rule]:
     for index, budget in enumerate(spec.budgets):
         yield BudgetRule.of(experiment, index, budget)
     for index, watch in enumerate(spec.drift):
-        if watch.metric is not None:
-            yield Drift.of(experiment, index, watch)
+        yield MixDrift.of(experiment, index, watch) if watch.mix else Drift.of(experiment, index, watch)
     if experiment.serving is not None:
         yield Declared.of(experiment.serving)
-    if spec.health.sample_ratio != "off":
-        yield SampleRatio.of(experiment)
-    if spec.health.silence is not None:
-        yield SilenceRule.of(spec.health.silence)
+    yield from _health(experiment)
     if spec.objective is not None:
         yield ObjectiveRule(ObjectivePlan.of(experiment, spec.objective))
+
+
+def _health(experiment: Experiment) -> Iterator[Rule]:
+    """Whether the measuring can be believed, and whether what was ordered happens."""
+    health = experiment.spec.health
+    if health.judge_reference is not None:
+        yield JudgeDrift.of(health.judge_reference)
+    if health.audit is not None:
+        yield AuditRule.of(health.audit)
+    if health.alignment is not None:
+        yield AlignmentRule.of(health.alignment)
+    if health.sample_ratio != "off":
+        yield SampleRatio.of(experiment)
+    if health.watches_over_exposure:
+        yield OverExposure.of(experiment)
+    if health.silence is not None:
+        yield SilenceRule.of(health.silence)
+    if health.coverage is not None:
+        yield CoverageRule.of(health.coverage)
+    if health.rejects != "off":
+        yield Rejects.of(experiment)
+    if health.unresolved is not None:
+        yield UnresolvedRule.of(health.unresolved)
+    yield Overdue.of(experiment)
 
 
 def rules_version() -> str:

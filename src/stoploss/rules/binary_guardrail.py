@@ -11,15 +11,16 @@ Where each trace is its own unit, (i) alone has the whole budget.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
 from stoploss.commands import Evidence, round_significant
 from stoploss.metrics import MISSING
 from stoploss.rules.group_totals import GroupTotals
-from stoploss.rules.guardrail import contrast_evidence, decide, safe_evidence, with_segment
+from stoploss.rules.guardrail import contrast_evidence, decide
 from stoploss.rules.guardrail_plan import TSTAR, GuardrailPlan
 from stoploss.rules.reading import Reference
 from stoploss.rules.rows import CONTROL, TREATMENT, IntArray, Moment, Rows
@@ -31,6 +32,7 @@ from stoploss.stats.contrast import Contrast, NoContrast
 from stoploss.stats.floors import Floor, breach_event_floor, first_unmet, groups_floor, safe_event_floor
 
 SECOND = 1_000_000
+Logs = Sequence[float]
 
 
 @dataclass(slots=True)
@@ -85,10 +87,10 @@ class FirstTraces:
     def drop_pending(self) -> None:
         self.pending = np.zeros_like(self.pending)
 
-    def log_e(self, cell: int) -> tuple[float, float]:
-        """Evidence of harm and of safety, in logarithms."""
+    def logs(self, cell: int) -> tuple[Logs, Logs]:
+        """Running logs of the evidence of harm and of safety."""
         none = relative_risk.NO_EVIDENCE
-        return relative_risk.log_e(self.harm.get(cell, none)), relative_risk.log_e(self.safe.get(cell, none))
+        return self.harm.get(cell, none), self.safe.get(cell, none)
 
 
 @dataclass(slots=True)
@@ -154,39 +156,40 @@ class BinaryGuardrail:
                 continue
             segment = dimension.segment(cell)
             counts = (int(units[CONTROL, cell]), int(units[TREATMENT, cell]))
-            evidence = with_segment(
-                contrast_evidence(self.kind, self.version, self.plan, totals, cell, contrast, counts), segment
+            told = partial(
+                contrast_evidence, self.kind, self.version, self.plan, totals, cell, contrast, counts, segment
             )
             with_event = (int(events[CONTROL, cell]), int(events[TREATMENT, cell]))
-            outcome, reason, evidence, floor = self._decide(
-                state.first[name].log_e(cell), contrast, evidence, counts, with_event, alphas[cell]
+            outcome, reason, told, floor = self._decide(
+                state.first[name].logs(cell), contrast, told, counts, with_event, alphas[cell]
             )
             stream, words = str(segment) if segment else "everybody", self.plan.reading.words(state.reference)
             if outcome == Outcome.UNDECIDED:
                 floor = self.plan.reading.floor(state.reference) or floor
-            yield Verdict(stream, outcome, reason, evidence, self.plan.response(segment), floor, words)
+            yield Verdict(stream, outcome, reason, told, self.plan.response(segment), floor, words)
 
     def _decide(
         self,
-        exact: tuple[float, float],
+        exact: tuple[Logs, Logs],
         contrast: Contrast | NoContrast,
-        evidence: Evidence,
+        told: partial[Evidence],
         units: tuple[int, int],
         with_event: tuple[int, int],
         alpha: float,
-    ) -> tuple[Outcome, Reason, Evidence, Floor | None]:
+    ) -> tuple[Outcome, Reason, partial[Evidence], Floor | None]:
         """Harm of either stream, then safety of either, then which number is missing."""
         limit = log_limit(alpha, 1.0)
         harm, safe = exact
-        exact_evidence = _exact_evidence(evidence, "harm", harm, limit)
-        if harm >= limit:
-            return Outcome.BREACH, Reason.EVIDENCE_ABOVE_LIMIT, exact_evidence, None
+        exactly = partial(_exact_evidence, told, "harm", harm, limit)
+        if relative_risk.reaches(harm, limit):
+            return Outcome.BREACH, Reason.EVIDENCE_ABOVE_LIMIT, exactly, None
         outcome, reason, floor = self._robust(contrast, units, with_event, alpha)
-        if outcome != Outcome.BREACH and safe >= limit:
-            return Outcome.SAFE, Reason.EVIDENCE_OF_SAFETY, _exact_evidence(evidence, "safety", safe, limit), None
+        if outcome != Outcome.BREACH and relative_risk.reaches(safe, limit):
+            of_safety = partial(_exact_evidence, told, "safety", safe, limit)
+            return Outcome.SAFE, Reason.EVIDENCE_OF_SAFETY, of_safety, None
         if outcome == Outcome.SAFE:
-            return outcome, reason, safe_evidence(evidence, contrast), floor
-        return outcome, reason, evidence if outcome == Outcome.BREACH else exact_evidence, floor
+            return outcome, reason, partial(told, safe=True), floor
+        return outcome, reason, told if outcome == Outcome.BREACH else exactly, floor
 
     def _robust(
         self, contrast: Contrast | NoContrast, units: tuple[int, int], with_event: tuple[int, int], alpha: float
@@ -209,6 +212,6 @@ class BinaryGuardrail:
         return outcome, reason, harm_unmet if outcome == Outcome.UNDECIDED else None
 
 
-def _exact_evidence(evidence: Evidence, of: str, log_e: float, limit: float) -> Evidence:
-    statistic = f"log e of {of}, first traces"
-    return replace(evidence, statistic=statistic, observed=round_significant(log_e), bound=round_significant(limit))
+def _exact_evidence(told: partial[Evidence], of: str, logs: Logs, limit: float) -> Evidence:
+    statistic, log_e = f"log e of {of}, first traces", relative_risk.log_e(logs)
+    return replace(told(), statistic=statistic, observed=round_significant(log_e), bound=round_significant(limit))

@@ -1,8 +1,8 @@
 """Declared = observed: in each arm, are units served by what the variant declares, but for a small share?
 
-Units are counted, not traces, for misrouting strikes users: each by its first trace in the experiment, and once more by
-its first trace in each hour of ledger time, since what drifts in the middle of a run strikes users who came long before.
-The run and each of its hours have evidence of their own and a part of the error budget, hour j 1/(j(j + 1)) of a half.
+Units are counted, not traces, for misrouting strikes users: each by its first trace in the experiment, and once more
+by its first trace in each hour of ledger time, since what drifts in the middle of a run strikes users who came long
+before. The run has half of the error budget, and its hours the other: hour j a part of 1/(j(j + 1)).
 Source: stats/one_rate.py; stats/bonferroni.py.
 """
 

@@ -7,7 +7,8 @@ is looked at. Safe: it is not. Otherwise undecided, with both numbers. Source: s
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import partial
 
 from stoploss.commands import Evidence, Segment, round_significant
 from stoploss.rules.group_totals import GroupTotals
@@ -71,56 +72,47 @@ class ContinuousGuardrail:
             if name != EVERYBODY and not totals.shown_n[:, cell].any():
                 continue
             counts = (int(units[CONTROL, cell]), int(units[TREATMENT, cell]))
-            evidence = contrast_evidence(self.kind, self.version, self.plan, totals, cell, contrast, counts)
-            yield self._verdict(state.reference, dimension.segment(cell), contrast, evidence, counts, alphas[cell])
+            segment = dimension.segment(cell)
+            told = partial(
+                contrast_evidence, self.kind, self.version, self.plan, totals, cell, contrast, counts, segment
+            )
+            yield self._verdict(state.reference, segment, contrast, told, counts, alphas[cell])
 
     def _verdict(
         self,
         reference: Reference,
         segment: Segment | None,
         contrast: Contrast | NoContrast,
-        evidence: Evidence,
+        told: partial[Evidence],
         units: tuple[int, int],
         alpha: float,
     ) -> Verdict:
-        evidence = with_segment(evidence, segment)
         stream, words = str(segment) if segment else "everybody", self.plan.reading.words(reference)
         if isinstance(contrast, NoContrast):
             floor = self.plan.reading.floor(reference) or first_unmet(
                 continuous_floors(n_eff=1, units_control=units[CONTROL], units_treatment=units[TREATMENT], alpha=alpha)
             )
-            return Verdict(stream, Outcome.UNDECIDED, Reason.NO_CONTRAST, evidence, floor=floor, detail=words)
+            return Verdict(stream, Outcome.UNDECIDED, Reason.NO_CONTRAST, told, floor=floor, detail=words)
         floor = first_unmet(
             continuous_floors(
                 n_eff=contrast.n_eff, units_control=units[CONTROL], units_treatment=units[TREATMENT], alpha=alpha
             )
         )
         outcome, reason = decide(contrast, harm_floor=floor, safe_floor=floor)
-        if outcome == Outcome.SAFE:
-            evidence = safe_evidence(evidence, contrast)
+        told = partial(told, safe=outcome == Outcome.SAFE)
         response = self.plan.response(segment)
         missing = floor if outcome == Outcome.UNDECIDED else None
-        return Verdict(stream, outcome, reason, evidence, response, missing, words)
+        return Verdict(stream, outcome, reason, told, response, missing, words)
 
 
 def decide(contrast: Contrast, *, harm_floor: Floor | None, safe_floor: Floor | None) -> tuple[Outcome, Reason]:
     """Harm and safety are different questions, each with its own floor (None: it is met)."""
-    if harm_floor is None and contrast.log_e_harm >= contrast.limit:
+    if harm_floor is None and contrast.breaches:
         return Outcome.BREACH, Reason.EVIDENCE_ABOVE_LIMIT
-    if safe_floor is None and contrast.log_e_safe >= contrast.limit:
+    if safe_floor is None and contrast.is_safe:
         return Outcome.SAFE, Reason.EVIDENCE_OF_SAFETY
     below = harm_floor is not None and safe_floor is not None
     return Outcome.UNDECIDED, Reason.BELOW_FLOOR if below else Reason.EVIDENCE_BETWEEN
-
-
-def safe_evidence(evidence: Evidence, contrast: Contrast | NoContrast) -> Evidence:
-    """The numbers of a contrast that speaks of safety."""
-    log_e = contrast.log_e_safe if isinstance(contrast, Contrast) else None
-    return replace(evidence, statistic="log e of safety", observed=round_significant(log_e))
-
-
-def with_segment(evidence: Evidence, segment: Segment | None) -> Evidence:
-    return evidence if segment is None else replace(evidence, segment=segment)
 
 
 def contrast_evidence(
@@ -131,20 +123,23 @@ def contrast_evidence(
     cell: int,
     contrast: Contrast | NoContrast,
     units: tuple[int, int],
+    segment: Segment | None,
+    safe: bool = False,
 ) -> Evidence:
-    """Both numbers compared, on the margin's own scale, and the arms they come from."""
+    """Both numbers compared, on the margin's own scale, and the arms they come from; safe: they speak of safety."""
     control, treatment = totals.mean(CONTROL, cell), totals.mean(TREATMENT, cell)
     lower = upper = log_e = limit = estimate = None
     if isinstance(contrast, Contrast):
         below, above = (plan.effect(end, control) for end in contrast.limits())
         lower, upper = (below, above) if plan.worse == "higher" else (above, below)
-        log_e, limit = contrast.log_e_harm, contrast.limit
+        log_e, limit = contrast.log_e_safe if safe else contrast.log_e_harm, contrast.limit
         estimate = plan.effect(contrast.difference, control)
     return Evidence(
         rule=rule,
         rule_version=version,
         metric=plan.metric,
-        statistic="log e of harm",
+        segment=segment,
+        statistic="log e of safety" if safe else "log e of harm",
         observed=round_significant(log_e),
         bound=round_significant(limit),
         control=round_significant(plan.arm_value(control)),

@@ -141,7 +141,7 @@ def _sum(plan: ObjectivePlan, run: RunTotals, weighed: Weighed, blank: Evidence)
     total, (lower, upper) = weighed.utility.total, weighed.limits
     floor = _floor(plan, run, weighed)
     outcome, reason = (Outcome.UNDECIDED, Reason.BELOW_FLOOR) if floor else _decided(lower, upper, plan.indifference)
-    evidence = replace(_limited(blank, UTILITY, replace(total, lower=lower, upper=upper)), **_compared(plan, weighed))
+    evidence = _compared(plan, weighed, _limited(blank, UTILITY, replace(total, lower=lower, upper=upper)))
     return Verdict(UTILITY, outcome, reason, evidence, floor=floor)
 
 
@@ -155,18 +155,16 @@ def _decided(lower: float, upper: float, indifference: float) -> tuple[Outcome, 
     return Outcome.UNDECIDED, Reason.EVIDENCE_BETWEEN
 
 
-def _compared(plan: ObjectivePlan, weighed: Weighed) -> dict[str, str | float | None]:
+def _compared(plan: ObjectivePlan, weighed: Weighed, evidence: Evidence) -> Evidence:
     """Both numbers compared: evidence and its limit, or, where harm events are rare, the limit of the sum and 0."""
     total, gain = weighed.utility.total, weighed.utility.total.value >= 0
     if weighed.rare:
         end = weighed.limits[0 if gain else 1]
-        return {"statistic": "limit at the highest risk that the data allow", "observed": _finite(end), "bound": 0.0}
+        statistic = "limit at the highest risk that the data allow"
+        return replace(evidence, statistic=statistic, observed=_finite(end), bound=0.0)
     log_e = total.log_e_above if gain else total.log_e_below
-    return {
-        "statistic": f"log e of a {'gain' if gain else 'loss'}",
-        "observed": _finite(log_e),
-        "bound": _finite(-math.log(plan.alpha)),
-    }
+    statistic = f"log e of a {'gain' if gain else 'loss'}"
+    return replace(evidence, statistic=statistic, observed=_finite(log_e), bound=_finite(-math.log(plan.alpha)))
 
 
 def _terms(plan: ObjectivePlan, run: RunTotals, weighed: Weighed, blank: Evidence) -> Iterator[Verdict]:

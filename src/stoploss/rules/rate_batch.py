@@ -30,7 +30,9 @@ class RateBatch:
             self.bad = self.trials = 0
 
     def exceeds(self, limit: float) -> bool:
-        """Whether the rate is above the limit beyond doubt."""
+        """Whether the rate is above the limit beyond doubt; below it there is no evidence to reckon."""
+        if self.bad <= limit * self.trials:
+            return False
         return one_rate.log_e_above(self.bad, self.trials, limit) >= log_limit(ALPHA, 1.0)
 
     @property

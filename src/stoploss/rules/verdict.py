@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -103,7 +104,7 @@ class Verdict:
     """What one stream of a rule (a metric in a segment) says now.
 
     stream    name of the stream within the rule, stable over the experiment
-    evidence  both numbers compared, and how much stands behind them
+    told      both numbers compared, and how much stands behind them; or how to find them
     response  what a breach leads to
     floor     the requirement that is not met yet, where that is the reason
     detail    what was seen, in words, where numbers do not say it
@@ -112,10 +113,15 @@ class Verdict:
     stream: str
     outcome: Outcome
     reason: Reason
-    evidence: Evidence
+    told: Evidence | Callable[[], Evidence]
     response: Response = NOTHING
     floor: Floor | None = None
     detail: str = ""
+
+    @property
+    def evidence(self) -> Evidence:
+        """Found when it is read, in the step that judged: of a hundred segments nearly all have nothing new to say."""
+        return self.told if isinstance(self.told, Evidence) else self.told()
 
 
 def share_text(value: float) -> str:

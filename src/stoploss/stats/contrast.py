@@ -143,8 +143,6 @@ class Contrast:
     z             (difference - absolute margin) / se; z_hall after skew, z_corrected after few groups too
     clock         4 * n_T * n_C / (n_T + n_C) summed over epochs: traces, as if the arms were equal
     k             clock * rho**2
-    log_e_harm    evidence against "not worse than the margin"; breach when >= limit
-    log_e_safe    evidence against "worse than the margin"; safe when >= limit
     alpha         error budget of each side
     """
 
@@ -157,14 +155,32 @@ class Contrast:
     z_corrected: float
     clock: float
     k: float
-    log_e_harm: float
-    log_e_safe: float
     alpha: float
 
     @property
     def limit(self) -> float:
         """What the evidence must reach: ln(1 / alpha)."""
         return -math.log(self.alpha)
+
+    @property
+    def log_e_harm(self) -> float:
+        """Evidence against "not worse than the margin"; breach when >= limit."""
+        return log_e_one_sided(self.z_corrected, self.k)
+
+    @property
+    def log_e_safe(self) -> float:
+        """Evidence against "worse than the margin"; safe when >= limit."""
+        return log_e_one_sided(-self.z_corrected, self.k)
+
+    @property
+    def breaches(self) -> bool:
+        """Whether the harm is shown. Evidence of a difference below the margin is below 0, so it is not computed."""
+        return self.z_corrected > 0 and self.log_e_harm >= self.limit
+
+    @property
+    def is_safe(self) -> bool:
+        """Whether safety is shown."""
+        return self.z_corrected < 0 and self.log_e_safe >= self.limit
 
     def limits(self) -> tuple[float, float]:
         """Lower and upper limit of the difference, each of which holds at all looks with error alpha.
@@ -305,7 +321,5 @@ def _judge(moments: _Moments, absolute: float, alpha: float, rho: float) -> Cont
         z_corrected=z_corrected,
         clock=clock,
         k=k,
-        log_e_harm=log_e_one_sided(z_corrected, k),
-        log_e_safe=log_e_one_sided(-z_corrected, k),
         alpha=alpha,
     )

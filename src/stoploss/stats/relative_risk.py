@@ -75,6 +75,11 @@ def log_e(logs: Sequence[float]) -> float:
     return log_mean_exp(logs)
 
 
+def reaches(logs: Sequence[float], limit: float) -> bool:
+    """Whether the evidence has reached a limit. No mean exceeds its largest, so a comparison is nearly always enough."""
+    return max(logs) >= limit and log_e(logs) >= limit
+
+
 def mantel_haenszel_terms(n_c: int, x_c: int, n_t: int, x_t: int) -> tuple[float, float]:
     """A batch's parts of the estimate of the relative risk; sum both over batches, then divide.
 
