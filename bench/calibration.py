@@ -137,7 +137,7 @@ every stop is a false one. Requests are drawn anew in each run and played to the
 of traffic, one block of evidence a minute, looked at as it comes; a run ends at its first stop. A row fails at {fails}
 of {runs:,} runs, which a rule that errs in exactly 1 % reaches in 2.1 % of the rows.
 {fewer}
-| traffic | metric | runs | judge: false stops (95 % interval) | 1 % is | z-test, peeked | threshold, polled | a run takes |
+| traffic | metric | runs | judge: false stops (95 %) | 1 % is | z-test, peeked | threshold, polled | a run takes |
 |---|---|---|---|---|---|---|---|
 {table}
 

@@ -28,12 +28,13 @@ def judge(state: ExperimentState, moment: Moment, out: Outputs) -> list[tuple[An
 
     A rule is asked only while the run is judged: a command of an earlier rule ends that for all later ones.
     """
-    asked = []
+    asked, said = [], len(out.collected)
     for rule in state.rules:
         if state.lifecycle in LATCHED:
             break
-        asked += [(rule, verdict) for verdict in judge_one(state, rule, moment, out)]
-    return asked + _recommend(state, moment, asked, out)
+        if not isinstance(rule, ObjectiveRule):
+            asked += [(rule, verdict) for verdict in judge_one(state, rule, moment, out)]
+    return asked + _recommend(state, moment, news=len(out.collected) > said, out=out)
 
 
 def judge_one(state: ExperimentState, rule: AnyRule, moment: Moment, out: Outputs) -> list[Verdict]:
@@ -76,25 +77,26 @@ def _say_and_do(state: ExperimentState, rule: AnyRule, verdict: Verdict, out: Ou
         out.registry(state)
 
 
-def _recommend(
-    state: ExperimentState, moment: Moment, asked: list[tuple[AnyRule, Verdict]], out: Outputs
-) -> list[tuple[AnyRule, Verdict]]:
-    """What is recommended after all that was said, once it changes; also in the moment in which the run was stopped."""
+def _recommend(state: ExperimentState, moment: Moment, news: bool, out: Outputs) -> list[tuple[AnyRule, Verdict]]:
+    """Judges the objective, and says what is recommended once it changes: at each tick, and when a rule has news."""
     rule = next((rule for rule in state.rules if isinstance(rule, ObjectiveRule)), None)
     if rule is None:
         return []
     own = state.current.rules[rule.key]
     assert isinstance(own, ObjectiveState)
+    if not (own.due or news):
+        return []
+    own.due = False
     for cause, rows in rule.take_refused(own).items():
         state.refused[cause] = state.refused.get(cause, 0) + rows
-    said = [verdict for who, verdict in asked if who is rule] or list(rule.judge(own, moment))
+    said = judge_one(state, rule, moment, out)
     verdict = verdict_of(recommend(state.experiment, state.current.verdicts), said)
     stream, now = f"{rule.key}/{verdict.stream}", f"{verdict.outcome}/{verdict.reason}"
     before, state.current.verdicts[stream] = state.current.verdicts.get(stream, AT_FIRST), now
     if now != before:
         words, severity = recommendation_sentence(verdict, said), verdict.response.severity
         out.journal(state, Finding(verdict.outcome, verdict.reason, words, severity, verdict.evidence))
-    return [(rule, verdict)]
+    return [(rule, one) for one in (*said, verdict)]
 
 
 def act(

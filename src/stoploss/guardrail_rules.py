@@ -28,7 +28,8 @@ def guardrail_faults(experiment: Experiment, index: int) -> Iterator[Fault]:
     yield from _exceedance(experiment, guardrail, metric)
     yield from _covariate(experiment, guardrail, metric)
     yield from _timed(experiment, guardrail)
-    yield from _tail(experiment, guardrail)
+    if not metric.binary:
+        yield from _tail(experiment, guardrail)
     yield from _twice(experiment, index)
 
 
@@ -45,7 +46,7 @@ def _transform(guardrail: Guardrail, metric: Metric) -> Iterator[Fault]:
 
 def _margin(guardrail: Guardrail, metric: Metric) -> Iterator[Fault]:
     margin, counted = guardrail.margin, guardrail.transform == "exceedance"
-    if guardrail.transform == "log" and margin.absolute is not None:
+    if guardrail.transform == "log" and metric.positive and margin.absolute is not None:
         yield (
             ("margin",),
             f"an absolute margin of {margin.absolute} would be in log units and could never fire; "
@@ -112,7 +113,7 @@ def _covariate(experiment: Experiment, guardrail: Guardrail, metric: Metric) -> 
         return
     if metric.binary or guardrail.transform == "exceedance":
         yield ("covariate",), f"a covariate adjusts a mean, and {metric.name!r} is judged as a rate here; drop it"
-    if guardrail.margin.relative is not None and guardrail.transform != "log":
+    elif guardrail.margin.relative is not None and guardrail.transform != "log":
         yield (
             ("covariate",),
             "with a relative margin the adjustment would move the margin itself; give an absolute margin, "

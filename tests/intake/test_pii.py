@@ -25,6 +25,8 @@ HITS = [
     ("iban", "compte FR14 2004 1010 0505 0001 3M02 606", "compte [iban]"),
     ("iban", "NO93 8601 1117 947", "[iban]"),
     ("iban", "DE89 3704 0044 0532 0130 00 BANK AG", "[iban] BANK AG"),
+    ("iban", "compte DE89\u00a03704\u00a00044\u00a00532\u00a00130\u00a000", "compte [iban]"),
+    ("iban", "conto de89 3704 0044 0532 0130 00 grazie", "conto [iban] grazie"),
     ("ssn", "SSN: 536-22-1234", "SSN: [ssn]"),
     ("phone", "call +49 151 12345678 now", "call [phone] now"),
     ("phone", "(415) 555-2671", "[phone]"),
@@ -33,6 +35,9 @@ HITS = [
     ("phone", "appelez le 06 12 34 56 78", "appelez le [phone]"),
     ("phone", "電話は03-1234-5678です", "電話は[phone]です"),
     ("phone", "0049 30 901820", "[phone]"),
+    ("phone", "llame al 612 34 56 78", "llame al [phone]"),
+    ("phone", "chiami 347 123 4567", "chiami [phone]"),
+    ("phone", "bel 06-12345678", "bel [phone]"),
     ("api_key", "key sk-proj-aB3dE5fG7hI9jK1lM3nO5 leaked", "key [api_key] leaked"),
     ("api_key", "AKIAIOSFODNN7EXAMPLE", "[api_key]"),
     ("api_key", "token=ghp_" + "a1B2" * 9, "token=[api_key]"),
@@ -60,6 +65,9 @@ NEAR_MISSES = [
     "1+12345678901 = 12345678902",
     "Preis 1.234.567,89 EUR; 12 345 678 Stück",
     "+5 % more, +10 points",
+    "0800 1234567, 1-800-356-9377, +49 800 1234567, 0900 1234567",
+    "DE35 5201 1239 2207 1515 94 has a digit wrong, and four groups of it are a card's",
+    "2221 0496 9425 6953 is no card, and groups of it no phone",
 ]
 
 

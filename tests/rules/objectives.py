@@ -75,15 +75,16 @@ def with_reference(timeline: Timeline, arms: Arms = ALIKE) -> Timeline:
     """After exactly the traffic against which quality and cost are measured: nothing is tested yet."""
     some = scored(4_000, seed=900, arms=arms, users=100_000, population=9)
     timeline.traces(part(some, np.arange(last_of_reference(some) + 1)))
+    timeline.seconds(1)
     state = timeline.it.current.rules["objective"]
     assert state.reference.frozen
     assert state.run.rows("risk") == (0, 0)
-    timeline.seconds(1)
     return timeline
 
 
 def asked(timeline: Timeline) -> dict[str, Verdict]:
-    """What the objective says now, by stream."""
+    """What the objective says at the next tick, by stream."""
+    timeline.seconds(1)
     [rule] = [rule for rule in timeline.it.rules if rule.kind == "objective"]
     moment = Moment(timeline.at, True, True, 0.5, timeline.it.current.dimensions, ("",))
     return {verdict.stream: verdict for verdict in rule.judge(timeline.it.current.rules["objective"], moment)}

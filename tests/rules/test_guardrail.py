@@ -179,8 +179,9 @@ def test_a_user_with_a_thousand_traces_counts_ten_of_them() -> None:
 
 def test_epochs_with_other_shares_and_levels_are_not_mixed() -> None:
     """Traffic triples its latency as the share grows from 10 % to 50 %: pooled, that would be a large effect."""
-    early = [traces(2_000, seed=s, users=30_000, share=0.1) for s in range(5)]
-    late = [traces(2_000, seed=50 + s, users=30_000, share=0.5, latency_ms=(1_500.0, 1_500.0)) for s in range(5)]
+    calm = {"users": 30_000, "error_rate": (0.0, 0.0)}
+    early = [traces(2_000, seed=s, share=0.1, **calm) for s in range(5)]
+    late = [traces(2_000, seed=50 + s, share=0.5, latency_ms=(1_500.0, 1_500.0), **calm) for s in range(5)]
     text = spec(
         LATENCY
         + "\nbudgets: [{metric: cost_usd, limit: 1, period: 24h, actions: [{burn: 14.4, do: throttle, to: 0.4}]}]"
@@ -206,9 +207,7 @@ TENANTS = LATENCY.replace("pause", "rollback") + "\nsegments: [tenant]"
 def one_harmed(second: int, by: float = 2.5) -> Traces:
     slow, none = (500.0, 500.0 * by), (0.0, 0.0)
     clean = traces(3_000, seed=40 + second, users=20_000, error_rate=none, tenant="zeta")
-    harmed = traces(
-        300, seed=80 + second, users=3_000, population=1, latency_ms=slow, error_rate=none, tenant="acme"
-    )
+    harmed = traces(300, seed=80 + second, users=3_000, population=1, latency_ms=slow, error_rate=none, tenant="acme")
     return merged(clean, harmed)
 
 

@@ -189,6 +189,8 @@ def test_the_reference_is_frozen_at_an_exact_row_whatever_the_cuts() -> None:
     whole, cut = begun(), begun()
     whole.traces(some, block_rows=6_000)
     cut.traces(some, block_rows=37)
+    for timeline in (whole, cut):
+        timeline.seconds(1)
     a, b = (timeline.it.current.rules["objective"] for timeline in (whole, cut))
     assert a.reference.frozen
     assert a.reference == b.reference
@@ -199,6 +201,7 @@ def test_the_row_that_freezes_is_the_last_of_the_reference_and_the_next_the_firs
     timeline = begun()
     some = scored(6_000, seed=8, users=100_000)
     timeline.traces(some)
+    timeline.seconds(1)
     state = timeline.it.current.rules["objective"]
     last = last_of_reference(some)
     assert state.reference.quality_n == np.count_nonzero(some.variant[: last + 1] == 0)
@@ -234,8 +237,8 @@ def test_epochs_are_compared_within_and_added_up() -> None:
     """All rise with the second epoch, in which the treatment has more traffic: pooled, it would look better."""
     timeline = with_reference(begun())
     timeline.traces(scored(8_000, seed=1, share=0.2, users=40_000))
-    rule = timeline.it.current.rules["objective"]
-    rule.run.close_epoch()
+    timeline.seconds(1)
+    timeline.it.current.rules["objective"].run.close_epoch()
     timeline.traces(scored(8_000, seed=2, share=0.8, users=40_000, arms=Arms(resolved=(0.9, 0.9))))
     quality = asked(timeline)["quality"].evidence
     assert abs(quality.estimate or 1.0) < 0.03
@@ -303,7 +306,7 @@ def test_open_windows_are_held_in_a_bounded_number_of_slices() -> None:
 
 
 def test_scores_count_when_their_window_closes_and_not_when_they_arrive() -> None:
-    """The treatment's failures are reported late. Counted as they come, it looks better; with windows, it never does."""
+    """The treatment reports its failures late. Counted as they come, it looks better; with windows, it never does."""
     for objective, fooled in ((OBJECTIVE, True), (windowed(), False)):
         timeline = with_reference(begun(objective))
         some = scored(20_000, seed=31, users=40_000)

@@ -88,7 +88,7 @@ def test_a_running_mean_ships_what_is_worth_nothing_and_frozen_constants_do_not(
 
 
 def ships(experiments: int, looks: int, *, plain: bool) -> int:
-    """Roll-outs of a treatment that is better by 2 % and does a grave harm in one of 2,000 traces, worth exactly that."""
+    """Roll-outs of a treatment that is better by 2 % and does a grave harm, worth as much, in one of 2,000 traces."""
     rng, rate, gain = np.random.default_rng(7), 0.0005, 0.02
     objective = Objective(MICRO, MICRO, 0.0, gain / rate, risk_0=MICRO)
     quality, risk, fired = Column.none(experiments), Column.none(experiments), np.zeros(experiments, bool)

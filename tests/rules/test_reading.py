@@ -79,7 +79,7 @@ def test_the_rows_that_froze_it_are_in_no_test_and_those_of_the_next_second_are(
     assert totals["tenant"].shown_n.sum() == totals[""].shown_n.sum()
 
 
-@pytest.mark.parametrize("block_rows", [7, 501, 2_500])
+@pytest.mark.parametrize("block_rows", [61, 501, 2_500])
 def test_where_blocks_are_cut_changes_neither_what_is_frozen_nor_what_is_tested(block_rows: int) -> None:
     text = guarded(
         CAPPED, TAIL, SCORE.replace("}}", "}, covariate: before}"), more="scores: [before]\nsegments: [tenant]"

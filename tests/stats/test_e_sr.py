@@ -161,6 +161,10 @@ def test_a_flawless_start_of_the_treatment_leaves_every_harm_visible() -> None:
     assert frozen_rr0(500, 50_000, 0, 50_000) == 1.0
 
 
+def test_one_user_with_all_the_events_leaves_a_limit_that_is_still_a_number() -> None:
+    assert math.isfinite(frozen_rr0(50_000, 60_000, 0, 40_000, design_effect=50_000.0) or math.inf)
+
+
 def test_without_an_event_in_control_there_is_no_ratio_yet() -> None:
     assert frozen_rr0(0, 50_000, 7, 50_000) is None
     assert frozen_rr0(7, 50_000, 0, 0) is None

@@ -139,6 +139,13 @@ def test_without_variation_there_is_no_evidence() -> None:
     assert (found.lower, found.upper, found.log_e_above) == (-math.inf, math.inf, 0.0)
 
 
+def test_a_price_next_to_nothing_is_judged_as_any_other() -> None:
+    influence = np.random.default_rng(21).gamma(0.5, 1.0, GROUPS) - 0.5
+    found = estimate(Term(60.0, influence, 4_000.0, 60.0), **LOOK)
+    tiny = estimate(Term(60e-120, influence * 1e-120, 4_000.0, 60.0), **LOOK)
+    assert tiny.log_e_above == pytest.approx(found.log_e_above, rel=1e-9)
+
+
 def symmetric(difference: float, size: float, seed: int) -> Term:
     """Influences without skew, for which the flip is exact."""
     half = np.random.default_rng(seed).normal(0, size, GROUPS // 2)

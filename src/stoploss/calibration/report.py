@@ -112,7 +112,7 @@ def method_sentences(found: Calibration) -> tuple[str, str]:
         f"run, their times kept; {share(found.exposure)} of the units are in the treatment, by a seeded hash "
         f"(seed {found.seed}).",
         f"Each run is played to the judge's own step: {found.looks} looks, evenly over the time, with a tick at each. "
-        "In production the judge looks each second: it stops a little sooner, and what it promises holds at every look.",
+        "In production the judge looks each second: it stops a little sooner, and its promise holds at every look.",
     )
 
 

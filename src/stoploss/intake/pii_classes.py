@@ -58,6 +58,8 @@ _CARD_WITHIN = re.compile(r"(?<!\d)(?=(\d{4}(?:[ \u00a0-]?\d{4}){3})(?!\d))")
 
 
 def card(hit: str) -> str | None:
+    if hit[0].isalpha():  # groups of what is nearly an IBAN
+        return None
     within = [match[1] for match in _CARD_WITHIN.finditer(hit)]
     return next((part for part in [hit, *within] if _is_card(part)), None)
 
@@ -91,19 +93,20 @@ _IBAN_LENGTHS = {
         33: "RU",
     }.items()
 }
+_SPACES = " \u00a0\u202f"
 _IBAN_LENGTH = {country: length for length, countries in _IBAN_LENGTHS.items() for country in countries}
 
 
 def iban(hit: str) -> str | None:
     """ISO 13616: the country's length, and remainder 1 modulo 97 (ISO 7064). What follows the number is cut off."""
-    wanted = _IBAN_LENGTH.get(hit[:2], 0)
-    ends = [place for place, char in enumerate(hit, 1) if char != " "]
+    wanted = _IBAN_LENGTH.get(hit[:2].upper(), 0)
+    ends = [place for place, char in enumerate(hit, 1) if char not in _SPACES]
     if not wanted or len(ends) < wanted:
         return None
     number, rest = hit[: ends[wanted - 1]], hit[ends[wanted - 1] :]
-    compact = number.replace(" ", "")
+    compact = "".join(char for char in number if char not in _SPACES)
     remainder = int("".join(str(int(char, 36)) for char in compact[4:] + compact[:4])) % 97
-    return number if remainder == 1 and rest[:1] in ("", " ") else None
+    return number if remainder == 1 and (not rest or rest[0] in _SPACES) else None
 
 
 _SSN_ADVERTISED = {"078-05-1120", "219-09-9999"}
@@ -125,10 +128,19 @@ def api_key(hit: str) -> str | None:
     return hit if mixed and sum(c.isdigit() for c in tail) >= 3 else None
 
 
+# Freephone and premium numbers are a company's: 0800 and 0900 in Europe, +49 800, 1-800 and its kin in North America.
+_HOTLINE = re.compile(r"(?:0|(?:\+|00)\d{2})[89]00\d+|(?:\+?1)?8(?:00|33|44|55|66|77|88)\d{7}")
+
+
 def phone(hit: str) -> str | None:
-    """8 to 15 digits (ITU-T E.164); the pattern also takes the one character before a plus."""
+    """8 to 15 digits (ITU-T E.164); the pattern also takes the one character before a plus, and what is no number."""
+    if hit[0].isalpha():
+        return None
     start = next(place for place, char in enumerate(hit) if char in "+(" or char.isdigit())
     number = hit[start:]
+    dialled = "".join(char for char in number if char == "+" or char.isdigit())
+    if _HOTLINE.fullmatch(dialled):
+        return None
     return number if 8 <= sum(char.isdigit() for char in number) <= 15 else None
 
 
@@ -141,7 +153,8 @@ _CARD = rf"{B}(?:\d{{4}}(?:{_GROUP}\d{{4}}){{3,5}}|\d{{4}}{_GROUP}\d{{6}}{_GROUP
 # Arabic-Indic, Devanagari and full-width digits are word characters to Unicode alone, so they stand without a boundary.
 _CARD_ELSEWHERE = r"[\p{Nd}--0-9]{4}(?:[ -]?[\p{Nd}--0-9]{4}){3}"
 _EMAIL = r"[\p{L}\p{N}._%+\-]+@[\p{L}\p{N}\-]+(?:\.[\p{L}\p{N}\-]+)*\.\p{L}{2,}"
-_IBAN = rf"{B}[A-Z]{{2}}[0-9]{{2}}(?: ?[A-Z0-9]{{4}}){{2,7}}(?: ?[A-Z0-9]{{1,3}})?{B}"
+_SPACE = r"[ \u{a0}\u{202f}]?"
+_IBAN = rf"{B}[A-Z]{{2}}[0-9]{{2}}(?:{_SPACE}[A-Z0-9]{{4}}){{2,7}}(?:{_SPACE}[A-Z0-9]{{1,3}})?{B}"
 _SSN = rf"{B}[0-9]{{3}}-[0-9]{{2}}-[0-9]{{4}}{B}"
 _API_KEY = (
     rf"{B}(?:sk-[A-Za-z0-9_\-]{{20,}}|[sr]k_live_[A-Za-z0-9]{{16,}}|(?:AKIA|ASIA)[A-Z0-9]{{16}}|gh[pousr]_[A-Za-z0-9]{{36,}}"
@@ -149,20 +162,25 @@ _API_KEY = (
     rf"|hf_[A-Za-z0-9]{{30,}}|npm_[A-Za-z0-9]{{36}}){B}"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[A-Za-z0-9+/=\s]*(?:-----END [A-Z ]*PRIVATE KEY-----)?"
 )
+# The first two alternatives are no phone numbers: they keep groups of a longer number from being taken for one.
 _PHONE = (
-    rf"(?:^|[^\w+])\+[1-9][0-9]{{0,2}}(?:[ ./\-]?\(?[0-9]{{1,4}}\)?){{2,6}}{B}"
+    rf"{_IBAN}|{B}[0-9]{{4}}(?:{_GROUP}[0-9]{{4}}){{3}}{B}"
+    rf"|(?:^|[^\w+])\+[1-9][0-9]{{0,2}}(?:[ ./\-]?\(?[0-9]{{1,4}}\)?){{2,6}}{B}"
     rf"|{B}00[1-9][0-9]{{0,2}}[ ./\-](?:\(?[0-9]{{1,4}}\)?[ ./\-]?){{2,5}}{B}"
-    rf"|\([0-9]{{3}}\) ?[0-9]{{3}}[ .\-][0-9]{{4}}{B}|{B}[0-9]{{3}}[.\-][0-9]{{3}}[.\-][0-9]{{4}}{B}"
+    rf"|(?:{B}1-)?\([0-9]{{3}}\) ?[0-9]{{3}}[ .\-][0-9]{{4}}{B}|{B}(?:1-)?[0-9]{{3}}[ .\-][0-9]{{3}}[ .\-][0-9]{{4}}{B}"
     rf"|{B}0[0-9]{{2,4}}[ /][0-9]{{3,4}}[ \-]?[0-9]{{2,5}}{B}|{B}0[0-9]{{1,4}}-[0-9]{{3,4}}-[0-9]{{4}}{B}"
-    rf"|{B}0[1-9](?:[ .][0-9]{{2}}){{4}}{B}"
+    rf"|{B}0[1-9](?:[ .\-][0-9]{{2}}){{4}}{B}|{B}0[1-9] [0-9]{{4}} [0-9]{{4}}{B}"
+    rf"|{B}0[1-9][0-9]{{0,3}}[ \-][0-9]{{6,8}}{B}"
+    rf"|{B}[679][0-9]{{2}}(?: [0-9]{{2}}){{3}}{B}|{B}[67][0-9]{{2}} [0-9]{{3}} [0-9]{{3}}{B}"
+    rf"|{B}9[0-9] [0-9]{{3}} [0-9]{{2}} [0-9]{{2}}{B}"
 )
 
 # In this order each class sees the text without the hits of those before it, so a card is not a phone number, too.
 CLASSES: tuple[PiiClass, ...] = (
     PiiClass("api_key", "an API key", _API_KEY, api_key, exposes=True),
     PiiClass("email", "an e-mail address", _EMAIL, email, exposes=False),
-    PiiClass("iban", "an IBAN", _IBAN, iban, exposes=True),
-    PiiClass("card", "a card number", f"{_CARD}|{_CARD_ELSEWHERE}", card, exposes=True),
+    PiiClass("iban", "an IBAN", f"(?i:{_IBAN})", iban, exposes=True),
+    PiiClass("card", "a card number", f"{_IBAN}|{_CARD}|{_CARD_ELSEWHERE}", card, exposes=True),
     PiiClass("ssn", "a US social security number", _SSN, ssn, exposes=True),
     PiiClass("phone", "a phone number", _PHONE, phone, exposes=False),
 )

@@ -25,6 +25,7 @@ from stoploss.stats.relative_risk import LOG_GROWTHS
 
 MOST = 1e10
 NEVER = math.inf
+ROUNDS, TOLERANCE = 50, 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,20 +87,32 @@ def hours_to_find(watch: Watch, size: float, share: float) -> float:
 
 
 def _robust(watch: Watch, effect: Effect, share: float) -> float:
+    """Requests that are alike count for less the more of them a unit has sent: found by repeated substitution."""
+    baseline, flow = watch.baseline, watch.flow
+    hours, likeness = 0.0, 1.0
+    for _ in range(ROUNDS):
+        n = _requests_needed(watch, effect, share, likeness)
+        if n is None:
+            return NEVER
+        hours = flow.hours_until_requests(n / baseline.counted)
+        before, likeness = likeness, baseline.likeness.at(n, n / max(1.0, flow.units_by(hours)))
+        if likeness <= before * (1 + TOLERANCE):
+            break
+    return max(hours, _floor_hours(watch, effect))
+
+
+def _requests_needed(watch: Watch, effect: Effect, share: float, likeness: float) -> float | None:
     baseline, exposure, alpha = watch.baseline, watch.exposure, watch.alpha
     rest = 1 - exposure
-    spread = baseline.deviation * math.sqrt(effect.treatment**2 / exposure + effect.control**2 / rest)
+    spread = math.sqrt(likeness * (effect.treatment**2 / exposure + effect.control**2 / rest)) * baseline.deviation
     if spread == 0 or baseline.counted == 0:
-        return NEVER
+        return None
     rho = tuning_rho(alpha, TSTAR, sided="one")
 
     def bound(n: float) -> float:
         return critical_z_one_sided(4 * exposure * rest * n * rho * rho, alpha) * math.sqrt(n)
 
-    n = time_to_pass(share, effect.beyond / spread, bound, least=1.0, most=MOST)
-    if n is None:
-        return NEVER
-    return max(watch.flow.hours_until_requests(n / baseline.counted), _floor_hours(watch, effect))
+    return time_to_pass(share, effect.beyond / spread, bound, least=1.0, most=MOST)
 
 
 def _floor_hours(watch: Watch, effect: Effect) -> float:

@@ -59,7 +59,7 @@ def _head(plan: Plan) -> list[str]:
         _text(20, 30, f"{plan.experiment}: how soon a harm of {plan.times:g} margins is found", "h"),
         _text(20, 52, plan.source if len(plan.source) < 130 else f"{plan.source[:127]}…", "s"),
         _text(20, 84, "guardrail, harm", "s"),
-        _text(LEFT - 12, 84, "share", "s", "end"),
+        _text(LEFT - 28, 84, "share", "s", "end"),
     ]
 
 
@@ -77,7 +77,7 @@ def _row(line: Line, y: float) -> Iterator[str]:
     if line.reach is None or line.stage is None:
         yield _text(LEFT, y + 4, "never", "s")
         return
-    yield _text(LEFT - 12, y + 4, share(line.reach.exposure), "s", "end")
+    yield _text(LEFT - 28, y + 4, share(line.reach.exposure), "s", "end")
     end = _x(line.stage.hours)
     yield f'<line x1="{end:.1f}" y1="{y - 9:.1f}" x2="{end:.1f}" y2="{y + 9:.1f}" stroke="#1f2328" stroke-width="1.5"/>'
     if line.reach.median is None:

@@ -19,16 +19,21 @@ from stoploss.rules.verdict import Outcome, Reason, Response, Severity, Verdict
 from stoploss.stats.one_rate import rate_limits
 
 BATCH = 5_000
+LEAST_RENEWED = 200
 
 
 @dataclass(slots=True)
 class AuditState:
-    """Audited traces of the batch, those on which the judge was agreed with, and the limits as of the last tick."""
+    """Audited traces of the batch, those on which the judge was agreed with, and the limits as of the last tick.
+
+    renewed  a full batch made room for this one; its limits stand until this one has LEAST_RENEWED
+    """
 
     audited: int = 0
     agreed: int = 0
     lower: float = 0.0
     upper: float = 1.0
+    renewed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +66,9 @@ class AuditRule:
     def tick(self, state: AuditState, moment: Moment) -> None:
         """A full batch makes room for the next, so that a judge that goes astray late is noticed too."""
         if state.audited >= BATCH:
-            state.audited = state.agreed = 0
+            state.audited, state.agreed, state.renewed = 0, 0, True
+        if state.renewed and state.audited < LEAST_RENEWED:
+            return
         state.lower, state.upper = rate_limits(state.agreed, state.audited, self.alpha)
 
     def close_epoch(self, state: AuditState, moment: Moment) -> None:

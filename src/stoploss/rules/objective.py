@@ -2,7 +2,8 @@
 
 It recommends and never commands: harm is stopped by the gates, guardrails and budgets that are judged before it.
 Quality and cost are shares of control's frozen means (objective_reference.py), risk is weighted harm events per trace,
-a late one counted to its unit's traces. The sum's error is that of groups of units: stats/utility.py.
+a late one counted to its unit's traces. The sum's error is that of groups of units: stats/utility.py. Nothing is
+stopped by it, so it is judged at ticks, and with what others have to say (decisions.py).
 """
 
 from __future__ import annotations
@@ -12,23 +13,26 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from stoploss.metrics import MISSING
-from stoploss.rules.objective_plan import COST, ObjectivePlan, RiskColumn
+from stoploss.rules.objective_plan import COST, ObjectivePlan
 from stoploss.rules.objective_reference import Reference
-from stoploss.rules.objective_totals import RunTotals, Totals
+from stoploss.rules.objective_rows import Part, Scored, Waiting, column
+from stoploss.rules.objective_totals import RunTotals
 from stoploss.rules.objective_verdicts import verdicts
-from stoploss.rules.objective_windows import NEVER, Windows
-from stoploss.rules.rows import IntArray, Mask, Moment, Rows
+from stoploss.rules.objective_windows import NEVER, Windows, slice_of
+from stoploss.rules.rows import Moment, Rows
 from stoploss.rules.verdict import Verdict
+from stoploss.stats.exact_sums import BLOCK_ROWS
 
 
 @dataclass(slots=True)
 class ObjectiveState:
-    """windows: None where scores count as they come."""
+    """windows: None where scores count as they come; due: a tick has passed since it was last judged."""
 
     windows: Windows | None
     reference: Reference = field(default_factory=Reference)
+    waiting: Waiting = field(default_factory=Waiting)
     run: RunTotals = field(default_factory=RunTotals)
+    due: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,35 +50,45 @@ class ObjectiveRule:
 
     def fold(self, state: ObjectiveState, rows: Rows, moment: Moment) -> None:
         keep = rows.compared & rows.capped
-        quality, cost = _column(rows, self.plan.quality), _column(rows, COST)
         if not state.reference.frozen:
-            keep[: state.reference.fold(rows, keep, quality, cost)] = False
+            taken = state.reference.fold(rows, keep, column(rows, self.plan.quality), column(rows, COST))
+            keep[:taken] = False
         if not keep.any():
             return
-        paid = keep & (cost != MISSING)
-        state.run.epoch.cost.add(rows.arm[paid], rows.unit[paid], cost[paid])
-        scored = _Scored.of(rows, keep, quality, self.plan.events)
-        if state.windows is None or not self.plan.closes_after_s:
-            scored.add_to(state.run.epoch, scored.any)
-        else:
-            self._hold(state.windows, scored, keep, moment.at, self.plan.closes_after_s)
+        if state.waiting.rows + rows.size > BLOCK_ROWS:
+            self._settle(state)
+        state.waiting.add(Part.of(rows, keep, moment.at, self.plan.columns))
 
-    def _hold(self, windows: Windows, scored: _Scored, keep: Mask, at: int, closes_after_s: int) -> None:
-        rows, wanted = scored.rows, np.flatnonzero(scored.any)
-        if rows.exposure:
-            windows.expose(rows.unit[keep], at, closes_after_s)
-        slices = np.full(rows.size, NEVER, np.int64)
-        slices[wanted] = windows.slices(rows.unit[wanted], at, closes_after_s)
+    def _settle(self, state: ObjectiveState) -> None:
+        """Folds what waits."""
+        for scored in state.waiting.take(self.plan.events):
+            scored.add_cost(state.run.epoch)
+            if state.windows is None or not self.plan.closes_after_s:
+                scored.add_told(state.run.epoch, scored.told)
+            else:
+                self._hold(state.windows, scored, self.plan.closes_after_s)
+
+    def _hold(self, windows: Windows, scored: Scored, closes_after_s: int) -> None:
+        slices = np.full(scored.arm.size, NEVER, np.int64)
+        if scored.exposure:
+            windows.expose(scored.unit, scored.at, closes_after_s)
+            slices = slice_of(scored.at, closes_after_s)
+        else:
+            told = np.flatnonzero(scored.told)
+            slices[told] = windows.slices(scored.unit[told], scored.at[told], closes_after_s)
         for number in np.unique(slices[slices != NEVER]).tolist():
-            scored.add_to(windows.hold(number), slices == number)
+            scored.add_told(windows.hold(number), slices == number)
 
     def tick(self, state: ObjectiveState, moment: Moment) -> None:
-        """What windows have closed by now is judged from here on."""
+        """What waits is folded, and what windows have closed by now is judged from here on."""
+        self._settle(state)
         if state.windows is not None and self.plan.closes_after_s:
             for closed in state.windows.due(moment.at, self.plan.closes_after_s):
                 state.run.epoch.merge(closed)
+        state.due = True
 
     def close_epoch(self, state: ObjectiveState, moment: Moment) -> None:
+        self._settle(state)
         if state.windows is not None:
             state.windows.end_epoch()
         state.run.close_epoch()
@@ -88,52 +102,3 @@ class ObjectiveRule:
             return {}
         refused, state.windows.refused = state.windows.refused, {}
         return refused
-
-
-@dataclass(frozen=True, slots=True)
-class _Scored:
-    """Rows and what they tell of quality and risk; all masks are of rows that may be compared and count.
-
-    judged  rows with a score
-    known   traces of which it is known whether they had the harm events that a trace tells of
-    risk    weighted harm events of each row, in integers
-    harmed  outcomes that are a harm event
-    """
-
-    rows: Rows
-    quality: IntArray
-    risk: IntArray
-    judged: Mask
-    known: Mask
-    harmed: Mask
-
-    @classmethod
-    def of(cls, rows: Rows, keep: Mask, quality: IntArray, events: tuple[RiskColumn, ...]) -> _Scored:
-        risk, known = np.zeros(rows.size, np.int64), keep & rows.exposure
-        for event in events:
-            x = _column(rows, event.column)
-            if not event.by_outcome:
-                known &= x != MISSING
-            risk += np.where(x > 0, event.weight, 0)
-        harmed = keep & (risk > 0) & (not rows.exposure)
-        return cls(rows, quality, risk, keep & (quality != MISSING), known, harmed)
-
-    @property
-    def any(self) -> Mask:
-        some: Mask = self.judged | self.known | self.harmed
-        return some
-
-    def add_to(self, totals: Totals, chosen: Mask) -> None:
-        """Folds the chosen rows."""
-        arm, unit = self.rows.arm, self.rows.unit
-        judged, known, harmed = self.judged & chosen, self.known & chosen, self.harmed & chosen
-        totals.quality.add(arm[judged], unit[judged], self.quality[judged])
-        totals.risk.add(arm[known], unit[known], self.risk[known])
-        totals.risk.add(arm[harmed], unit[harmed], self.risk[harmed], counted=False)
-        first = known & self.rows.first
-        totals.add_first(arm, first, harmed | (first & (self.risk > 0)))
-
-
-def _column(rows: Rows, name: str) -> IntArray:
-    found = rows.metrics.get(name)
-    return np.full(rows.size, MISSING, np.int64) if found is None else found

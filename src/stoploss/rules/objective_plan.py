@@ -59,6 +59,11 @@ class ObjectivePlan:
         )
 
     @property
+    def columns(self) -> tuple[str, ...]:
+        """Those of the evidence that it reads: quality, cost, and one for each risk event."""
+        return (self.quality, COST, *(event.column for event in self.events))
+
+    @property
     def worst(self) -> float:
         """The most weighted harm events that one trace can have."""
         return sum(event.weight for event in self.events) / RISK_SCALE

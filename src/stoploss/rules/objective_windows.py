@@ -8,6 +8,7 @@ judged. So bad news that travels slowly waits for no longer, and counts no less,
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import overload
 
 import numpy as np
 import numpy.typing as npt
@@ -42,10 +43,10 @@ class Windows:
     held: dict[int, Totals] = field(default_factory=dict)
     refused: dict[str, int] = field(default_factory=dict)
 
-    def expose(self, unit: UnitArray, at: Micros, closes_after_s: int) -> None:
+    def expose(self, unit: UnitArray, at: IntArray, closes_after_s: int) -> None:
         self.last[_cell(unit)] = slice_of(at, closes_after_s)
 
-    def slices(self, unit: UnitArray, at: Micros, closes_after_s: int) -> IntArray:
+    def slices(self, unit: UnitArray, at: IntArray, closes_after_s: int) -> IntArray:
         """Slice that each scored row waits in; NEVER where its window is closed, which is counted."""
         last = self.last[_cell(unit)].astype(np.int64)
         closed = at >= closing(last, closes_after_s)
@@ -76,15 +77,19 @@ def _width_s(closes_after_s: int) -> int:
     return max(1, -(-closes_after_s // SLICES))
 
 
-def slice_of(at: Micros, closes_after_s: int) -> int:
+def slice_of(at: IntArray, closes_after_s: int) -> IntArray:
     """
-    >>> slice_of(1_000_000_000, 800)
-    10
+    >>> slice_of(np.array([1_000_000_000]), 800).tolist()
+    [10]
     """
     return at // (_width_s(closes_after_s) * SECOND)
 
 
-def closing(number: IntArray | int, closes_after_s: int) -> IntArray | int:
+@overload
+def closing(number: int, closes_after_s: int) -> Micros: ...
+@overload
+def closing(number: IntArray, closes_after_s: int) -> IntArray: ...
+def closing(number: IntArray | int, closes_after_s: int) -> IntArray | Micros:
     """Ledger time at which the windows of a slice are all closed.
 
     >>> closing(10, 800) == (1_100 + 800) * 1_000_000

@@ -87,9 +87,9 @@ class Reading:
             covariate=guardrail.covariate,
         )
 
-    def above_median(self) -> Reading:
-        """The same column as a rate: worse than control's frozen median, or not."""
-        return replace(self, transform="exceedance", quantile=0.5, threshold=None, covariate=None)
+    def worst_quarter(self) -> Reading:
+        """The same column as a rate: among the values that are worse than three quarters of control's, or not."""
+        return replace(self, transform="exceedance", quantile=0.75, threshold=None, covariate=None)
 
     @property
     def frozen(self) -> bool:

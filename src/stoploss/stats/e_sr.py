@@ -31,6 +31,7 @@ START = (-math.inf,) * len(LOG_GROWTHS)
 """ln M before the first batch: M is 0."""
 
 _STANDARD_ERRORS = 3.0
+_LARGEST_EXPONENT = 100.0
 
 
 def log_increment(n_c: int, x_c: int, n_t: int, x_t: int, *, rr0: float, design_effect: float) -> tuple[float, ...]:
@@ -147,7 +148,7 @@ def frozen_rr0(
         return None
     events = x_t or 0.5
     error = math.sqrt(design_effect * (1 / x_c + 1 / events))
-    return max(at_least, events * n_c / (n_t * x_c) * math.exp(_STANDARD_ERRORS * error))
+    return max(at_least, events * n_c / (n_t * x_c) * math.exp(min(_STANDARD_ERRORS * error, _LARGEST_EXPONENT)))
 
 
 def _log_one_plus(log_value: float) -> float:

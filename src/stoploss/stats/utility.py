@@ -164,12 +164,12 @@ def estimate(judged: Term, *, alpha: float, tstar: float) -> Estimate:
     >>> [round(number, 6) for number in (found.lower, found.upper, found.se)]
     [-3.421676, 7.942154, 1.697056]
     """
-    squares = judged.influence * judged.influence
-    square, cube = math.fsum(squares.tolist()), math.fsum((squares * judged.influence).tolist())
-    if square == 0:
+    se, k = math.sqrt(_sum_of_squares(judged.influence)), judged.clock * tuning_rho(alpha, tstar, sided="one") ** 2
+    if se == 0:
         return Estimate(judged.difference, -math.inf, math.inf, 0.0, 0.0, 0.0)
-    se, k = math.sqrt(square), judged.clock * tuning_rho(alpha, tstar, sided="one") ** 2
-    kappa, reach = cube / (square * se), critical_z_one_sided(k, alpha)
+    # Divided first: the cubes of a term with a tiny price would vanish.
+    standard = judged.influence / se
+    kappa, reach = _dot(standard * standard, standard), critical_z_one_sided(k, alpha)
     below, above = (se * undo_skew(undo_few_groups(z, judged.n_eff), kappa) for z in (reach, -reach))
     z = correct_few_groups(correct_skew(judged.difference / se, kappa), judged.n_eff)
     value = judged.difference
