@@ -175,8 +175,9 @@ def test_a_paused_run_is_still_judged_and_a_gate_stops_it() -> None:
 def test_in_one_entry_a_stronger_answer_follows_a_weaker_one_and_never_the_reverse(
     written: tuple[str, str], ordered: list[str]
 ) -> None:
-    rule = "  - {metric: error_rate, direction: lower, margin: {relative: 0.10}, action: ACTION}\n"
-    text = spec("guardrails:\n" + "".join(rule.replace("ACTION", action) for action in written))
+    rule = "  - {metric: error_rate, direction: lower, margin: {relative: MARGIN}, action: ACTION}\n"
+    rules = [rule.replace("MARGIN", m).replace("ACTION", a) for m, a in zip(("0.10", "0.11"), written, strict=True)]
+    text = spec("guardrails:\n" + "".join(rules))
     timeline = Timeline(text).started()
     timeline.seconds(1)
     timeline.traces(traces(4_000, seed=7, users=4_000, error_rate=(0.02, 0.5)), block_rows=4_000)

@@ -53,12 +53,9 @@ def spending(timeline: Timeline) -> None:
 
 
 def chatter(timeline: Timeline) -> None:
-    for seed in range(20):
-        timeline.traces(traces(2_000, seed=seed, users=2_000, population=seed, tenant="acme"))
-        timeline.seconds(1)
-    for seed in range(20, 30):
-        more = traces(2_000, seed=seed, users=2_000, population=seed, tokens=(225, 900), tenant="acme")
-        timeline.traces(more)
+    for seed in range(24):
+        tokens = (225, 225) if seed < 16 else (225, 325)
+        timeline.traces(traces(600, seed=100 + seed, users=50_000, tokens=tokens, cost_usd=1e-4))
         timeline.seconds(1)
 
 

@@ -77,7 +77,7 @@ budgets:
 health:
   declared: {max: 0.01}
   silence: {after: 2m, do: pause}
-  coverage: {score: helpfulness, min: 0.2, within: 2s, maxLag: 1s}
+  coverage: {score: helpfulness, min: 0.8, within: 10m, maxLag: 5m}
   judgeReference: {score: regrade}
   audit: {score: judge-agrees, min: 0.5}
   alignment: {proxy: helpfulness, outcome: resolved}

@@ -188,6 +188,11 @@ class Objective(Part):
         """Columns that tell of the risk events; names that are not known are left to the checks of the spec."""
         return tuple(metrics.RISK_EVENTS[risk.event] for risk in self.risk if risk.event in metrics.RISK_EVENTS)
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Everything that it weighs, but for the cost, which is always measured."""
+        return (*((self.quality.score,) if self.quality else ()), *self.risk_columns)
+
 
 class OfflineEvaluation(Part):
     """The last run of an evaluation suite on the treatment, before production: stated by its owner."""
@@ -531,8 +536,7 @@ class Experiment(Part):
         """Names of scores and business results that this experiment reads, besides the built-in metrics."""
         spec = self.spec
         named = [*spec.scores, spec.success.metric]
-        named += [spec.objective.quality.score] if spec.objective and spec.objective.quality else []
-        named += spec.objective.risk_columns if spec.objective else ()
+        named += spec.objective.columns if spec.objective else ()
         named += spec.health.scores
         return tuple(dict.fromkeys(name for name in named if name not in metrics.METRICS))
 

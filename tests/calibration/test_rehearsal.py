@@ -6,18 +6,24 @@ from dataclasses import replace
 
 import numpy as np
 
-from stoploss.calibration.injection import Harm, harmed
+from stoploss.calibration.chance import keyed, uniform
+from stoploss.calibration.injection import harm_of, harmed
 from stoploss.calibration.rehearsal import Ended, Plot, rehearse
 from stoploss.calibration.requests import Requests
 from stoploss.spec_file import parse_experiment
-from tests.calibration.traffic import SPEC, requests
+from tests.calibration.traffic import QUICK, SPEC, measured, requests
 from tests.timelines import spec
 
 EXPERIMENT = parse_experiment(SPEC)
 
 
-def played(some: Requests, text: str = SPEC, harm: Harm | None = None, **changes: object) -> Ended:
-    columns = harmed(some, parse_experiment(text), harm, 1) if harm else {}
+def slower(some: Requests) -> dict[str, np.ndarray]:
+    """Latency of the treatment at five times its margin: 50 % more."""
+    return harmed(some, harm_of(EXPERIMENT, 0, 5.0), 1)
+
+
+def played(some: Requests, text: str = SPEC, *, harm: bool = False, **changes: object) -> Ended:
+    columns = slower(some) if harm else {}
     plot = Plot(text, 0.5, 1, 100, harmed=columns)
     return rehearse(some, replace(plot, **changes))  # type: ignore[arg-type]
 
@@ -30,7 +36,7 @@ def test_without_harm_nothing_happens() -> None:
 
 
 def test_a_harm_is_found_by_its_guardrail_and_ends_the_run() -> None:
-    (alarm,) = played(requests(4_000), harm=Harm("latency_ms", 1, 0.40, None)).alarms
+    (alarm,) = played(requests(4_000), harm=True).alarms
     assert (alarm.rule, alarm.stream, alarm.action) == ("guardrail[0]", "everybody", "rollback")
     assert alarm.requests < 2_000
     assert alarm.treated < alarm.units <= alarm.requests
@@ -40,7 +46,7 @@ def test_a_harm_is_found_by_its_guardrail_and_ends_the_run() -> None:
 def test_harm_strikes_the_treatment_alone() -> None:
     """In both arms it would be no difference, and would not be found."""
     some = requests(4_000)
-    both = replace(some, metrics={**some.metrics, **harmed(some, EXPERIMENT, Harm("latency_ms", 1, 0.40, None), 1)})
+    both = replace(some, metrics={**some.metrics, **slower(some)})
     assert played(both).alarms == ()
 
 
@@ -55,8 +61,6 @@ def test_a_gate_of_the_treatment_stops_at_once_and_one_of_control_holds() -> Non
 
 
 def played_in_treatment(some: Requests, row: int) -> bool:
-    from stoploss.calibration.chance import keyed, uniform
-
     return bool(uniform(keyed(some.unit[row : row + 1], 1))[0] < 0.5)
 
 
@@ -71,9 +75,7 @@ def test_silence_is_heard_in_the_seconds_of_the_recording() -> None:
 
 def test_the_share_follows_a_throttle() -> None:
     text = spec("budgets: [{metric: cost_usd, limit: 1, period: 24h, actions: [{burn: 14.4, do: throttle, to: 0.1}]}]")
-    some = requests(4_000)
-    dear = replace(some, metrics={**some.metrics, "cost_usd": np.full(4_000, 10**9)})
-    ended = played(dear, text)
+    ended = played(measured(requests(4_000), "cost_usd", np.full(4_000, 10**9)), text)
     assert [(alarm.rule, alarm.action) for alarm in ended.alarms] == [("budget[0]", "throttle")]
 
 
@@ -83,17 +85,19 @@ def test_a_segment_that_is_harmed_alone_is_stopped_alone_and_the_run_goes_on() -
         segments: [tenant]
         guardrails:
           - {metric: latency_ms, direction: lower, margin: {relative: 0.10}, alpha: 0.01, action: rollback}
-        """
+        """,
+        QUICK,
     )
-    some = requests(8_000, users=4_000, tenants=("acme", "zeta", "orion", "lumen"))
-    slower = np.where(some.segments["tenant"].codes == 1, some.metrics["latency_ms"] * 3 // 2, some.metrics["latency_ms"])
-    (alarm,) = played(some, text, harmed={"latency_ms": slower}).alarms[:1]
+    some = requests(12_000, users=6_000, sigma=0.3, error_rate=0.0, tenants=("acme", "zeta", "orion", "lumen"))
+    latency = some.metrics["latency_ms"]
+    struck = np.where(some.segments["tenant"].codes == 1, latency * 3 // 2, latency)
+    (alarm,) = played(some, text, harmed={"latency_ms": struck}).alarms
     assert (alarm.action, alarm.segment, alarm.stream) == ("stop_segment", True, "tenant=zeta")
 
 
 def test_looks_and_their_ticks_change_nothing_but_when_a_stop_is_seen() -> None:
-    some, harm = requests(4_000), Harm("latency_ms", 1, 0.40, None)
-    often, rarely = (played(some, harm=harm, look_every_s=every, ticks_every=k) for every, k in ((50, 1), (200, 5)))
+    some = requests(4_000)
+    often, rarely = (played(some, harm=True, look_every_s=every, ticks_every=k) for every, k in ((50, 1), (200, 5)))
     assert often.alarms[0].rule == rarely.alarms[0].rule
     assert often.alarms[0].requests <= rarely.alarms[0].requests <= often.alarms[0].requests + 400
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from stoploss.calibration.chance import uniform, words
@@ -9,12 +11,15 @@ from stoploss.calibration.requests import Requests
 from stoploss.intake.rows import Coded
 from tests.timelines import START, spec
 
+QUICK = spec().replace("control: current}", "control: current, serviceTimeout: 1s}")
+"""A service that gives up after a second: its failures do not drown its latencies."""
 SPEC = spec(
     """
 guardrails:
   - {metric: latency_ms, direction: lower, margin: {relative: 0.10}, alpha: 0.01, action: rollback}
   - {metric: error_rate, direction: lower, margin: {relative: 0.25}, alpha: 0.01, action: pause}
-"""
+""",
+    QUICK,
 )
 
 
@@ -50,3 +55,8 @@ def requests(
         gates=np.zeros(n, np.uint32),
         details={},
     )
+
+
+def measured(some: Requests, column: str, values: np.ndarray) -> Requests:
+    """The same requests with one more column."""
+    return replace(some, metrics={**some.metrics, column: values}, units={**some.units, column: "1"})

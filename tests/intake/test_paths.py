@@ -73,6 +73,12 @@ def test_operation_is_a_column_and_crosses_work() -> None:
     assert values(rows.segments["path×language"]) == ["no steps×de", None]
 
 
+def test_its_mix_is_watched_without_being_a_segment() -> None:
+    [watched] = declaring("drift: [{mix: path}]").values()
+    assert "path" in watched.segments
+    assert "path" not in watched.experiment.spec.segments
+
+
 def test_an_outcome_has_no_path_of_its_own() -> None:
     rows = take_in_outcomes(outcome(), watched=WATCHED).rows[NAME]
     assert values(rows.segments["path"]) == values(rows.segments["operation"]) == [None]

@@ -7,7 +7,7 @@ import pytest
 from stoploss.errors import InvalidExperiment
 from stoploss.intake.watched import Watched
 from stoploss.registry import RegistryEntry
-from tests.intake.records import NAME, SPEC, experiment
+from tests.intake.records import NAME, SPEC, declaring, experiment
 
 ENTRY = RegistryEntry(
     experiment=NAME,
@@ -40,6 +40,20 @@ def test_every_metric_that_the_spec_names_is_a_column_and_logs_stand_beside_thei
         "helpfulness": "1e-6 points",
         "latency_ms:log": "1e-6 ln(ms)",
     }
+
+
+def test_events_of_the_objective_and_scores_of_health_rules_are_columns_where_they_are_metrics() -> None:
+    """D3: an event that nobody measures would never be a risk."""
+    [watched] = declaring(
+        """
+objective:
+  quality: {score: helpfulness}
+  risk: [{event: refusal, weight: 1}, {event: denied_tool, weight: 2}, {event: complaint, weight: 5}]
+health: {alignment: {proxy: reasoning_tokens, outcome: resolved}}
+"""
+    ).values()
+    columns = {plan.column for plan in watched.metrics}
+    assert {"refusal_rate", "denied_tool_rate", "complaint", "reasoning_tokens", "resolved"} <= columns
 
 
 def test_gates_stand_in_the_order_of_their_bits() -> None:

@@ -21,7 +21,8 @@ def labels(text: str) -> list[str]:
 def test_the_first_lines_are_the_template() -> None:
     found = labels(markdown(reviewed(experiment(GUARDED + "objective: {quality: {score: helpfulness}}"))))
     names = [label.split(" latency_ms")[0].split(" helpfulness")[0] for label in found]
-    assert names == [*FIRST, "Result for quality", "Result for cost", "Result for latency", "Decision", "Why", "State"]
+    results = ["Result for quality", "Result for cost", "Result for latency"]
+    assert names == [*FIRST, *results, "Recommendation", "Decision", "Why", "State"]
 
 
 def test_each_guardrail_says_its_verdict_interval_and_margin() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from stoploss.metrics import MISSING
 from stoploss.rules.objective_reference import REFERENCE_UNITS
+from stoploss.rules.objective_totals import rows_of
 from stoploss.rules.rows import Moment
 from stoploss.rules.verdict import Verdict
 from tests.timelines import Timeline, Traces, spec, traces
@@ -78,7 +79,7 @@ def with_reference(timeline: Timeline, arms: Arms = ALIKE) -> Timeline:
     timeline.seconds(1)
     state = timeline.it.current.rules["objective"]
     assert state.reference.frozen
-    assert state.run.rows("risk") == (0, 0)
+    assert rows_of(state.run.whole().exposed) == (0, 0)
     return timeline
 
 

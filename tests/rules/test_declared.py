@@ -5,11 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stoploss.experiment import SERVED_INSTEAD
+from stoploss.experiment import SERVED_INSTEAD, DeclaredServing
+from stoploss.folding import moment_of
 from stoploss.journal import EvidenceRefused
 from stoploss.lifecycle import Lifecycle
 from stoploss.metrics import MISSING, UNDECLARED_SERVING
-from stoploss.rules.declared import DeclaredState
+from stoploss.rules.declared import Declared, DeclaredState
+from stoploss.rules.rows import Moment
+from stoploss.rules.verdict import Outcome
 from tests.timelines import SPEC, Timeline, Traces, actions, spec, traces, with_gate
 
 SERVED = SPEC.replace("{name: current,", "{name: current, model: large-2,").replace(
@@ -152,3 +155,29 @@ def test_the_first_trace_of_a_unit_stays_its_first_whatever_served_it() -> None:
     timeline.traces(served(200, seed=1, otherwise=(1.0, 1.0), users=20))
     timeline.traces(served(200, seed=1, otherwise=(0.0, 0.0), users=20))
     assert state_of(timeline).run.sum(axis=0).tolist() == [20, 20]
+
+
+@pytest.mark.slow
+def test_at_the_very_limit_hardly_a_run_of_two_thousand_is_held() -> None:
+    """Twelve hours of 400 new units each in both arms, looked at every 40: the promise is one run in a thousand.
+
+    Eight or more of 2,000 would happen by chance once in nine hundred times.
+    """
+    rng = np.random.default_rng(20_261_121)
+    rule = Declared.of(DeclaredServing(max=0.02))
+    timeline = begun()
+    moment = moment_of(timeline.it, timeline.at, caught_up=True, due=())
+    held = sum(_is_held(rule, moment, rng.binomial(40, 0.02, (12, 10, 2))) for _ in range(2_000))
+    assert held < 8
+
+
+def _is_held(rule: Declared, moment: Moment, otherwise: np.ndarray) -> bool:
+    state = rule.initial()
+    for hour in otherwise:
+        state.hours, state.hour = state.hours + 1, np.zeros((2, 2), np.int64)
+        for look in hour:
+            units = np.column_stack([(40, 40), look])
+            state.run, state.hour = state.run + units, state.hour + units
+            if any(verdict.outcome == Outcome.BREACH for verdict in rule.judge(state, moment)):
+                return True
+    return False

@@ -8,7 +8,7 @@ from stoploss import snapshot
 from stoploss.errors import InvalidExperiment
 from stoploss.lifecycle import Lifecycle
 from stoploss.rules.detectors import Detector
-from stoploss.rules.drift import unit_mean
+from stoploss.rules.drift import window_means
 from stoploss.spec_file import parse_experiment
 from tests.timelines import SECRET, Timeline, Traces, actions, of_arm, spec, traces
 
@@ -190,7 +190,12 @@ def test_page_hinkley_that_alarms_in_steady_traffic_finds_no_drift() -> None:
 
 
 def test_a_window_is_the_mean_of_its_units_in_whatever_order_they_come() -> None:
-    values, units = [10, 20, 90, 40], [1, 1, 2, 3]
-    expected = (15 + 90 + 40) / 3
-    assert unit_mean(values, units) == pytest.approx(expected)
-    assert unit_mean(values[::-1], units[::-1]) == unit_mean(values, units)
+    rng = np.random.default_rng(3)
+    values, units = rng.integers(0, 1_000, 96), rng.integers(0, 9, 96).astype(np.uint64)
+    found = window_means(values, units)
+    for window in range(3):
+        mine = slice(32 * window, 32 * (window + 1))
+        by_unit = [values[mine][units[mine] == unit].mean() for unit in np.unique(units[mine])]
+        assert found[window] == pytest.approx(np.mean(by_unit), rel=1e-12)
+        order = rng.permutation(32)
+        assert window_means(values[mine][order], units[mine][order]) == [found[window]]

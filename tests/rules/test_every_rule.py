@@ -21,7 +21,6 @@ from stoploss.ledger import EvidenceBlock
 from stoploss.metrics import LARGEST, METRICS, MISSING, UNDECLARED_SERVING
 from stoploss.rules import RULES, AnyRule, rules_of, rules_version, state_type
 from stoploss.rules.rows import Moment
-from stoploss.rules.verdict import Verdict
 from stoploss.spec_file import parse_experiment
 from stoploss.state import PartitionState
 from tests.timelines import EVERY_RULE, SECRET, Timeline, Traces, bytes_of, merged, refolded, spec, stored, traces
@@ -207,8 +206,10 @@ def test_a_rule_says_the_same_when_it_is_asked_twice(kind: type) -> None:
     for rule in rules_of_kind(timeline, kind):
         state = timeline.it.current.rules[rule.key]
         moment = moment_at(timeline)
-        first: list[Verdict] = list(rule.judge(state, moment))
-        assert list(rule.judge(state, moment)) == first
+        first, second = (
+            [replace(verdict, told=verdict.evidence) for verdict in rule.judge(state, moment)] for _ in "ab"
+        )
+        assert second == first
         assert first
         assert len({verdict.stream for verdict in first}) == len(first)
 
@@ -219,7 +220,7 @@ def moment_at(timeline: Timeline) -> Moment:
 
 def test_rules_are_judged_in_the_order_gates_guardrails_regressions_budgets_drift_health() -> None:
     kinds = [rule.kind for rule in rules_of(parse_experiment(spec(EVERY_RULE)))]
-    assert list(dict.fromkeys(kinds)) == ["gate", "guardrail", "regression", "budget", "drift", "mix_drift", "declared", "judge_drift", "audit", "alignment", "sample_ratio", "over_exposure", "silence", "coverage", "rejects", "unresolved", "overdue", "objective"]
+    assert list(dict.fromkeys(kinds)) == ["gate", "guardrail", "regression", "budget", "forecast", "drift", "mix_drift", "declared", "judge_drift", "audit", "alignment", "sample_ratio", "over_exposure", "silence", "coverage", "rejects", "unresolved", "overdue", "objective"]
 
 
 # ---- garbage never reaches a rule ------------------------------------------------------------------

@@ -12,6 +12,7 @@ from stoploss.ledger import EvidenceBlock
 from stoploss.metrics import MISSING
 from stoploss.rules.objective import ObjectiveState
 from stoploss.rules.objective_reference import REFERENCE_JUDGED, REFERENCE_UNITS, Reference
+from stoploss.rules.objective_totals import rows_of
 from stoploss.rules.verdict import Outcome, Reason
 from stoploss.spec_file import parse_experiment
 from stoploss.state import PartitionState
@@ -181,6 +182,18 @@ def test_while_harm_is_rare_it_is_taken_at_the_most_that_the_data_allow() -> Non
     assert (said["risk"].evidence.lower or 0.0) < 0 < (said["risk"].evidence.upper or 0.0)
 
 
+def test_a_rare_grave_harm_is_not_hidden_by_a_common_light_one() -> None:
+    """Refusals are common and alike; of complaints, a thousand times as grave, nobody has had one yet."""
+    grave = OBJECTIVE.replace("complaint, weight: 5", "complaint, weight: 1000")
+    light = OBJECTIVE.replace(", {event: complaint, weight: 5}", "")
+    said, without = asked(compared(BETTER, grave)), asked(compared(BETTER, light))
+    assert without["utility"].outcome == Outcome.BETTER
+    assert said["utility"].outcome == Outcome.UNDECIDED
+    assert (said["utility"].evidence.lower or 0.0) < 0 < (without["utility"].evidence.lower or 0.0)
+    assert (said["risk"].evidence.lower or 0.0) < (without["risk"].evidence.lower or 0.0)
+    assert said["utility"].evidence.estimate == without["utility"].evidence.estimate
+
+
 # ---- the reference -------------------------------------------------------------------------------
 
 
@@ -205,7 +218,7 @@ def test_the_row_that_freezes_is_the_last_of_the_reference_and_the_next_the_firs
     state = timeline.it.current.rules["objective"]
     last = last_of_reference(some)
     assert state.reference.quality_n == np.count_nonzero(some.variant[: last + 1] == 0)
-    assert sum(state.run.rows("quality")) == 6_000 - last - 1
+    assert sum(rows_of(state.run.whole().quality)) == 6_000 - last - 1
 
 
 def test_with_few_scores_the_reference_waits_for_a_hundred_judged_units() -> None:
@@ -325,6 +338,10 @@ def test_scores_count_when_their_window_closes_and_not_when_they_arrive() -> Non
         assert bool(better) is fooled
 
 
+def scores_judged(timeline: Timeline) -> tuple[int, int]:
+    return rows_of(timeline.it.current.rules["objective"].run.whole().quality)
+
+
 def test_what_comes_after_its_window_is_counted_and_never_judged() -> None:
     timeline = with_reference(begun(windowed()))
     some = scored(3_000, seed=41)
@@ -332,10 +349,10 @@ def test_what_comes_after_its_window_is_counted_and_never_judged() -> None:
     some.metrics["resolved"] = np.full(3_000, MISSING)
     timeline.traces(some)
     timeline.seconds(15)
-    before = timeline.it.current.rules["objective"].run.rows("quality")
+    before = scores_judged(timeline)
     timeline.traces(answers, outcomes=True)
     timeline.seconds(15)
-    assert timeline.it.current.rules["objective"].run.rows("quality") == before
+    assert scores_judged(timeline) == before
     # At most ten outcomes of a unit count in a day; these are all of different ones, or nearly so.
     assert 190 <= timeline.it.refused["scored after its window closed"] <= 200
 

@@ -54,7 +54,8 @@ def test_heavy_users_alone_would_call_a_canary_safe() -> None:
 
 def test_capped_and_corrected_heavy_users_keep_the_promise_even_for_both_sides_together() -> None:
     looks = heavy_users(22, 300, 60, cap_per_day=10)
-    assert kept(alarms(looks, ALPHA, lambda contrast: max(contrast.log_e_harm, contrast.log_e_safe)), 300)
+    [alarmed] = alarms(looks, ALPHA, lambda contrast: max(contrast.log_e_harm, contrast.log_e_safe))
+    assert kept(alarmed, 300)
 
 
 # Epoch weights: under skew, an epoch with a small mean by chance comes with a small variance by chance.

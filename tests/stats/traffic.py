@@ -71,21 +71,25 @@ def ramp_of_returning_users(seed: int, experiments: int, looks_per_stage: int) -
         closed = close_epoch(closed, epoch_of(running), Margin())
 
 
-def alarms(looks: Iterator[Look], alpha: float, evidence: Callable[[Contrast], float]) -> int:
-    """How many experiments have ever alarmed, floors kept."""
-    fired: set[int] = set()
+def alarms(looks: Iterator[Look], alpha: float, *evidences: Callable[[Contrast], float]) -> list[int]:
+    """How many experiments have ever alarmed by each evidence, floors kept."""
+    fired: list[set[int]] = [set() for _ in evidences]
     for look in looks:
         found = contrasts(look.closed, look.epoch, margin=Margin(), alphas=[alpha] * len(look.units), tstar=5000)
         for experiment, contrast in enumerate(found):
-            if not isinstance(contrast, Contrast) or evidence(contrast) < contrast.limit:
+            if not isinstance(contrast, Contrast):
+                continue
+            speaking = [by for by, evidence in enumerate(evidences) if evidence(contrast) >= contrast.limit]
+            if not speaking:
                 continue
             control, treatment = look.units[experiment].tolist()
             floors = continuous_floors(
                 n_eff=contrast.n_eff, units_control=control, units_treatment=treatment, alpha=alpha
             )
             if first_unmet(floors) is None:
-                fired.add(experiment)
-    return len(fired)
+                for by in speaking:
+                    fired[by].add(experiment)
+    return [len(experiments) for experiments in fired]
 
 
 def heavy_users(seed: int, experiments: int, looks: int, *, cap_per_day: int | None) -> Iterator[Look]:

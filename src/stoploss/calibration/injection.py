@@ -1,92 +1,126 @@
-"""Known harm of a stated size in one metric: the treatment's values as they would be, for every request.
+"""Known harm of a stated size in what one guardrail judges: the treatment's values as they would be, for every request.
 
-Only the metric's own columns change. A rate's harm turns chosen requests without an event into requests with one.
+Only the metric's own columns change. Levels move by a share or an amount; where failures count as slow, they count as
+slower. Of rates, and of the share beyond a threshold, chosen requests without the event become requests with one.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from stoploss.calibration.chance import uniform, words
+from stoploss.calibration.judged import beyond, scored
 from stoploss.calibration.requests import IntArray, Requests
-from stoploss.experiment import Experiment, Guardrail
-from stoploss.metrics import LARGEST, LOG_SCALE, MISSING
+from stoploss.experiment import Experiment
+from stoploss.metrics import LARGEST, LOG_SCALE, MISSING, column_name
+from stoploss.rules.guardrail_plan import GuardrailPlan
 
-STRUCK = 3
+Mask = npt.NDArray[np.bool_]
+STRUCK, TAIL = 3, 4
 WITHOUT_MARGIN = 0.20
-"""A guardrail without any margin is harmed by a fifth of control's value for each further time."""
+"""A guardrail without any margin is harmed by a fifth of control's value for each time beyond the first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Harm:
-    """How much worse the treatment is than control in one metric.
+    """How much worse the treatment is than control in what a guardrail judges.
 
-    worse     +1: harm makes the metric larger, -1: smaller
-    relative  share of control's value; absolute: in the metric's unit. One of the two is None.
+    size   on the scale of the margin: a share of control's value where it is relative, or in the metric's unit
+    scale  integers per unit of the plain metric
     """
 
-    metric: str
-    worse: int
-    relative: float | None
-    absolute: float | None
+    plan: GuardrailPlan
+    size: float
+    relative: bool
+    scale: int
 
     @property
     def text(self) -> str:
-        """
-        >>> Harm("error_rate", 1, 0.2, None).text
-        'error_rate +20 %'
-        """
-        sign = "+" if self.worse > 0 else "−"
-        size = f"{self.absolute:g}" if self.relative is None else f"{100 * self.relative:.3g} %"
-        return f"{self.metric} {sign}{size}"
+        """For people: "error_rate +20 %"."""
+        return f"{watched(self.plan)} {size_text(self.plan, self.size, relative=self.relative)}"
 
 
-def harm_of(guardrail: Guardrail, times: float) -> Harm:
+def watched(plan: GuardrailPlan) -> str:
+    """The metric and, where there is one, its transform: "latency_ms (log)"."""
+    kind = plan.reading.transform
+    return plan.metric if kind == "none" else f"{plan.metric} ({kind})"
+
+
+def size_text(plan: GuardrailPlan, size: float, *, relative: bool) -> str:
+    """A harm's size as people say it: "+20 %", or "−0.05" where less is worse."""
+    sign = "+" if plan.worse == "higher" else "−"
+    return f"{sign}{100 * size:.3g} %" if relative else f"{sign}{size:.3g}"
+
+
+def harm_of(experiment: Experiment, index: int, times: float) -> Harm:
     """Harm of a guardrail's metric, `times` its margin; once is the largest that is still allowed."""
-    margin, worse = guardrail.margin, 1 if guardrail.direction == "lower" else -1
-    if not (margin.relative or margin.absolute):
-        return Harm(guardrail.metric, worse, WITHOUT_MARGIN * (times - 1), None)
-    if margin.relative is None:
-        return Harm(guardrail.metric, worse, None, times * (margin.absolute or 0.0))
-    return Harm(guardrail.metric, worse, times * margin.relative, None)
+    guardrail = experiment.spec.guardrails[index]
+    plan, scale = GuardrailPlan.of(experiment, index, guardrail), experiment.metric(guardrail.metric).scale
+    if not (plan.relative or plan.absolute):
+        return Harm(plan, WITHOUT_MARGIN * (times - 1), True, scale)
+    if plan.relative is None:
+        return Harm(plan, times * (plan.absolute or 0.0), False, scale)
+    return Harm(plan, times * plan.relative, True, scale)
 
 
-def harmed(requests: Requests, experiment: Experiment, harm: Harm, *key: int) -> dict[str, IntArray]:
+def harmed(requests: Requests, harm: Harm, *key: int) -> dict[str, IntArray]:
     """The columns that the harm changes, as if the treatment had served every request."""
-    metric = experiment.metric(harm.metric)
-    own = {name: values for name, values in requests.metrics.items() if name.partition(":")[0] == harm.metric}
-    plain = own.get(harm.metric)
+    metric, log = harm.plan.metric, column_name(harm.plan.metric, "log")
+    plain = scored(requests, metric, _plain_timeout(harm))
     if plain is None:
         return {}
-    if metric.binary:
-        return {harm.metric: _struck(plain, harm, *key)}
-    changed = _moved(plain, harm, metric.scale)
-    logs = {name: _moved_log(values, plain, changed) for name, values in own.items() if name.endswith(":log")}
-    return {harm.metric: changed, **logs}
-
-
-def _struck(values: IntArray, harm: Harm, *key: int) -> IntArray:
-    """A rate p becomes p (1 + r): each request without an event gets one with chance p r / (1 - p)."""
-    known = values != MISSING
-    rate = float(values[known].mean()) if known.any() else 0.0
-    chance = min(1.0, rate * (harm.relative or 0.0) / (1 - rate)) if rate < 1 else 0.0
-    struck = known & (uniform(words(values.size, STRUCK, *key)) < chance)
-    return np.where(struck, 1, values)
-
-
-def _moved(values: IntArray, harm: Harm, scale: int) -> IntArray:
-    held = np.where(values == MISSING, 0, values)
-    if harm.relative is None:
-        moved = held + round(harm.worse * (harm.absolute or 0.0) * scale)
+    if harm.plan.reading.transform == "exceedance":
+        changed = _lengthened(plain, harm, *key)
+    elif harm.plan.binary:
+        changed = np.where(_chosen(plain == 1, plain != MISSING, harm.size, *key), 1, plain)
     else:
-        moved = np.rint(held * (1 + harm.worse * harm.relative)).astype(np.int64)
+        changed = _moved(plain, harm)
+    found = {metric: changed}
+    if log in requests.metrics:
+        found[log] = _logarithm(changed, harm.scale)
+    return found
+
+
+def _plain_timeout(harm: Harm) -> int | None:
+    timeout = harm.plan.reading.timeout
+    if timeout is None or not harm.plan.log:
+        return timeout
+    return round(math.exp(timeout / LOG_SCALE) * harm.scale)
+
+
+def _chosen(event: Mask, known: Mask, size: float, *key: int) -> Mask:
+    """Requests that get the event too, so that its rate p becomes p (1 + size): each other one by p size / (1 - p)."""
+    rate = int(np.count_nonzero(event)) / max(1, int(np.count_nonzero(known)))
+    chance = min(1.0, rate * size / (1 - rate)) if rate < 1 else 0.0
+    chosen: Mask = known & ~event & (uniform(words(event.size, STRUCK, *key)) < chance)
+    return chosen
+
+
+def _lengthened(values: IntArray, harm: Harm, *key: int) -> IntArray:
+    """The chosen requests take a value of one that lies beyond the threshold already."""
+    tail = beyond(values, harm.plan.reading)
+    chosen = _chosen(tail, values != MISSING, harm.size, *key)
+    if not tail.any():
+        return values
+    taken = values[tail][(uniform(words(values.size, TAIL, *key)) * np.count_nonzero(tail)).astype(np.int64)]
+    return np.where(chosen, taken, values)
+
+
+def _moved(values: IntArray, harm: Harm) -> IntArray:
+    sign, held = 1 if harm.plan.worse == "higher" else -1, np.where(values == MISSING, 0, values)
+    if harm.relative:
+        moved = np.rint(held * (1 + sign * harm.size)).astype(np.int64)
+    else:
+        moved = held + round(sign * harm.size * harm.scale)
     return np.where(values == MISSING, MISSING, np.clip(moved, -LARGEST, LARGEST))
 
 
-def _moved_log(logs: IntArray, before: IntArray, after: IntArray) -> IntArray:
-    """The logarithm moves with the value; where a value was or became 0 or less, it has none."""
-    usable = (logs != MISSING) & (before > 0) & (after > 0)
-    ratio = np.where(usable, after, 1) / np.where(usable, before, 1)
-    return np.where(usable, logs + np.rint(np.log(ratio) * LOG_SCALE).astype(np.int64), MISSING)
+def _logarithm(values: IntArray, scale: int) -> IntArray:
+    """As intake takes it; a value of 0 or less has none."""
+    usable = (values != MISSING) & (values > 0)
+    logs = np.rint(np.log(np.where(usable, values, 1) / scale) * LOG_SCALE).astype(np.int64)
+    return np.where(usable, logs, MISSING)

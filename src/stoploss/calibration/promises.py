@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from stoploss.calibration.injection import watched
 from stoploss.experiment import Experiment
 from stoploss.rules import AnyRule, rules_of
 from stoploss.rules.binary_guardrail import BinaryGuardrail
@@ -50,7 +51,6 @@ def _alpha(rule: AnyRule, experiment: Experiment) -> float | None:
 
 def _watches(rule: AnyRule) -> str:
     if isinstance(rule, ContinuousGuardrail | BinaryGuardrail | Regression):
-        transform = rule.plan.reading.transform
-        return f"{rule.kind} {rule.plan.metric}" + ("" if transform == "none" else f" ({transform})")
+        return f"{rule.kind} {watched(rule.plan)}"
     metric = getattr(rule, "metric", None)
     return f"{rule.kind} {metric}" if isinstance(metric, str) else rule.kind.replace("_", " ")

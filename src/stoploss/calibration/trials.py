@@ -67,8 +67,8 @@ def without_margins(text: str) -> str:
 def harmful(text: str, experiment: Experiment, times: Sequence[float]) -> tuple[Scenario, ...]:
     """One metric worse by a multiple of its margin, for every guardrail."""
     return tuple(
-        Scenario((harm := harm_of(guardrail, size)).text, text, harm, f"guardrail[{index}]")
-        for index, guardrail in enumerate(experiment.spec.guardrails)
+        Scenario((harm := harm_of(experiment, index, size)).text, text, harm, f"guardrail[{index}]")
+        for index in range(len(experiment.spec.guardrails))
         for size in times
     )
 
@@ -84,6 +84,6 @@ def _plot(requests: Requests, staging: Staging, scenario: Scenario, run: int) ->
     every_s = max(1, math.ceil(span_s / staging.looks))
     columns = {}
     if scenario.harm is not None:
-        columns = harmed(requests, staging.experiment, scenario.harm, staging.seed, run)
+        columns = harmed(requests, scenario.harm, staging.seed, run)
     seed = staging.seed * SEEDS_APART + run
     return Plot(scenario.text, staging.exposure, seed, every_s, harmed=columns)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from stoploss.calibration.judged import as_judged
 from stoploss.calibration.report import source_sentence
 from stoploss.cli.history import history, read_spec
 from stoploss.cli.output import print_json, show, write_file
@@ -13,7 +14,6 @@ from stoploss.errors import ConfigurationError
 from stoploss.experiment import Experiment
 from stoploss.planning import baseline, flow
 from stoploss.planning.forecast import Plan, planned
-from stoploss.planning.judged import as_judged
 from stoploss.planning.picture import picture
 from stoploss.planning.stated import Stated, baseline_of, parse_levels
 from stoploss.planning.tables import plan_view

@@ -113,6 +113,7 @@ def _named(experiment: Experiment) -> Iterator[tuple[str, Transform]]:
     names = [*ALWAYS_MEASURED, *(guardrail.metric for guardrail in spec.guardrails)]
     names += [watch.metric for watch in spec.drift if watch.metric] + [budget.watched for budget in spec.budgets]
     names += [UNDECLARED_SERVING] if experiment.serving else []
+    names += [*(spec.objective.risk_columns if spec.objective else ()), *spec.health.scores]
     for name in (*names, spec.success.metric, *experiment.declared_scores):
         yield name, "none"
     for guardrail in spec.guardrails:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from stoploss.calibration.injection import Harm, harm_of, size_text, watched
 from stoploss.calibration.promises import Promise, promises, total
 from stoploss.experiment import Experiment
 from stoploss.planning.baseline import Baseline
@@ -15,7 +16,6 @@ from stoploss.rules.guardrail_plan import GuardrailPlan
 
 LONGEST_HOURS = 90 * 24.0
 SHARES = (0.5, 0.8)
-WITHOUT_MARGIN = 0.20
 LARGEST_HARM = 10.0
 ROUNDS = 40
 
@@ -54,7 +54,7 @@ class Reach:
 class Forecast:
     """A guardrail.
 
-    size      the harm that is planned for, on the margin's own scale; text: in words
+    text      the harm that is planned for: "+20 %"
     reaches   by stage
     smallest  the smallest harm that four fifths of runs find within the last stage; None: none
     verdict   "in time", "late" or "never"; advice: what to change, where it is not in time
@@ -104,8 +104,8 @@ def planned(
     stages = tuple(_stages(experiment, flow, last_hours))
     given = promises(experiment)
     found = tuple(
-        _forecast(GuardrailPlan.of(experiment, index, guardrail), baselines.get(index), flow, stages, times)
-        for index, guardrail in enumerate(experiment.spec.guardrails)
+        _forecast(harm_of(experiment, index, times), baselines.get(index), flow, stages)
+        for index in range(len(experiment.spec.guardrails))
     )
     alpha = total(given)
     of_ramp = min(1.0, alpha * len(stages))
@@ -120,45 +120,27 @@ def _stages(experiment: Experiment, flow: Flow, last_hours: float | None) -> Ite
         yield Stage(exposure, last_hours if is_last and last_hours is not None else hours)
 
 
-def _forecast(
-    plan: GuardrailPlan, baseline: Baseline | None, flow: Flow, stages: tuple[Stage, ...], times: float
-) -> Forecast:
-    size = _size(plan, times)
-    watches, harm = f"{plan.metric}{_transform(plan)}", harm_text(plan, size)
+def _forecast(harm: Harm, baseline: Baseline | None, flow: Flow, stages: tuple[Stage, ...]) -> Forecast:
+    plan = harm.plan
+    rule, stated = f"guardrail[{plan.index}]", size_text(plan, harm.size, relative=harm.relative)
     if baseline is None or (why := _blind(plan, baseline)):
         unknown = "nothing is known of it before the start: record it, or state it with --baseline"
-        return Forecast(f"guardrail[{plan.index}]", watches, harm, (), None, "never", why if baseline else unknown)
-
-    watches_at = [Watch(plan, baseline, flow, stage.exposure) for stage in stages]
-    reaches = tuple(_reach(watch, size) for watch in watches_at)
-    smallest = _smallest(watches_at[-1], stages[-1].hours)
-    text = None if smallest is None else harm_text(plan, smallest)
+        return Forecast(rule, watched(plan), stated, (), None, "never", unknown if baseline is None else why)
+    watches = [Watch(plan, baseline, flow, stage.exposure) for stage in stages]
+    size = harm.size
+    if harm.relative and plan.relative is None:
+        size *= abs(baseline.mean) / plan.scale
+    reaches = tuple(_reach(watch, size) for watch in watches)
+    smallest = _smallest(watches[-1], stages[-1].hours)
+    text = None if smallest is None else size_text(plan, smallest, relative=plan.relative is not None)
     verdict, advice = _judged(reaches, stages[-1], text)
-    return Forecast(f"guardrail[{plan.index}]", watches, harm, reaches, text, verdict, advice)
-
-
-def _size(plan: GuardrailPlan, times: float) -> float:
-    margin = plan.absolute if plan.relative is None else plan.relative
-    return times * margin if margin else WITHOUT_MARGIN * (times - 1)
-
-
-def _transform(plan: GuardrailPlan) -> str:
-    kind = plan.reading.transform
-    return "" if kind == "none" else f" ({kind})"
-
-
-def harm_text(plan: GuardrailPlan, size: float) -> str:
-    """A harm as people say it: "+20 %", or "−0.05" where less is worse."""
-    sign = "+" if plan.worse == "higher" else "−"
-    return f"{sign}{100 * size:.3g} %" if plan.relative is not None else f"{sign}{size:.3g}"
+    return Forecast(rule, watched(plan), stated, reaches, text, verdict, advice)
 
 
 def _blind(plan: GuardrailPlan, baseline: Baseline) -> str:
     """Why a guardrail cannot see anything in this traffic; empty where it can."""
     if plan.binary and baseline.first_rate == 0 and baseline.event_units == 0:
-        return (
-            "no recorded request has the event: watch a more frequent one, or make it a gate, which the first one trips"
-        )
+        return "no request has the event: watch a more frequent one, or make it a gate, which the first one trips"
     if baseline.deviation == 0:
         return "it never varies: check that services send it"
     return ""
@@ -178,7 +160,7 @@ def _cost(watch: Watch, hours: float) -> Cost | None:
 
 def _smallest(watch: Watch, within_hours: float) -> float | None:
     """The border between harms that four fifths of runs find within some hours and those that they do not."""
-    low, high = _size(watch.plan, 1.0), _largest(watch.plan, watch.baseline)
+    low, high = watch.plan.relative or watch.plan.absolute or 0.0, _largest(watch.plan, watch.baseline)
     if low >= high or hours_to_find(watch, high, SHARES[1]) > within_hours:
         return None
     for _ in range(ROUNDS):

@@ -11,6 +11,7 @@ from stoploss.lifecycle import Lifecycle
 from stoploss.review import chain
 from stoploss.review.chain import CommandLine, FindingLine, RefusedLine
 from stoploss.review.guardrails import GuardrailResult, guardrail_results, segment_results
+from stoploss.review.recommended import Recommended, recommended
 from stoploss.spec_rules import not_enforced_yet
 from stoploss.store.rows import (
     Arm,
@@ -91,6 +92,7 @@ class Decision:
 class Review:
     """One run of an experiment, for those who decide what comes next.
 
+    recommended   None: the spec has no objective
     target        the metric that success is told by, its baseline and the least change worth having in its unit
     minimum_cell  traces in an arm below which a segment's numbers are hidden
     not_enforced  what the spec asks for and this version did not act on
@@ -107,6 +109,7 @@ class Review:
     guardrails: tuple[GuardrailResult, ...]
     gates: tuple[GateResult, ...]
     results: tuple[Comparison, ...]
+    recommended: Recommended | None
     decision: Decision
     lifecycle: str
     run: int
@@ -158,6 +161,7 @@ def review(experiment: Experiment, status: Status, rows: Rows) -> Review:
         guardrails=guardrails,
         gates=gate_results(experiment, verdicts),
         results=results(experiment, arms, guardrails),
+        recommended=recommended(experiment, verdicts),
         decision=decision(status, issued, findings),
         lifecycle=status.lifecycle,
         run=run,

@@ -31,6 +31,8 @@ def sections(told: Explanation, database: str) -> Iterator[Section]:
     yield Section("Requests", _last(told.requests, _request, "no request is recorded"))
     yield Section("Epochs", _last(told.epochs, _epoch, "no epoch has opened: no variant is compared yet"))
     yield Section("Findings", _last(told.findings, _finding, "none: no verdict has changed in this run"))
+    if told.recommended:
+        yield Section("Recommendation", (f"{utc(told.recommended.at)}  {told.recommended.sentence}",))
     yield Section("Commands", _last(told.commands, _command, "none in this run"))
     if told.exposures:
         yield Section("Exposures after the stop", _last(told.exposures, _exposures, ""))

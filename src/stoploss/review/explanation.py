@@ -16,8 +16,9 @@ from stoploss.store.rows import CommandWithAcks, ExposuresAfterStop, Status, Tim
 class Explanation:
     """Where the experiment stands and how it came there.
 
-    requests  of all runs; everything else is of the last
-    lineage   of the findings that led to commands, once they were looked up
+    requests     of all runs; everything else is of the last
+    recommended  what was last recommended; None: nothing was yet
+    lineage      of the findings that led to commands, once they were looked up
     """
 
     experiment: str
@@ -34,6 +35,7 @@ class Explanation:
     commands: tuple[CommandLine, ...]
     exposures: tuple[ExposuresAfterStop, ...]
     refused: tuple[RefusedLine, ...]
+    recommended: FindingLine | None = None
     lineage: tuple[Lineage, ...] = ()
 
 
@@ -51,6 +53,7 @@ def explanation(
     minimum_cell  traces in an arm below which a segment's numbers are hidden
     """
     issued = chain.commands(timeline, status.run, commands, signers, minimum_cell)
+    found = chain.findings(timeline, status.run, minimum_cell)
     return Explanation(
         experiment=status.experiment,
         lifecycle=status.lifecycle,
@@ -62,10 +65,11 @@ def explanation(
         changed_at=status.changed_at,
         requests=chain.requests(timeline),
         epochs=chain.epochs(timeline, status.run),
-        findings=chain.findings(timeline, status.run, minimum_cell),
+        findings=found,
         commands=issued,
         exposures=chain.exposures(counted, issued),
         refused=chain.refused(timeline),
+        recommended=next((line for line in reversed(found) if line.metric == "recommendation"), None),
     )
 
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from stoploss.experiment import Experiment
 from stoploss.review import chain
 from stoploss.review.guardrails import GuardrailResult, guardrail_results
+from stoploss.review.recommended import Recommended, recommended
 from stoploss.store.rows import Arm, CommandWithAcks, RuleVerdict, Status, TimelineEntry
 
 
@@ -32,7 +33,8 @@ class LastCommand:
 class Frame:
     """An experiment as it stands now.
 
-    guardrails  None: its spec cannot be read by this version
+    guardrails   None: its spec cannot be read by this version
+    recommended  None: so it is, or it has no objective
     """
 
     experiment: str
@@ -45,6 +47,7 @@ class Frame:
     arms: tuple[ArmCount, ...]
     guardrails: tuple[GuardrailResult, ...] | None
     last_command: LastCommand | None
+    recommended: Recommended | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,7 @@ def frame(status: Status, experiment: Experiment | None, rows: FrameRows) -> Fra
         arms=_counts(experiment, arms),
         guardrails=guardrail_results(experiment, verdicts, found) if experiment else None,
         last_command=_last(commands[-1]) if commands else None,
+        recommended=recommended(experiment, verdicts) if experiment else None,
     )
 
 

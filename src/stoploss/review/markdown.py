@@ -15,6 +15,7 @@ from stoploss.review.guardrails import (
     margin_text,
     metric_text,
 )
+from stoploss.review.recommended import flip_text, recommendation_text, term_text
 from stoploss.review.words import (
     NO_DATA,
     count,
@@ -33,7 +34,7 @@ _SPECIAL = re.compile(r"([\\|`*<\[\]])")
 
 def markdown(review: Review) -> str:
     """The whole document; ends in a newline."""
-    parts = (_head, _guardrails, _gates, _results, _commands, _exposures, _segments, _findings, _footnotes)
+    parts = (_head, _worth, _guardrails, _gates, _results, _commands, _exposures, _segments, _findings, _footnotes)
     return "\n".join(line for part in parts for line in (*part(review), ""))
 
 
@@ -65,6 +66,8 @@ def _head(review: Review) -> Iterator[str]:
         yield f"- **Guardrail {escaped(metric_text(guardrail))}:** {escaped(_said(guardrail))}"
     for result in review.results:
         yield f"- **Result for {result.what}:** {escaped(_result(result))}"
+    if review.recommended is not None:
+        yield f"- **Recommendation:** {escaped(recommendation_text(review.recommended))}"
     yield f"- **Decision:** {escaped(review.decision.decision)}{decided}"
     yield f"- **Why:** {escaped(review.decision.why)}"
     yield f"- **State:** {escaped(_state(review))}"
@@ -120,6 +123,21 @@ def _state(review: Review) -> str:
         f"{review.lifecycle}, run {review.run}, exposure {share(review.exposure)}, since {utc(review.changed_at)}; "
         f"last measured {utc(review.measured_at)}; owner {review.owner}; spec {review.spec_hash[:12]}"
     )
+
+
+def _worth(review: Review) -> Iterator[str]:
+    yield "## Worth of B"
+    yield ""
+    found = review.recommended
+    if found is None:
+        yield "The spec has no objective, so nothing is weighed and nothing recommended."
+        return
+    yield f"Against control: {escaped(found.worth)}. In shares of control's quality; above 0 speaks for B."
+    yield ""
+    yield from _table(("term", "worth, limits hold at every look"), ((x.what, term_text(x)) for x in found.terms))
+    for flip in found.flips:
+        yield ""
+        yield f"{escaped(flip_text(flip))}."
 
 
 def _guardrails(review: Review) -> Iterator[str]:

@@ -20,6 +20,7 @@ from stoploss.review.guardrails import (
     metric_text,
 )
 from stoploss.review.overview import ExperimentStatus
+from stoploss.review.recommended import WORDS
 from stoploss.review.words import NO_DATA, count, listed, printable, share, utc
 
 LIFECYCLE_STYLE = {
@@ -110,7 +111,8 @@ def watch_table(frames: Sequence[Frame], at: datetime) -> Table | Text:
 def _state(frame: Frame) -> Text:
     state = text(frame.lifecycle, LIFECYCLE_STYLE.get(frame.lifecycle, ""))
     stopped = f"\nstopped: {printable(listed(frame.stopped_segments))}" if frame.stopped_segments else ""
-    return Text.assemble(state, f"\nrun {frame.run}, epoch {frame.epoch}{stopped}")
+    advice = f"\nrecommended: {WORDS.get(frame.recommended.word)}" if frame.recommended else ""
+    return Text.assemble(state, f"\nrun {frame.run}, epoch {frame.epoch}{stopped}{advice}")
 
 
 def _arms(frame: Frame) -> Text:

@@ -22,18 +22,19 @@ from stoploss.rules.alignment import AlignmentRule, AlignmentState
 from stoploss.rules.audit import AuditRule, AuditState
 from stoploss.rules.binary_guardrail import BinaryGuardrail, BinaryState
 from stoploss.rules.budget import BudgetRule, BudgetState
-from stoploss.rules.declared import Declared, DeclaredState
 from stoploss.rules.coverage import CoverageRule, CoverageState
+from stoploss.rules.declared import Declared, DeclaredState
 from stoploss.rules.drift import Drift, DriftState
+from stoploss.rules.forecast import Forecast, ForecastState
 from stoploss.rules.gate import Gate, GateEvents
 from stoploss.rules.guardrail import ContinuousGuardrail, GuardrailState
 from stoploss.rules.guardrail_plan import GuardrailPlan
 from stoploss.rules.judge_drift import JudgeDrift, JudgeDriftState
 from stoploss.rules.mix_drift import MixDrift, MixState
-from stoploss.rules.over_exposure import OverExposure, OverExposureState
-from stoploss.rules.overdue import Overdue, OverdueState
 from stoploss.rules.objective import ObjectiveRule, ObjectiveState
 from stoploss.rules.objective_plan import ObjectivePlan
+from stoploss.rules.over_exposure import OverExposure, OverExposureState
+from stoploss.rules.overdue import Overdue, OverdueState
 from stoploss.rules.regression import Regression, RegressionState
 from stoploss.rules.rejects import Rejects, RejectsState
 from stoploss.rules.rows import Moment, Rows
@@ -48,6 +49,7 @@ Rule = (
     | BinaryGuardrail
     | Regression
     | BudgetRule
+    | Forecast
     | Drift
     | Declared
     | MixDrift
@@ -69,6 +71,7 @@ RuleState = (
     | BinaryState
     | RegressionState
     | BudgetState
+    | ForecastState
     | DriftState
     | DeclaredState
     | MixState
@@ -90,6 +93,7 @@ RULES: dict[type[Rule], type[RuleState]] = {
     BinaryGuardrail: BinaryState,
     Regression: RegressionState,
     BudgetRule: BudgetState,
+    Forecast: ForecastState,
     Drift: DriftState,
     Declared: DeclaredState,
     MixDrift: MixState,
@@ -153,6 +157,8 @@ def _rules(experiment: Experiment) -> Iterator[Rule]:
         yield Regression(GuardrailPlan.of(experiment, index, guardrail))
     for index, budget in enumerate(spec.budgets):
         yield BudgetRule.of(experiment, index, budget)
+        if budget.limit is not None:
+            yield Forecast.of(experiment, index, budget)
     for index, watch in enumerate(spec.drift):
         yield MixDrift.of(experiment, index, watch) if watch.mix else Drift.of(experiment, index, watch)
     if experiment.serving is not None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -136,7 +137,7 @@ class AlignmentRule:
         yield self._signs(state)
 
     def _correlation(self, state: AlignmentState) -> Verdict:
-        evidence = self._evidence(state, "correlation over groups of users", state.correlation, self.baseline)
+        evidence = partial(self._evidence, state, "correlation over groups of users", state.correlation, self.baseline)
         floor = Floor("groups of users with both", state.points, LEAST_POINTS)
         if state.fell:
             return Verdict("correlation", Outcome.BREACH, Reason.CORRELATION_FELL, evidence, self.response)
@@ -148,7 +149,7 @@ class AlignmentRule:
         """Each side of each contrast has an eighth of the budget: two of them speak only together."""
         proxy, outcome = state.leans
         found = min(proxy.log_e, outcome.log_e)
-        evidence = self._evidence(state, "log e of both contrasts", found, -math.log(self.alpha / 8))
+        evidence = partial(self._evidence, state, "log e of both contrasts", found, -math.log(self.alpha / 8))
         if floor := proxy.floor or outcome.floor:
             return Verdict("signs", Outcome.UNDECIDED, Reason.BELOW_FLOOR, evidence, NOTHING, floor)
         if proxy.sign * outcome.sign < 0:

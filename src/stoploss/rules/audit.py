@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -75,21 +76,23 @@ class AuditRule:
         """People audit whatever the share."""
 
     def judge(self, state: AuditState, moment: Moment) -> Iterator[Verdict]:
-        lower, upper = state.lower, state.upper
-        evidence = Evidence(
+        evidence = partial(self._evidence, state)
+        if state.upper < self.least:
+            yield Verdict("agreement", Outcome.BREACH, Reason.PEOPLE_DISAGREE, evidence, self.response)
+        elif state.lower >= self.least:
+            yield Verdict("agreement", Outcome.SAFE, Reason.PEOPLE_AGREE, evidence)
+        else:
+            yield Verdict("agreement", Outcome.UNDECIDED, Reason.EVIDENCE_BETWEEN, evidence)
+
+    def _evidence(self, state: AuditState) -> Evidence:
+        return Evidence(
             rule=self.kind,
             rule_version=self.version,
             metric=self.score,
             statistic="share of audited traces on which people agree with the judge",
             observed=round_significant(state.agreed / state.audited) if state.audited else None,
             bound=self.least,
-            lower=round_significant(lower),
-            upper=round_significant(upper),
+            lower=round_significant(state.lower),
+            upper=round_significant(state.upper),
             n_control=state.audited,
         )
-        if upper < self.least:
-            yield Verdict("agreement", Outcome.BREACH, Reason.PEOPLE_DISAGREE, evidence, self.response)
-        elif lower >= self.least:
-            yield Verdict("agreement", Outcome.SAFE, Reason.PEOPLE_AGREE, evidence)
-        else:
-            yield Verdict("agreement", Outcome.UNDECIDED, Reason.EVIDENCE_BETWEEN, evidence)

@@ -151,6 +151,7 @@ class BinaryGuardrail:
         alphas = [a * self.share for a in self.plan.alphas(name, min(totals.cells, dimension.used))]
         found = totals.contrasts(self.plan.margin, alphas, TSTAR)
         units, events = totals.units.counts(), totals.events.counts()
+        unfrozen, words = self.plan.reading.floor(state.reference), self.plan.reading.words(state.reference)
         for cell, contrast in enumerate(found):
             if name != EVERYBODY and not totals.shown_n[:, cell].any():
                 continue
@@ -163,10 +164,8 @@ class BinaryGuardrail:
             outcome, reason, told, floor = self._decide(
                 state.first[name].logs(cell), contrast, told, counts, with_event, alphas[cell]
             )
-            stream, words = str(segment) if segment else "everybody", self.plan.reading.words(state.reference)
-            if outcome == Outcome.UNDECIDED:
-                floor = self.plan.reading.floor(state.reference) or floor
-            yield Verdict(stream, outcome, reason, told, self.plan.response(segment), floor, words)
+            stream = str(segment) if segment else "everybody"
+            yield Verdict(stream, outcome, reason, told, self.plan.response(segment), unfrozen or floor, words)
 
     def _decide(
         self,

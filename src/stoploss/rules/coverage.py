@@ -8,8 +8,8 @@ that stop coming for one arm, would let the rest decide. Nothing is settled whil
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from statistics import median
+from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -123,9 +123,8 @@ class CoverageRule:
 
     def _coverage(self, missed: RateBatch, arm: int, statistic: str) -> Verdict:
         share = None if missed.rate is None else 1 - missed.rate
-        evidence = self._evidence(statistic, share, self.least)
-        counted = {"n_treatment" if arm == TREATMENT else "n_control": missed.trials}
-        evidence = replace(evidence, **counted)  # type: ignore[arg-type]
+        trials = (missed.trials, 0) if arm == CONTROL else (0, missed.trials)
+        evidence = partial(self._evidence, statistic, share, self.least, trials)
         if missed.trials and missed.exceeds(1 - self.least):
             return Verdict(statistic, Outcome.BREACH, Reason.SCORES_MISSING, evidence, self.response)
         return Verdict(statistic, Outcome.OK, Reason.STEADY, evidence)
@@ -133,15 +132,15 @@ class CoverageRule:
     def _lag(self, lags: list[Micros], max_lag_s: int, name: str) -> Verdict:
         statistic = f"seconds until half of the {name} arm's scored units have a score"
         floor = Floor(f"scored units of the {name} arm", len(lags), LEAST_LAGS)
-        observed = median(lags) / SECOND if lags else None
-        evidence = self._evidence(statistic, observed, float(max_lag_s))
+        observed = sorted(lags)[len(lags) // 2] / SECOND if lags else None
+        evidence = partial(self._evidence, statistic, observed, float(max_lag_s), (0, 0))
         if not floor.met:
             return Verdict(statistic, Outcome.UNDECIDED, Reason.BELOW_FLOOR, evidence, NOTHING, floor)
         if observed is not None and observed > max_lag_s:
             return Verdict(statistic, Outcome.BREACH, Reason.SCORES_LATE, evidence, self.response)
         return Verdict(statistic, Outcome.OK, Reason.STEADY, evidence)
 
-    def _evidence(self, statistic: str, observed: float | None, bound: float) -> Evidence:
+    def _evidence(self, statistic: str, observed: float | None, bound: float, n: tuple[int, int]) -> Evidence:
         return Evidence(
             rule=self.kind,
             rule_version=self.version,
@@ -149,6 +148,8 @@ class CoverageRule:
             statistic=statistic,
             observed=round_significant(observed),
             bound=bound,
+            n_control=n[CONTROL],
+            n_treatment=n[TREATMENT],
         )
 
 

@@ -27,7 +27,7 @@ from stoploss.units import occurrence_rank
 ALPHA = 0.001
 ARMS = {CONTROL: "control", TREATMENT: "treatment"}
 HOUR_MICROS = 3_600_000_000
-HOUR_SLOTS = 1 << 14
+HOUR_SLOTS = 1 << 16
 
 IntArray = npt.NDArray[np.int64]
 
@@ -94,43 +94,75 @@ class Declared:
 
     def judge(self, state: DeclaredState, moment: Moment) -> Iterator[Verdict]:
         for arm, name in ARMS.items():
-            streams = [(state.run, 0.5), (state.hour, late_weight(max(1, state.hours)))]
-            judged = [self._evidence(counts, weight / len(ARMS), arm) for counts, weight in streams]
-            evidence = max(judged, key=lambda found: (found.observed or 0.0) - (found.bound or 0.0))
-            yield self._verdict(name, evidence, _seen(state.instead[arm], moment.dimensions[SERVED_INSTEAD]))
+            run = Stream(self, arm, 0.5 / len(ARMS), *_pairs(state.run))
+            hour = Stream(self, arm, late_weight(max(1, state.hours)) / len(ARMS), *_pairs(state.hour))
+            above = [stream for stream in (run, hour) if stream.is_above and stream.log_e >= stream.bound]
+            if above:
+                worst = max(above, key=lambda stream: stream.log_e - stream.bound)
+                seen = _seen(state.instead[arm], moment.dimensions[SERVED_INSTEAD])
+                yield Verdict(name, Outcome.BREACH, Reason.SERVED_OTHERWISE, worst(), self.response, detail=seen)
+            else:
+                yield Verdict(name, Outcome.OK, Reason.SERVED_AS_DECLARED, run)
 
-    def _evidence(self, counts: IntArray, weight: float, arm: int) -> Evidence:
-        units, otherwise = counts[arm].tolist()
-        rate = [otherwise / units if units else None for units, otherwise in counts.tolist()]
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """The counts of a run or of an hour, and what they say of one arm; called, the evidence.
+
+    weight     part of the error budget
+    units      of control and treatment with something to compare
+    otherwise  those of them that were served otherwise
+    """
+
+    rule: Declared
+    arm: int
+    weight: float
+    units: tuple[int, int]
+    otherwise: tuple[int, int]
+
+    @property
+    def is_above(self) -> bool:
+        """Whether the rate lies above the limit: without that there is no evidence, and nothing to compute."""
+        return self.otherwise[self.arm] > self.rule.most * self.units[self.arm]
+
+    @property
+    def log_e(self) -> float:
+        return log_e_above(self.otherwise[self.arm], self.units[self.arm], self.rule.most)
+
+    @property
+    def bound(self) -> float:
+        return log_limit(ALPHA, self.weight)
+
+    def __call__(self) -> Evidence:
+        rates = [bad / units if units else None for bad, units in zip(self.otherwise, self.units, strict=True)]
         return Evidence(
-            rule=self.kind,
-            rule_version=self.version,
+            rule=self.rule.kind,
+            rule_version=self.rule.version,
             metric=UNDECLARED_SERVING,
             statistic="log e of a rate above the limit",
-            observed=round_significant(log_e_above(otherwise, units, self.most)),
-            bound=round_significant(log_limit(ALPHA, weight)),
-            control=round_significant(rate[CONTROL]),
-            treatment=round_significant(rate[TREATMENT]),
-            margin=self.most,
-            units_control=int(counts[CONTROL, 0]),
-            units_treatment=int(counts[TREATMENT, 0]),
+            observed=round_significant(self.log_e),
+            bound=round_significant(self.bound),
+            control=round_significant(rates[CONTROL]),
+            treatment=round_significant(rates[TREATMENT]),
+            margin=self.rule.most,
+            units_control=self.units[CONTROL],
+            units_treatment=self.units[TREATMENT],
         )
 
-    def _verdict(self, name: str, evidence: Evidence, seen: str) -> Verdict:
-        assert evidence.observed is not None
-        assert evidence.bound is not None
-        if evidence.observed >= evidence.bound:
-            return Verdict(name, Outcome.BREACH, Reason.SERVED_OTHERWISE, evidence, self.response, detail=seen)
-        return Verdict(name, Outcome.OK, Reason.SERVED_AS_DECLARED, evidence)
+
+def _pairs(counts: IntArray) -> list[tuple[int, int]]:
+    """Units, and those served otherwise, each of control and treatment."""
+    (control, bad_control), (treatment, bad_treatment) = counts.tolist()
+    return [(control, treatment), (bad_control, bad_treatment)]
 
 
 def _first_in_hour(seen: npt.NDArray[np.bool_], rows: Rows, shown: Mask) -> Mask:
     """Rows that are the first of their unit in this hour with something to compare; marks them."""
-    places = np.flatnonzero(shown)
-    slot = (rows.unit[places] & np.uint64(HOUR_SLOTS - 1)).astype(np.int64)
-    first = np.zeros(rows.size, np.bool_)
-    first[places] = ~seen[slot] & (occurrence_rank(slot) == 0)
-    seen[slot] = True
+    slot = rows.unit.astype(np.uint16)  # the last 16 bits
+    first = shown & ~seen[slot]
+    fresh = np.flatnonzero(first)
+    first[fresh] = occurrence_rank(slot[fresh]) == 0
+    seen[slot[fresh]] = True
     return first
 
 

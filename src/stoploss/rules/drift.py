@@ -2,12 +2,13 @@
 
 Each arm's values are averaged over windows of 32 traces, unit by unit, since traces of one session are alike and would
 alarm ADWIN by themselves. The window means are scaled by the control's first ones, frozen, and fed to a detector
-(detectors.py). When it fires for an arm, what both arms were before is kept; once both have seen enough windows since,
-their shifts are contrasted. Alike: the world moved (provider, traffic). Not alike: that arm moved. Where neither arm's
-shift stands out, the alarm is passed over: ADWIN bounds the error of one look, PageHinkley none, and neither the
-number of false alarms over weeks.
-The past ends where the detector fired: the window that ADWIN itself keeps reaches back beyond the change, and would
-thin a shift of one arm until it looked like that of the other.
+(detectors.py). When it fires for an arm, what both arms were before is kept, and each window from there on is news:
+both arms' shifts, and the difference of the two, are held against 0 by a confidence sequence, which may be looked at
+all the time. The difference is not 0: that arm moved. Both moved the same way: the world did (provider, traffic).
+Neither: the alarm is passed over, for ADWIN bounds the error of one look, PageHinkley none, and neither the number of
+false alarms over weeks.
+The past of the arm that fired ends some windows before: those that made the detector fire were picked by it, and the
+level after them would look like a shift back.
 """
 
 from __future__ import annotations
@@ -15,27 +16,31 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-
-import numpy as np
+from itertools import pairwise
 
 from stoploss import metrics
 from stoploss.commands import Action, Evidence, Micros, round_significant
 from stoploss.experiment import DriftWatch, Experiment
 from stoploss.rules.detectors import Detector
 from stoploss.rules.group_totals import usable
-from stoploss.rules.rows import CONTROL, TREATMENT, Moment, Rows
+from stoploss.rules.rows import CONTROL, TREATMENT, IntArray, Moment, Rows, UnitArray
 from stoploss.rules.verdict import Outcome, Reason, Response, Severity, Verdict
 from stoploss.segments import EVERYBODY
+from stoploss.stats.asymptotic import log_e_two_sided, tuning_rho
+from stoploss.stats.corrections import correct_few_groups
 
 WINDOW_ROWS = 32
 REFERENCE_WINDOWS = 16
 KEPT_WINDOWS = 512
 LEAST_WINDOWS = 16
-SHIFT_Z = 3.3
-"""Shifts of two arms that differ by more standard errors than this are not alike."""
-STANDS_OUT_Z = 3.0
+PICKED_WINDOWS = 16
+"""Windows before an alarm that are no past of the arm that fired; a third of them where there are few."""
+ALPHA = 0.001
+"""Of each of the three questions that an alarm asks, at all looks together."""
+TSTAR_WINDOWS = 64
+RHO = tuning_rho(ALPHA, TSTAR_WINDOWS, sided="two")
 CONFIRM_WINDOWS = 64
-"""An alarm is passed over where this many windows later neither arm's shift is STANDS_OUT_Z standard errors."""
+"""An alarm is passed over where this many windows later neither arm's shift stands out."""
 
 
 @dataclass(slots=True)
@@ -45,12 +50,12 @@ class ArmDrift:
     values, units  rows of the window that is being filled
     times, means   the last windows: ledger time of their last row, and their mean in integer units
     fed            windows fed to the detector
-    before         mean of the windows before an arm moved, and the variance of that mean; empty while none has
+    before         of the windows before an arm moved: mean, variance of that mean, number; empty while none has
     """
 
     detector: Detector
-    values: list[int] = field(default_factory=list)
-    units: list[int] = field(default_factory=list)
+    values: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
+    units: UnitArray = field(default_factory=lambda: np.zeros(0, np.uint64))
     times: list[Micros] = field(default_factory=list)
     means: list[float] = field(default_factory=list)
     windows: int = 0
@@ -80,7 +85,7 @@ class Drift:
     params: dict[str, float]
     action: Action | None
     kind: str = field(default="drift", init=False)
-    version: int = field(default=2, init=False)
+    version: int = field(default=3, init=False)
 
     @property
     def key(self) -> str:
@@ -103,8 +108,8 @@ class Drift:
         keep = usable(rows, EVERYBODY, x)
         for arm, drift in enumerate(state.arms):
             mine = keep & (rows.arm == arm)
-            drift.values += x[mine].tolist()
-            drift.units += rows.unit[mine].tolist()
+            drift.values = np.concatenate([drift.values, x[mine]])
+            drift.units = np.concatenate([drift.units, rows.unit[mine]])
             _close_windows(drift, moment.at)
         self._feed(state)
 
@@ -112,26 +117,26 @@ class Drift:
         """Feeds closed windows to the detectors, once the control's first ones have set the scale."""
         if state.center is None and not _freeze_reference(state):
             return
-        moved = [at for drift in state.arms for at in _fed(drift, state.center or 0.0, state.scale or 1.0)]
-        if moved and state.since is None:
-            _keep_the_past(state, min(moved))
+        fired = [_fed(drift, state.center or 0.0, state.scale or 1.0) for drift in state.arms]
+        if state.since is None and any(at is not None for at in fired):
+            _keep_the_past(state, fired)
 
     def _ask_the_other(self, state: DriftState) -> Reason | None:
-        """Whose shift it was; None while nothing moved, too little came since, or neither shift stands out."""
+        """Whose shift it was; None while nothing moved, or it cannot be told yet, or the alarm is passed over."""
         if state.since is None:
             return None
-        of_control, of_treatment = (_shift(drift, state.since) for drift in state.arms)
-        if of_control is None or of_treatment is None:
+        control, treatment = (_shift(drift, state.since) for drift in state.arms)
+        if control is None or treatment is None:
             return None
-        (control, control_var), (treatment, treatment_var) = of_control, of_treatment
-        if not (_stands_out(control, control_var) or _stands_out(treatment, treatment_var)):
-            if all(_windows_since(drift, state.since) >= CONFIRM_WINDOWS for drift in state.arms):
-                state.since = None
-            return None
-        state.shifts = [control, treatment]
-        if abs(treatment - control) <= SHIFT_Z * math.sqrt(control_var + treatment_var):
+        state.shifts = [control.size, treatment.size]
+        if (treatment - control).stands_out:
+            return Reason.VARIANT_MOVED if abs(treatment.size) >= abs(control.size) else Reason.CONTROL_MOVED
+        moved = [shift.stands_out for shift in (control, treatment)]
+        if all(moved) and control.size * treatment.size > 0:
             return Reason.WORLD_MOVED
-        return Reason.VARIANT_MOVED if abs(treatment) >= abs(control) else Reason.CONTROL_MOVED
+        if min(control.since, treatment.since) >= (KEPT_WINDOWS - 1 if any(moved) else CONFIRM_WINDOWS):
+            state.since, state.shifts = None, []
+        return None
 
     def tick(self, state: DriftState, moment: Moment) -> None:
         """Windows close by rows, but are compared at ticks: how rows are cut into blocks must not matter."""
@@ -169,47 +174,75 @@ class Drift:
         return Response(None, Severity.HOLD, hold=True)
 
 
-def _stands_out(shift: float, variance: float) -> bool:
-    return abs(shift) > STANDS_OUT_Z * math.sqrt(variance)
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """How far an arm's level moved, in integer units: its variance, windows since, and the fewest it rests on."""
 
+    size: float
+    variance: float
+    since: int
+    fewest: int
 
-def _windows_since(drift: ArmDrift, since: Micros) -> int:
-    return sum(at >= since for at in drift.times)
+    def __sub__(self, other: Shift) -> Shift:
+        since, fewest = min(self.since, other.since), min(self.fewest, other.fewest)
+        return Shift(self.size - other.size, self.variance + other.variance, since, fewest)
+
+    @property
+    def stands_out(self) -> bool:
+        """Whether it is no 0, at error ALPHA over all looks; the few windows make its variance a guess."""
+        if self.variance == 0:
+            return self.size != 0
+        z = correct_few_groups(self.size / math.sqrt(self.variance), self.fewest)
+        return log_e_two_sided(z, self.since * RHO * RHO) >= -math.log(ALPHA)
 
 
 def _close_windows(drift: ArmDrift, at: Micros) -> None:
-    while len(drift.values) >= WINDOW_ROWS:
-        drift.means.append(unit_mean(drift.values[:WINDOW_ROWS], drift.units[:WINDOW_ROWS]))
-        drift.times.append(at)
-        drift.windows += 1
-        del drift.values[:WINDOW_ROWS], drift.units[:WINDOW_ROWS]
+    full = drift.values.size // WINDOW_ROWS
+    if not full:
+        return
+    taken = full * WINDOW_ROWS
+    drift.means += window_means(drift.values[:taken], drift.units[:taken])
+    drift.times += [at] * full
+    drift.windows += full
+    drift.values, drift.units = drift.values[taken:], drift.units[taken:]
     del drift.means[:-KEPT_WINDOWS], drift.times[:-KEPT_WINDOWS]
 
 
-def unit_mean(values: list[int], units: list[int]) -> float:
-    """Mean over units of each unit's mean; the same whatever the order.
+def window_means(values: IntArray, units: UnitArray, rows: int = WINDOW_ROWS) -> list[float]:
+    """For each window of so many rows the mean over its units of each unit's mean; the same in whatever order.
 
-    >>> unit_mean([10, 20, 90], [1, 1, 2])
-    52.5
+    >>> window_means(np.array([10, 20, 90]), np.array([1, 1, 2], np.uint64), rows=3)
+    [52.5]
     """
-    _, unit, counts = np.unique(np.array(units, np.uint64), return_inverse=True, return_counts=True)
-    sums = np.bincount(unit, np.array(values, np.int64))
-    return math.fsum((sums / counts).tolist()) / counts.size
+    window = np.arange(values.size) // rows
+    order = np.lexsort((units, window))
+    values, units, window = values[order], units[order], window[order]
+    begins = np.flatnonzero(np.r_[True, (units[1:] != units[:-1]) | (window[1:] != window[:-1])])
+    means = (np.add.reduceat(values, begins) / np.diff(np.r_[begins, values.size])).tolist()
+    # A window's first row begins a unit, so windows begin at these units.
+    cuts = [*np.searchsorted(begins, np.arange(0, values.size, rows)).tolist(), len(means)]
+    return [math.fsum(means[low:high]) / (high - low) for low, high in pairwise(cuts)]
 
 
-def _fed(drift: ArmDrift, center: float, scale: float) -> list[Micros]:
-    """Feeds the windows closed since the last time; ledger times of those at which the detector fired."""
+def _fed(drift: ArmDrift, center: float, scale: float) -> Micros | None:
+    """Feeds the windows closed since the last time; ledger time of the first at which the detector fired."""
     fresh = min(drift.windows - drift.fed, len(drift.means))
     drift.fed = drift.windows
     if not fresh:
-        return []
+        return None
     pairs = zip(drift.times[-fresh:], drift.means[-fresh:], strict=True)
-    return [at for at, mean in pairs if drift.detector.update((mean - center) / scale)]
+    fired = [at for at, mean in pairs if drift.detector.update((mean - center) / scale)]
+    return fired[0] if fired else None
 
 
-def _keep_the_past(state: DriftState, since: Micros) -> None:
+def _keep_the_past(state: DriftState, fired: list[Micros | None]) -> None:
     """Keeps what both arms were before. Where one has too short a past to compare with, the move is passed over."""
-    past = [_level([mean for mean, at in zip(d.means, d.times, strict=True) if at < since]) for d in state.arms]
+    since = min(at for at in fired if at is not None)
+    past = []
+    for drift, at in zip(state.arms, fired, strict=True):
+        means = [mean for mean, of in zip(drift.means, drift.times, strict=True) if of < since]
+        picked = 0 if at is None else min(PICKED_WINDOWS, len(means) // 3)
+        past.append(_level(means[: len(means) - picked]))
     if None in past:
         return
     state.since = since
@@ -222,12 +255,12 @@ def _mean_and_variance(values: list[float]) -> tuple[float, float]:
     return mean, math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1)
 
 
-def _level(means: list[float]) -> tuple[float, float] | None:
-    """Mean of window means and the variance of that; None of too few."""
+def _level(means: list[float]) -> tuple[float, float, float] | None:
+    """Mean of window means, the variance of that, and their number; None of too few."""
     if len(means) < LEAST_WINDOWS:
         return None
     mean, variance = _mean_and_variance(means)
-    return mean, variance / len(means)
+    return mean, variance / len(means), float(len(means))
 
 
 def _freeze_reference(state: DriftState) -> bool:
@@ -239,10 +272,10 @@ def _freeze_reference(state: DriftState) -> bool:
     return True
 
 
-def _shift(drift: ArmDrift, since: Micros) -> tuple[float, float] | None:
-    """Mean since a moment minus mean before it, and the variance of that; None while too few windows came since."""
-    after = _level([mean for mean, at in zip(drift.means, drift.times, strict=True) if at >= since])
+def _shift(drift: ArmDrift, since: Micros) -> Shift | None:
+    """From the past to the windows after the alarm; None while too few came since."""
+    after = _level([mean for mean, at in zip(drift.means, drift.times, strict=True) if at > since])
     if after is None:
         return None
-    mean, variance = drift.before
-    return after[0] - mean, after[1] + variance
+    mean, variance, windows = drift.before
+    return Shift(after[0] - mean, after[1] + variance, int(after[2]), int(min(after[2], windows)))

@@ -42,7 +42,8 @@ class FirstUnits:
 
     def begin(self, rows: Rows, moment: Moment) -> Mask | None:
         """Which rows belong to the open epoch, whose split is to be judged; None: no row does. Opens it if need be."""
-        compared = rows.compared & rows.exposure
+        # A first trace counts even where it is not compared, or a misrouted arm would look like a missing one.
+        compared = (rows.compared | rows.first) & rows.exposure
         if moment.share is None or not 0 < moment.share < 1 or not compared.any():
             return None
         if not self.open:
@@ -53,6 +54,8 @@ class FirstUnits:
     def add(self, rows: Rows, counted: Mask, category: IntArray | None = None) -> None:
         """Counts rows that are the first of their unit; category of each row, 0 to categories - 1."""
         first = np.flatnonzero(counted & rows.first)
+        if not first.size:
+            return
         key = rows.arm[first] if category is None else 2 * category[first] + rows.arm[first]
         width = 2 * self.categories
         seconds, place = np.unique(rows.start[first] // SECOND, return_inverse=True)
@@ -61,18 +64,19 @@ class FirstUnits:
             held = self.pending.setdefault(second, [0] * width)
             self.pending[second] = [a + b for a, b in zip(held, counts, strict=True)]
 
-    def settle(self, moment: Moment, timeout_s: int) -> None:
-        """Counts the seconds whose requests have all ended, one way or the other."""
+    def settle(self, moment: Moment, timeout_s: int) -> bool:
+        """Counts the seconds whose requests have all ended, one way or the other; whether there were any."""
         if not self.open:
-            return
+            return False
         closed = moment.at // SECOND - timeout_s
-        epoch = self.epochs[-1]
-        for second in sorted(second for second in self.pending if second <= closed):
+        ended = [second for second in self.pending if second <= closed]
+        for second in ended:
+            epoch = self.epochs[-1]
             epoch.counts = [a + b for a, b in zip(epoch.counts, self.pending.pop(second), strict=True)]
+        return bool(ended)
 
-    def close_epoch(self, moment: Moment, timeout_s: int) -> None:
-        """What is not past the timeout is dropped: counting it now would favour the quicker arm."""
-        self.settle(moment, timeout_s)
+    def close_epoch(self) -> None:
+        """After a last settle. What is not past the timeout is dropped: counting it would favour the quicker arm."""
         self.pending, self.open = {}, False
 
     def of(self, category: int = 0) -> list[EpochCounts]:

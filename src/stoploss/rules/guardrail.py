@@ -7,7 +7,7 @@ is looked at. Safe: it is not. Otherwise undecided, with both numbers. Source: s
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from stoploss.commands import Evidence, Segment, round_significant
@@ -68,6 +68,7 @@ class ContinuousGuardrail:
         alphas = self.plan.alphas(name, min(totals.cells, dimension.used))
         units = totals.units.counts()
         found = totals.contrasts(self.plan.margin, alphas, TSTAR)
+        unfrozen, words = self.plan.reading.floor(state.reference), self.plan.reading.words(state.reference)
         for cell, contrast in enumerate(found):
             if name != EVERYBODY and not totals.shown_n[:, cell].any():
                 continue
@@ -76,23 +77,23 @@ class ContinuousGuardrail:
             told = partial(
                 contrast_evidence, self.kind, self.version, self.plan, totals, cell, contrast, counts, segment
             )
-            yield self._verdict(state.reference, segment, contrast, told, counts, alphas[cell])
+            verdict = self._verdict(segment, contrast, told, counts, alphas[cell])
+            yield replace(verdict, floor=unfrozen or verdict.floor, detail=words)
 
     def _verdict(
         self,
-        reference: Reference,
         segment: Segment | None,
         contrast: Contrast | NoContrast,
         told: partial[Evidence],
         units: tuple[int, int],
         alpha: float,
     ) -> Verdict:
-        stream, words = str(segment) if segment else "everybody", self.plan.reading.words(reference)
+        stream = str(segment) if segment else "everybody"
         if isinstance(contrast, NoContrast):
-            floor = self.plan.reading.floor(reference) or first_unmet(
+            floor = first_unmet(
                 continuous_floors(n_eff=1, units_control=units[CONTROL], units_treatment=units[TREATMENT], alpha=alpha)
             )
-            return Verdict(stream, Outcome.UNDECIDED, Reason.NO_CONTRAST, told, floor=floor, detail=words)
+            return Verdict(stream, Outcome.UNDECIDED, Reason.NO_CONTRAST, told, floor=floor)
         floor = first_unmet(
             continuous_floors(
                 n_eff=contrast.n_eff, units_control=units[CONTROL], units_treatment=units[TREATMENT], alpha=alpha
@@ -102,7 +103,7 @@ class ContinuousGuardrail:
         told = partial(told, safe=outcome == Outcome.SAFE)
         response = self.plan.response(segment)
         missing = floor if outcome == Outcome.UNDECIDED else None
-        return Verdict(stream, outcome, reason, told, response, missing, words)
+        return Verdict(stream, outcome, reason, told, response, missing)
 
 
 def decide(contrast: Contrast, *, harm_floor: Floor | None, safe_floor: Floor | None) -> tuple[Outcome, Reason]:

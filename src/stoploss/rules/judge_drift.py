@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -31,10 +32,15 @@ LEAST_GROUPS = 24.0
 
 @dataclass(slots=True)
 class JudgeDriftState:
-    """n, total: int64 (GROUPS,): grades given anew, and the sum of their differences, by group of units."""
+    """n, total: int64 (GROUPS,): grades given anew, and the sum of their differences, by group of units.
+
+    found, n_eff  log evidence of a mean other than 0, and the effective number of groups, as of the last tick
+    """
 
     n: IntArray = field(default_factory=lambda: np.zeros(GROUPS, np.int64))
     total: IntArray = field(default_factory=lambda: np.zeros(GROUPS, np.int64))
+    found: float = 0.0
+    n_eff: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,33 +75,34 @@ class JudgeDrift:
     def tick(self, state: JudgeDriftState, moment: Moment) -> None:
         if int(state.n.sum()) >= BATCH:
             state.n, state.total = np.zeros(GROUPS, np.int64), np.zeros(GROUPS, np.int64)
+        state.found, state.n_eff = mean_evidence(state.n, state.total, self.alpha)
 
     def close_epoch(self, state: JudgeDriftState, moment: Moment) -> None:
         """The judge grades whatever the share."""
 
     def judge(self, state: JudgeDriftState, moment: Moment) -> Iterator[Verdict]:
+        evidence = partial(self._evidence, state)
+        grades = Floor("grades given anew", int(state.n.sum()), LEAST_GRADES)
+        unmet = first_unmet((grades, Floor("groups of items", state.n_eff, LEAST_GROUPS)))
+        if unmet is not None:
+            yield Verdict("reference", Outcome.UNDECIDED, Reason.BELOW_FLOOR, evidence, NOTHING, unmet)
+        elif state.found >= -math.log(self.alpha):
+            yield Verdict("reference", Outcome.BREACH, Reason.JUDGE_MOVED, evidence, self.response)
+        else:
+            yield Verdict("reference", Outcome.OK, Reason.STEADY, evidence)
+
+    def _evidence(self, state: JudgeDriftState) -> Evidence:
         n = int(state.n.sum())
-        found, n_eff = mean_evidence(state.n, state.total, self.alpha)
-        limit = -math.log(self.alpha)
-        evidence = Evidence(
+        return Evidence(
             rule=self.kind,
             rule_version=self.version,
             metric=self.score,
             statistic="log e of a judge that grades otherwise",
-            observed=round_significant(found),
-            bound=round_significant(limit),
+            observed=round_significant(state.found),
+            bound=round_significant(-math.log(self.alpha)),
             estimate=round_significant(int(state.total.sum()) / n / SCORE_SCALE) if n else None,
             n_control=n,
         )
-        unmet = first_unmet(
-            (Floor("grades given anew", n, LEAST_GRADES), Floor("groups of items", n_eff, LEAST_GROUPS))
-        )
-        if unmet is not None:
-            yield Verdict("reference", Outcome.UNDECIDED, Reason.BELOW_FLOOR, evidence, NOTHING, unmet)
-        elif found >= limit:
-            yield Verdict("reference", Outcome.BREACH, Reason.JUDGE_MOVED, evidence, self.response)
-        else:
-            yield Verdict("reference", Outcome.OK, Reason.STEADY, evidence)
 
 
 def mean_evidence(n: IntArray, total: IntArray, alpha: float) -> tuple[float, float]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -33,8 +34,10 @@ CATEGORIES = 16
 REFERENCE_UNITS = 500
 BATCH_UNITS = 2_000
 CONTRAST_UNITS = 200
-ALPHA = 1e-4
-RATIO_ALPHA = 0.001
+ALPHA = 0.001
+BATCH_ALPHA = 1e-4
+MOVED_LIMIT = log_limit(BATCH_ALPHA, 0.5)
+UNEVEN_LIMIT = log_limit(ALPHA, 1.0)
 LEAST_MOVED = 0.05
 """Share of units that must have changed category: every mix breathes a little with the hours."""
 SHIFT_Z = 4.0
@@ -130,12 +133,9 @@ class MixDrift:
 
     def tick(self, state: MixState, moment: Moment) -> None:
         """Looked at by the second: how rows are cut into blocks must not matter."""
-        state.units.settle(moment, self.timeout_s)
-        used = len(state.categories) + 1
-        ratios = [ratio_log_e(state.units.of(category)) for category in range(used)]
-        state.uneven = ratios.index(max(ratios))
-        of_arms = [mix.log_e(used) for mix in state.arms]
-        state.evidence = [*of_arms, log_mean_exp(ratios)]
+        self._hold_against_the_split(state, moment)
+        of_arms = [mix.log_e(len(state.categories) + 1) for mix in state.arms]
+        state.evidence[:2] = of_arms
         if state.moved:
             state.finding = state.finding or _whose(state)
         elif all(mix.complete for mix in state.arms):
@@ -144,15 +144,21 @@ class MixDrift:
             if sum(mix.later) >= BATCH_UNITS and not state.moved:
                 mix.later = [0] * CATEGORIES
 
+    def _hold_against_the_split(self, state: MixState, moment: Moment) -> None:
+        if state.units.settle(moment, self.timeout_s):
+            ratios = [ratio_log_e(state.units.of(category)) for category in range(len(state.categories) + 1)]
+            state.uneven, state.evidence[2] = ratios.index(max(ratios)), log_mean_exp(ratios)
+
     def close_epoch(self, state: MixState, moment: Moment) -> None:
-        state.units.close_epoch(moment, self.timeout_s)
+        self._hold_against_the_split(state, moment)
+        state.units.close_epoch()
 
     def judge(self, state: MixState, moment: Moment) -> Iterator[Verdict]:
         yield self._of_arms(state)
         yield self._between_arms(state, moment)
 
     def _of_arms(self, state: MixState) -> Verdict:
-        evidence = self._evidence(state, "log e of another mix", max(state.evidence[:2]), log_limit(ALPHA, 0.5))
+        evidence = partial(self._evidence, state, "log e of another mix", max(state.evidence[:2]), MOVED_LIMIT)
         if state.finding is not None:
             mine = state.finding == Reason.VARIANT_MOVED
             response = Response(self.action if mine else None, Severity.PAGE if mine else Severity.HOLD, hold=True)
@@ -164,9 +170,9 @@ class MixDrift:
         return Verdict("arms", Outcome.OK, Reason.STEADY, evidence)
 
     def _between_arms(self, state: MixState, moment: Moment) -> Verdict:
-        limit = log_limit(RATIO_ALPHA, 1.0)
-        evidence = self._evidence(state, "log e of a value with another split", state.evidence[2], limit)
-        if state.evidence[2] < limit:
+        found = state.evidence[2]
+        evidence = partial(self._evidence, state, "log e of a value with another split", found, UNEVEN_LIMIT)
+        if found < UNEVEN_LIMIT:
             return Verdict("between arms", Outcome.OK, Reason.EVIDENCE_BETWEEN, evidence)
         response = Response(self.action, Severity.PAGE, hold=True)
         detail = self._value(state, moment)
@@ -221,7 +227,7 @@ def _category_of(state: MixState) -> IntArray:
 
 def _moved(mix: ArmMix, log_e: float) -> bool:
     distance = math.fsum(abs(shift) for shift in mix.shares_moved(mix.later)) / 2
-    return log_e >= log_limit(ALPHA, 0.5) and distance >= LEAST_MOVED
+    return log_e >= MOVED_LIMIT and distance >= LEAST_MOVED
 
 
 def _whose(state: MixState) -> Reason | None:

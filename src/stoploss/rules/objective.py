@@ -2,7 +2,7 @@
 
 It recommends and never commands: harm is stopped by the gates, guardrails and budgets that are judged before it.
 Quality and cost are shares of control's frozen means (objective_reference.py), risk is weighted harm events per trace,
-a late one counted to its unit's traces. The sum's error is that of groups of units: stats/utility.py. Nothing is
+late ones counted to the traces of their units. The sum's error is that of groups of units: stats/utility.py. Nothing is
 stopped by it, so it is judged at ticks, and with what others have to say (decisions.py).
 """
 
@@ -28,10 +28,10 @@ from stoploss.stats.exact_sums import BLOCK_ROWS
 class ObjectiveState:
     """windows: None where scores count as they come; due: a tick has passed since it was last judged."""
 
+    run: RunTotals
     windows: Windows | None
     reference: Reference = field(default_factory=Reference)
     waiting: Waiting = field(default_factory=Waiting)
-    run: RunTotals = field(default_factory=RunTotals)
     due: bool = False
 
 
@@ -46,7 +46,7 @@ class ObjectiveRule:
         return "objective"
 
     def initial(self) -> ObjectiveState:
-        return ObjectiveState(Windows() if self.plan.closes_after_s else None)
+        return ObjectiveState(RunTotals.none(len(self.plan.events)), Windows() if self.plan.closes_after_s else None)
 
     def fold(self, state: ObjectiveState, rows: Rows, moment: Moment) -> None:
         keep = rows.compared & rows.capped
@@ -77,7 +77,7 @@ class ObjectiveRule:
             told = np.flatnonzero(scored.told)
             slices[told] = windows.slices(scored.unit[told], scored.at[told], closes_after_s)
         for number in np.unique(slices[slices != NEVER]).tolist():
-            scored.add_told(windows.hold(number), slices == number)
+            scored.add_told(windows.hold(number, len(self.plan.events)), slices == number)
 
     def tick(self, state: ObjectiveState, moment: Moment) -> None:
         """What waits is folded, and what windows have closed by now is judged from here on."""

@@ -8,19 +8,18 @@ from stoploss.experiment import Experiment, Objective
 from stoploss.metrics import METRICS, RISK_EVENTS
 
 COST = "cost_usd"
-RISK_SCALE = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class RiskColumn:
     """A harm event.
 
-    weight      integers per event, RISK_SCALE for a weight of 1
+    weight      of one event, as the spec gives it
     by_outcome  it comes as a late outcome of its own, and never to say that nothing happened
     """
 
     column: str
-    weight: int
+    weight: float
     by_outcome: bool
 
 
@@ -63,12 +62,7 @@ class ObjectivePlan:
         """Those of the evidence that it reads: quality, cost, and one for each risk event."""
         return (self.quality, COST, *(event.column for event in self.events))
 
-    @property
-    def worst(self) -> float:
-        """The most weighted harm events that one trace can have."""
-        return sum(event.weight for event in self.events) / RISK_SCALE
-
 
 def _event(event: str, weight: float) -> RiskColumn:
     column = RISK_EVENTS[event]
-    return RiskColumn(column, round(weight * RISK_SCALE), column not in METRICS)
+    return RiskColumn(column, weight, column not in METRICS)

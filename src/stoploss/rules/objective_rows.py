@@ -59,13 +59,12 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """Rows of one kind, and what they tell of quality, cost and risk.
+    """Rows of one kind, and what they tell of quality, cost and harm.
 
     at      ledger time of each row
     judged  rows with a score; paid: with a cost
     known   traces of which it is known whether they had the harm events that a trace tells of
-    risk    weighted harm events of each row, in integers
-    harmed  outcomes that are a harm event
+    harmed  by event: traces that are known to have it, or outcomes that are one
     """
 
     exposure: bool
@@ -75,21 +74,20 @@ class Scored:
     first: Mask
     quality: IntArray
     cost: IntArray
-    risk: IntArray
     judged: Mask
     paid: Mask
     known: Mask
-    harmed: Mask
+    harmed: tuple[Mask, ...]
 
     @classmethod
     def of(cls, parts: list[Part], events: tuple[RiskColumn, ...]) -> Scored:
         exposure = parts[0].exposure
         quality, cost, *told = (np.concatenate(columns) for columns in zip(*(p.columns for p in parts), strict=True))
-        risk, known = np.zeros(quality.size, np.int64), np.full(quality.size, exposure)
+        known = np.full(quality.size, exposure)
         for event, x in zip(events, told, strict=True):
             if not event.by_outcome:
                 known &= x != MISSING
-            risk += np.where(x > 0, event.weight, 0)
+        counted = known if exposure else np.ones(quality.size, np.bool_)
         return cls(
             exposure=exposure,
             at=np.repeat([part.at for part in parts], [part.size for part in parts]),
@@ -98,17 +96,16 @@ class Scored:
             first=np.concatenate([part.first for part in parts]),
             quality=quality,
             cost=cost,
-            risk=risk,
             judged=quality != MISSING,
             paid=cost != MISSING,
             known=known,
-            harmed=(risk > 0) & (not exposure),
+            harmed=tuple(counted & (x > 0) for x in told),
         )
 
     @property
     def told(self) -> Mask:
-        """Rows that tell of quality or risk, which may be late; cost never is."""
-        some: Mask = self.judged | self.known | self.harmed
+        """Rows that tell of quality or harm, which may be late; cost never is."""
+        some: Mask = np.logical_or.reduce([self.judged, self.known, *self.harmed])
         return some
 
     def add_cost(self, totals: Totals) -> None:
@@ -116,12 +113,15 @@ class Scored:
 
     def add_told(self, totals: Totals, chosen: Mask) -> None:
         """Folds what the chosen rows tell."""
-        judged, known, harmed = self.judged & chosen, self.known & chosen, self.harmed & chosen
+        judged, known = self.judged & chosen, self.known & chosen
         totals.quality.add(self.arm[judged], self.unit[judged], self.quality[judged])
-        totals.risk.add(self.arm[known], self.unit[known], self.risk[known])
-        totals.risk.add(self.arm[harmed], self.unit[harmed], self.risk[harmed], counted=False)
-        first = known & self.first
-        totals.add_first(self.arm, first, harmed | (first & (self.risk > 0)))
+        totals.exposed.add(self.arm[known], self.unit[known], np.zeros(np.count_nonzero(known), np.int64))
+        totals.add_first(self.arm, known & self.first)
+        for event, harmed in enumerate(self.harmed):
+            mine = harmed & chosen
+            if mine.any():
+                totals.harms[event].add(self.arm[mine], self.unit[mine], np.ones(np.count_nonzero(mine), np.int64))
+                totals.add_risky(event, self.arm, mine & self.first if self.exposure else mine)
 
 
 def column(rows: Rows, name: str) -> IntArray:

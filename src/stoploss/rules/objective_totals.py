@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,128 +12,155 @@ from stoploss.stats.contrast import ArmTotals, ClosedEpochs, EpochTotals, Margin
 from stoploss.stats.utility import Term, term
 from stoploss.units import DistinctUnits
 
-TERMS = ("quality", "cost", "risk")
+ARMS = (CONTROL, TREATMENT)
 
 
 @dataclass(slots=True)
 class Sums:
-    """One term.
+    """One column.
 
     n, total  (2, GROUPS) int64: rows, and the sum of their values in integer units, by arm and group
-    units     distinct units with a row; events: those with a value other than 0
+    units     distinct units with a row
     """
 
     n: IntArray
     total: IntArray
     units: DistinctUnits
-    events: DistinctUnits
 
     @classmethod
     def none(cls) -> Sums:
         shape = (2, GROUPS_OF_EVERYBODY)
-        return cls(np.zeros(shape, np.int64), np.zeros(shape, np.int64), DistinctUnits.none(1), DistinctUnits.none(1))
+        return cls(np.zeros(shape, np.int64), np.zeros(shape, np.int64), DistinctUnits.none(1))
 
-    def add(self, arm: IntArray, unit: UnitArray, x: IntArray, *, counted: bool = True) -> None:
-        """Adds rows. Not counted: they only add to the values of rows that were, as a complaint does to its trace."""
+    def add(self, arm: IntArray, unit: UnitArray, x: IntArray) -> None:
         key = arm * GROUPS_OF_EVERYBODY + (unit % np.uint64(GROUPS_OF_EVERYBODY)).astype(np.int64)
-        cell = np.zeros_like(arm)
-        if counted:
-            self.n += np.bincount(key, minlength=self.n.size).reshape(self.n.shape)
-            self.units.add(arm, cell, unit)
+        self.n += np.bincount(key, minlength=self.n.size).reshape(self.n.shape)
         self.total += np.bincount(key, x, minlength=self.n.size).astype(np.int64).reshape(self.n.shape)
-        event = x != 0
-        self.events.add(arm[event], cell[event], unit[event])
+        self.units.add(arm, np.zeros_like(arm), unit)
 
     def merge(self, other: Sums) -> None:
         self.n, self.total = self.n + other.n, self.total + other.total
         self.units.taken |= other.units.taken
-        self.events.taken |= other.events.taken
 
-    @property
-    def epoch(self) -> EpochTotals:
-        arms = (ArmTotals(self.n[arm : arm + 1], self.total[arm : arm + 1]) for arm in (CONTROL, TREATMENT))
+    def per_row_of(self, whole: Sums) -> EpochTotals:
+        """The values of these rows per row of another: events per trace."""
+        arms = (ArmTotals(whole.n[arm : arm + 1], self.total[arm : arm + 1]) for arm in ARMS)
         return EpochTotals(*arms)
 
 
 @dataclass(slots=True)
 class Totals:
-    """All terms.
+    """All columns.
 
-    first  by arm: first traces of units; risky: those with a harm event, and every harm event that came as an outcome
+    exposed  traces of which it is known whether harm was done; their values are 0
+    harms    rows with a harm event, one of these for each event of the spec; their values are 1
+    first    by arm: first traces of units
+    risky    by event and arm: those with the event; where it comes as an outcome, all events
     """
 
-    quality: Sums = field(default_factory=Sums.none)
-    cost: Sums = field(default_factory=Sums.none)
-    risk: Sums = field(default_factory=Sums.none)
-    first: list[int] = field(default_factory=lambda: [0, 0])
-    risky: list[int] = field(default_factory=lambda: [0, 0])
+    quality: Sums
+    cost: Sums
+    exposed: Sums
+    harms: list[Sums]
+    first: list[int]
+    risky: list[list[int]]
 
-    def of(self, name: str) -> Sums:
-        return {"quality": self.quality, "cost": self.cost, "risk": self.risk}[name]
+    @classmethod
+    def none(cls, events: int) -> Totals:
+        harms = [Sums.none() for _ in range(events)]
+        return cls(Sums.none(), Sums.none(), Sums.none(), harms, [0, 0], [[0, 0] for _ in range(events)])
 
-    def add_first(self, arm: IntArray, first: Mask, risky: Mask) -> None:
-        for side in (CONTROL, TREATMENT):
-            self.first[side] += int(np.count_nonzero(first & (arm == side)))
-            self.risky[side] += int(np.count_nonzero(risky & (arm == side)))
+    @property
+    def columns(self) -> list[Sums]:
+        return [self.quality, self.cost, self.exposed, *self.harms]
+
+    def add_first(self, arm: IntArray, first: Mask) -> None:
+        self.first = [n + int(np.count_nonzero(first & (arm == side))) for side, n in enumerate(self.first)]
+
+    def add_risky(self, event: int, arm: IntArray, risky: Mask) -> None:
+        before = self.risky[event]
+        self.risky[event] = [n + int(np.count_nonzero(risky & (arm == side))) for side, n in enumerate(before)]
 
     def merge(self, other: Totals) -> None:
-        for name in TERMS:
-            self.of(name).merge(other.of(name))
-        self.first = [mine + theirs for mine, theirs in zip(self.first, other.first, strict=True)]
-        self.risky = [mine + theirs for mine, theirs in zip(self.risky, other.risky, strict=True)]
+        for mine, theirs in zip(self.columns, other.columns, strict=True):
+            mine.merge(theirs)
+        counted = [(self.first, other.first), *zip(self.risky, other.risky, strict=True)]
+        for counts, more in counted:
+            for arm in ARMS:
+                counts[arm] += more[arm]
 
 
 @dataclass(slots=True)
 class RunTotals:
-    """All terms over a run.
+    """All columns over a run.
 
     epoch   of the open epoch; past: of all epochs before it, for floors and for people to read
-    closed  what the contrast keeps of the epochs before, by term
+    quality, cost, harms  what a contrast keeps of the epochs before
     """
 
-    epoch: Totals = field(default_factory=Totals)
-    past: Totals = field(default_factory=Totals)
-    closed: dict[str, ClosedEpochs] = field(
-        default_factory=lambda: {name: ClosedEpochs.none(1, GROUPS_OF_EVERYBODY) for name in TERMS}
-    )
+    epoch: Totals
+    past: Totals
+    quality: ClosedEpochs
+    cost: ClosedEpochs
+    harms: list[ClosedEpochs]
+
+    @classmethod
+    def none(cls, events: int) -> RunTotals:
+        closed = [ClosedEpochs.none(1, GROUPS_OF_EVERYBODY) for _ in range(2 + events)]
+        return cls(Totals.none(events), Totals.none(events), closed[0], closed[1], closed[2:])
+
+    @property
+    def events(self) -> int:
+        return len(self.harms)
 
     def close_epoch(self) -> None:
-        self.closed = {name: self._combined(name) for name in TERMS}
+        harms = [self._harm(event) for event in range(self.events)]
+        self.quality, self.cost, self.harms = self._quality(), self._cost(), harms
         self.past.merge(self.epoch)
-        self.epoch = Totals()
+        self.epoch = Totals.none(self.events)
 
-    def _combined(self, name: str) -> ClosedEpochs:
-        return close_epoch(self.closed[name], self.epoch.of(name).epoch, Margin())
+    def _quality(self) -> ClosedEpochs:
+        return close_epoch(self.quality, self.epoch.quality.per_row_of(self.epoch.quality), Margin())
 
-    def term(self, name: str) -> Term | None:
-        """The difference of the arms; None while no epoch has two occupied groups of units in both."""
-        return term(self._combined(name))
+    def _cost(self) -> ClosedEpochs:
+        return close_epoch(self.cost, self.epoch.cost.per_row_of(self.epoch.cost), Margin())
 
-    def rows(self, name: str) -> tuple[int, int]:
-        """Rows of control and of treatment."""
-        n = self.past.of(name).n.sum(axis=1) + self.epoch.of(name).n.sum(axis=1)
-        return int(n[CONTROL]), int(n[TREATMENT])
+    def _harm(self, event: int) -> ClosedEpochs:
+        return close_epoch(self.harms[event], self.epoch.harms[event].per_row_of(self.epoch.exposed), Margin())
 
-    def means(self, name: str) -> tuple[float | None, float | None]:
-        """Means of control and of treatment in integer units; None is no data."""
-        total = self.past.of(name).total.sum(axis=1) + self.epoch.of(name).total.sum(axis=1)
-        rows = self.rows(name)
-        return tuple(int(total[arm]) / rows[arm] if rows[arm] else None for arm in (CONTROL, TREATMENT))  # type: ignore[return-value]
+    # Differences of the arms over all epochs; None while no epoch has two occupied groups of units in both.
 
-    def units(self, name: str) -> tuple[int, int]:
-        """Distinct units of control and of treatment that have a row."""
-        return _distinct(self.past.of(name).units, self.epoch.of(name).units)
+    def quality_term(self) -> Term | None:
+        return term(self._quality())
 
-    def event_units(self, name: str) -> tuple[int, int]:
-        """Those with a value other than 0."""
-        return _distinct(self.past.of(name).events, self.epoch.of(name).events)
+    def cost_term(self) -> Term | None:
+        return term(self._cost())
 
-    def first(self, arm: int) -> tuple[int, int]:
-        """First traces of an arm's units, and how many of them had a harm event."""
-        first = self.past.first[arm] + self.epoch.first[arm]
-        return first, min(first, self.past.risky[arm] + self.epoch.risky[arm])
+    def harm_terms(self) -> list[Term | None]:
+        """Events per trace, for each event of the spec."""
+        return [term(self._harm(event)) for event in range(self.events)]
+
+    def whole(self) -> Totals:
+        """Of the whole run, for floors and for people to read."""
+        whole = Totals.none(self.events)
+        whole.merge(self.past)
+        whole.merge(self.epoch)
+        return whole
 
 
-def _distinct(*parts: DistinctUnits) -> tuple[int, int]:
-    both = DistinctUnits(np.logical_or.reduce([part.taken for part in parts])).counts()
-    return int(both[CONTROL, 0]), int(both[TREATMENT, 0])
+def rows_of(sums: Sums) -> tuple[int, int]:
+    """Rows of control and of treatment."""
+    return int(sums.n[CONTROL].sum()), int(sums.n[TREATMENT].sum())
+
+
+def units_of(sums: Sums) -> tuple[int, int]:
+    """Distinct units of control and of treatment."""
+    counts = sums.units.counts()
+    return int(counts[CONTROL, 0]), int(counts[TREATMENT, 0])
+
+
+def means_of(sums: Sums, whole: Sums) -> tuple[float | None, float | None]:
+    """Values per row of another column, of control and of treatment, in integer units; None is no data."""
+    n = rows_of(whole)
+    control, treatment = (int(sums.total[arm].sum()) / n[arm] if n[arm] else None for arm in ARMS)
+    return control, treatment

@@ -6,50 +6,17 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from stoploss.commands import Evidence, round_significant
 from stoploss.rules.guardrail_plan import TSTAR
-from stoploss.rules.objective_plan import RISK_SCALE, ObjectivePlan
+from stoploss.rules.objective_plan import ObjectivePlan
 from stoploss.rules.objective_reference import REFERENCE_JUDGED, REFERENCE_UNITS, Reference
-from stoploss.rules.objective_totals import RunTotals
-from stoploss.rules.rows import CONTROL, TREATMENT
+from stoploss.rules.objective_totals import RunTotals, Totals, means_of, rows_of, units_of
+from stoploss.rules.objective_weighing import Weighed, weighed
 from stoploss.rules.verdict import Outcome, Reason, Verdict
 from stoploss.stats.floors import Floor, continuous_floors, first_unmet
-from stoploss.stats.one_rate import rate_limits
-from stoploss.stats.utility import (
-    Estimate,
-    Flip,
-    Objective,
-    RiskUnits,
-    Term,
-    Utility,
-    delta_u,
-    flip_lambda_cost,
-    flip_lambda_risk,
-    judged_units_floors,
-    rare_risk_limits,
-    risk_is_rare,
-)
+from stoploss.stats.utility import Estimate, Flip, flip_lambda_cost, flip_lambda_risk, judged_units_floors
 
 UTILITY = "utility"
-
-
-@dataclass(frozen=True, slots=True)
-class Weighed:
-    """Everything that is known of the sum.
-
-    quality, cost, risk  differences of the arms; risk is None where the spec lists no event, or weighs none
-    limits               of the sum, each at error alpha; those of `utility.total` unless harm events are rare
-    """
-
-    objective: Objective
-    quality: Term
-    cost: Term
-    risk: Term | None
-    utility: Utility
-    limits: tuple[float, float]
-    rare: bool
 
 
 def verdicts(rule: str, version: int, plan: ObjectivePlan, reference: Reference, run: RunTotals) -> Iterator[Verdict]:
@@ -61,17 +28,19 @@ def verdicts(rule: str, version: int, plan: ObjectivePlan, reference: Reference,
     if (why := _unusable(plan, reference)) is not None:
         yield Verdict(UTILITY, Outcome.UNDECIDED, Reason.NO_REFERENCE, blank, detail=why)
         return
-    blank = _counted(blank, run)
-    weighed = _weighed(plan, reference, run)
-    if weighed is None:
-        yield Verdict(UTILITY, Outcome.UNDECIDED, Reason.NO_CONTRAST, blank, floor=_floor(plan, run, None))
+    whole = run.whole()
+    blank = _counted(blank, whole)
+    found = weighed(plan, reference, run, whole)
+    if found is None:
+        yield Verdict(UTILITY, Outcome.UNDECIDED, Reason.NO_CONTRAST, blank, floor=_floor(plan, whole, n_eff=1.0))
         return
-    yield _sum(plan, run, weighed, blank)
-    yield from _terms(plan, run, weighed, blank)
-    yield from _flips(plan, weighed, blank)
+    said = _Said(plan, whole, found, blank)
+    yield said.sum()
+    yield from said.terms()
+    yield from said.flips()
 
 
-# ---- what is weighed -----------------------------------------------------------------------------
+# ---- the reference -------------------------------------------------------------------------------
 
 
 def _unusable(plan: ObjectivePlan, reference: Reference) -> str | None:
@@ -84,65 +53,103 @@ def _unusable(plan: ObjectivePlan, reference: Reference) -> str | None:
     return None
 
 
-def _weighed(plan: ObjectivePlan, reference: Reference, run: RunTotals) -> Weighed | None:
-    """None while a term that weighs has no contrast."""
-    quality, cost = run.term("quality"), run.term("cost")
-    risk = run.term("risk") if plan.events and plan.lambda_risk else None
-    if quality is None or (cost is None and plan.lambda_cost) or (risk is None and plan.lambda_risk):
-        return None
-    objective = Objective(
-        quality_0=reference.quality or 1.0,
-        cost_0=max(reference.cost or 0.0, 0.0) or 1.0,
-        lambda_cost=plan.lambda_cost,
-        lambda_risk=plan.lambda_risk,
-        risk_0=RISK_SCALE,
-    )
-    paid = cost or replace(quality, difference=0.0, influence=np.zeros_like(quality.influence))
-    utility = delta_u(quality, paid, risk, objective, alpha=plan.alpha, tstar=TSTAR)
-    rare = risk is not None and risk_is_rare(*run.event_units("risk"))
-    limits = _rare_limits(plan, run, quality, paid, objective) if rare else (utility.total.lower, utility.total.upper)
-    return Weighed(objective, quality, paid, risk, utility, limits, rare)
-
-
-def _rare_limits(
-    plan: ObjectivePlan, run: RunTotals, quality: Term, cost: Term, objective: Objective
-) -> tuple[float, float]:
-    control, treatment = (RiskUnits(*run.first(arm)) for arm in (CONTROL, TREATMENT))
-    return rare_risk_limits(
-        quality, cost, objective, control=control, treatment=treatment, worst=plan.worst, alpha=plan.alpha, tstar=TSTAR
-    )
-
-
-# ---- floors --------------------------------------------------------------------------------------
-
-
 def _reference_floor(reference: Reference) -> Floor:
     if len(reference.units) < REFERENCE_UNITS:
         return Floor("control units that quality and cost are measured against", len(reference.units), REFERENCE_UNITS)
     return Floor("judged control units that quality is measured against", len(reference.judged), REFERENCE_JUDGED)
 
 
-def _floor(plan: ObjectivePlan, run: RunTotals, weighed: Weighed | None) -> Floor | None:
+# ---- the test ------------------------------------------------------------------------------------
+
+
+def _floor(plan: ObjectivePlan, whole: Totals, n_eff: float) -> Floor | None:
     """The first floor that is not met: units, groups of units, judged units."""
-    control, treatment = run.units("risk")
-    n_eff = 1.0
-    if weighed is not None:
-        priced = [weighed.cost] if plan.lambda_cost else []
-        priced += [weighed.risk] if weighed.risk is not None and not weighed.rare else []
-        n_eff = min(part.n_eff for part in (weighed.quality, *priced))
+    control, treatment = units_of(whole.exposed)
     exposed = continuous_floors(n_eff=n_eff, units_control=control, units_treatment=treatment, alpha=plan.alpha)
-    return first_unmet((*exposed, *judged_units_floors(*run.units("quality"))))
+    return first_unmet((*exposed, *judged_units_floors(*units_of(whole.quality))))
 
 
-# ---- verdicts ------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """Everything that the verdicts are made of; blank: evidence with traces and units counted, and no numbers yet."""
 
+    plan: ObjectivePlan
+    whole: Totals
+    found: Weighed
+    blank: Evidence
 
-def _sum(plan: ObjectivePlan, run: RunTotals, weighed: Weighed, blank: Evidence) -> Verdict:
-    total, (lower, upper) = weighed.utility.total, weighed.limits
-    floor = _floor(plan, run, weighed)
-    outcome, reason = (Outcome.UNDECIDED, Reason.BELOW_FLOOR) if floor else _decided(lower, upper, plan.indifference)
-    evidence = _compared(plan, weighed, _limited(blank, UTILITY, replace(total, lower=lower, upper=upper)))
-    return Verdict(UTILITY, outcome, reason, evidence, floor=floor)
+    def sum(self) -> Verdict:
+        plan, found = self.plan, self.found
+        priced = (found.settled, found.cost) if plan.lambda_cost else (found.settled,)
+        floor = _floor(plan, self.whole, n_eff=min(term.n_eff for term in priced))
+        decided = (Outcome.UNDECIDED, Reason.BELOW_FLOOR) if floor else _decided(*found.limits, plan.indifference)
+        shown = _limited(self.blank, UTILITY, found.utility.total.value, found.limits)
+        return Verdict(UTILITY, *decided, self._compared(shown), floor=floor)
+
+    def _compared(self, evidence: Evidence) -> Evidence:
+        """Both numbers compared: evidence and its limit, or, where a harm is rare, the limit of the sum and 0."""
+        total = self.found.utility.total
+        gain = total.value >= 0
+        if self.found.rare:
+            statistic, end = "limit at the highest risk that the data allow", self.found.limits[0 if gain else 1]
+            return replace(evidence, statistic=statistic, observed=_finite(end), bound=0.0)
+        statistic, log_e = f"log e of a {'gain' if gain else 'loss'}", total.log_e_above if gain else total.log_e_below
+        return replace(
+            evidence, statistic=statistic, observed=_finite(log_e), bound=_finite(-math.log(self.plan.alpha))
+        )
+
+    def terms(self) -> Iterator[Verdict]:
+        """Each term as it enters the sum, so that above 0 speaks for the treatment; the arms in their own units."""
+        utility, whole = self.found.utility, self.whole
+        for name, term, sums, scale in (
+            ("quality", utility.quality, whole.quality, self.plan.quality_scale),
+            ("cost", utility.cost, whole.cost, self.plan.cost_scale),
+        ):
+            means = [None if mean is None else mean / scale for mean in means_of(sums, sums)]
+            yield self._term(name, term, (term.lower, term.upper), means, rows_of(sums))
+        if utility.risk is not None:
+            yield self._term("risk", utility.risk, self.found.risk_limits, self._risks(), rows_of(whole.exposed))
+
+    def _risks(self) -> list[float | None]:
+        """Weighted harm events per trace of control and of treatment."""
+        events = [means_of(harm, self.whole.exposed) for harm in self.whole.harms]
+        weights = [event.weight for event in self.plan.events]
+        return [_weighted_sum(weights, [means[arm] for means in events]) for arm in (0, 1)]
+
+    def _term(
+        self,
+        name: str,
+        term: Estimate,
+        limits: tuple[float, float],
+        means: list[float | None],
+        rows: tuple[int, int],
+    ) -> Verdict:
+        evidence = replace(
+            _limited(self.blank, name, term.value, limits),
+            margin=None,
+            control=round_significant(means[0]),
+            treatment=round_significant(means[1]),
+            n_control=rows[0],
+            n_treatment=rows[1],
+        )
+        return Verdict(name, Outcome.OK, Reason.PART_OF_UTILITY, evidence)
+
+    def flips(self) -> Iterator[Verdict]:
+        """The prices between which the sum is not known to be above or below 0; rare harm is left out of them."""
+        plan, found = self.plan, self.found
+        if found.cost.influence.any():
+            flip = flip_lambda_cost(found.settled, found.cost, None, found.objective, alpha=plan.alpha, tstar=TSTAR)
+            yield self._flip("lambda_cost", plan.lambda_cost, flip)
+        if found.risk is not None and not found.rare:
+            parts = (found.quality, found.cost, found.risk, found.objective)
+            yield self._flip("lambda_risk", plan.lambda_risk, flip_lambda_risk(*parts, alpha=plan.alpha, tstar=TSTAR))
+
+    def _flip(self, name: str, price: float, flip: Flip | None) -> Verdict:
+        evidence = replace(self.blank, metric=name, margin=None, statistic="price in the spec", observed=price)
+        if flip is None:
+            return Verdict(name, Outcome.OK, Reason.NEVER_FLIPS, evidence)
+        evidence = _limited(evidence, name, flip.estimate, (flip.lower, flip.upper))
+        return Verdict(name, Outcome.OK, Reason.FLIPS, evidence)
 
 
 def _decided(lower: float, upper: float, indifference: float) -> tuple[Outcome, Reason]:
@@ -155,82 +162,24 @@ def _decided(lower: float, upper: float, indifference: float) -> tuple[Outcome, 
     return Outcome.UNDECIDED, Reason.EVIDENCE_BETWEEN
 
 
-def _compared(plan: ObjectivePlan, weighed: Weighed, evidence: Evidence) -> Evidence:
-    """Both numbers compared: evidence and its limit, or, where harm events are rare, the limit of the sum and 0."""
-    total, gain = weighed.utility.total, weighed.utility.total.value >= 0
-    if weighed.rare:
-        end = weighed.limits[0 if gain else 1]
-        statistic = "limit at the highest risk that the data allow"
-        return replace(evidence, statistic=statistic, observed=_finite(end), bound=0.0)
-    log_e = total.log_e_above if gain else total.log_e_below
-    statistic = f"log e of a {'gain' if gain else 'loss'}"
-    return replace(evidence, statistic=statistic, observed=_finite(log_e), bound=_finite(-math.log(plan.alpha)))
-
-
-def _terms(plan: ObjectivePlan, run: RunTotals, weighed: Weighed, blank: Evidence) -> Iterator[Verdict]:
-    """Each term as it enters the sum, so that above 0 speaks for the treatment; the arms in their own units."""
-    utility, scales = weighed.utility, {"quality": plan.quality_scale, "cost": plan.cost_scale, "risk": RISK_SCALE}
-    for name, term in (("quality", utility.quality), ("cost", utility.cost), ("risk", utility.risk)):
-        if term is None:
-            continue
-        shown = _at_worst(plan, run, term) if name == "risk" and weighed.rare else term
-        control, treatment = (None if mean is None else mean / scales[name] for mean in run.means(name))
-        n_control, n_treatment = run.rows(name)
-        evidence = replace(
-            _limited(blank, name, shown),
-            margin=None,
-            control=round_significant(control),
-            treatment=round_significant(treatment),
-            n_control=n_control,
-            n_treatment=n_treatment,
-        )
-        yield Verdict(name, Outcome.OK, Reason.PART_OF_UTILITY, evidence)
-
-
-def _at_worst(plan: ObjectivePlan, run: RunTotals, term: Estimate) -> Estimate:
-    """The risk term while harm events are rare: one arm at its highest rate, the other at 0."""
-    price = plan.lambda_risk * plan.worst
-    control, treatment = (rate_limits(x, n, plan.alpha / 2)[1] for n, x in map(run.first, (CONTROL, TREATMENT)))
-    return replace(term, lower=-price * treatment, upper=price * control)
-
-
-def _flips(plan: ObjectivePlan, weighed: Weighed, blank: Evidence) -> Iterator[Verdict]:
-    """The prices between which the sum is not known to be above or below 0; while harm is rare, risk is left out."""
-    objective, quality, cost = weighed.objective, weighed.quality, weighed.cost
-    risk = None if weighed.rare else weighed.risk
-    if cost.influence.any():
-        flip = flip_lambda_cost(quality, cost, risk, objective, alpha=plan.alpha, tstar=TSTAR)
-        yield _flip("lambda_cost", plan.lambda_cost, flip, blank)
-    if risk is not None:
-        flip = flip_lambda_risk(quality, cost, risk, objective, alpha=plan.alpha, tstar=TSTAR)
-        yield _flip("lambda_risk", plan.lambda_risk, flip, blank)
-
-
-def _flip(name: str, price: float, flip: Flip | None, blank: Evidence) -> Verdict:
-    reason = Reason.FLIPS if flip else Reason.NEVER_FLIPS
-    evidence = replace(blank, metric=name, margin=None, statistic="price in the spec", observed=price)
-    if flip is not None:
-        evidence = replace(
-            evidence, estimate=_finite(flip.estimate), lower=_finite(flip.lower), upper=_finite(flip.upper)
-        )
-    return Verdict(name, Outcome.OK, reason, evidence)
-
-
 # ---- numbers -------------------------------------------------------------------------------------
 
 
-def _counted(blank: Evidence, run: RunTotals) -> Evidence:
+def _counted(blank: Evidence, whole: Totals) -> Evidence:
     """Traces and units that were exposed, whether they were judged or not."""
-    (n_control, n_treatment), (control, treatment) = run.rows("risk"), run.units("risk")
+    (n_control, n_treatment), (control, treatment) = rows_of(whole.exposed), units_of(whole.exposed)
     return replace(
         blank, n_control=n_control, n_treatment=n_treatment, units_control=control, units_treatment=treatment
     )
 
 
-def _limited(blank: Evidence, name: str, found: Estimate) -> Evidence:
-    return replace(
-        blank, metric=name, estimate=_finite(found.value), lower=_finite(found.lower), upper=_finite(found.upper)
-    )
+def _limited(blank: Evidence, name: str, value: float, limits: tuple[float, float]) -> Evidence:
+    return replace(blank, metric=name, estimate=_finite(value), lower=_finite(limits[0]), upper=_finite(limits[1]))
+
+
+def _weighted_sum(weights: list[float], means: list[float | None]) -> float | None:
+    known = [weight * mean for weight, mean in zip(weights, means, strict=True) if mean is not None]
+    return math.fsum(known) if known else None
 
 
 def _finite(value: float) -> float | None:

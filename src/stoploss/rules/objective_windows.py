@@ -59,8 +59,10 @@ class Windows:
         if rows:
             self.refused[cause] = self.refused.get(cause, 0) + rows
 
-    def hold(self, number: int) -> Totals:
-        return self.held.setdefault(number, Totals())
+    def hold(self, number: int, events: int) -> Totals:
+        if number not in self.held:
+            self.held[number] = Totals.none(events)
+        return self.held[number]
 
     def due(self, at: Micros, closes_after_s: int) -> list[Totals]:
         """What the windows that have closed by now held, oldest first."""

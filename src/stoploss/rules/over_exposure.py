@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 from stoploss.commands import Action, Evidence, round_significant
 from stoploss.experiment import Experiment
@@ -19,17 +20,22 @@ from stoploss.stats.bonferroni import log_limit
 from stoploss.stats.sample_ratio import TOWARDS_TREATMENT, log_e
 
 ALPHA = 0.001
+LIMIT = log_limit(ALPHA, 1.0)
 ORDER_AGAIN = Response(Action.SET_EXPOSURE, Severity.PAGE, hold=True)
 PAUSE = Response(Action.PAUSE, Severity.PAGE, hold=True)
 
 
 @dataclass(slots=True)
 class OverExposureState:
-    """first: units until the order was given again; after: units since; ordered: it was."""
+    """first: units until the order was given again; after: units since; ordered: it was.
+
+    found  log evidence of either, as of the last second that was counted
+    """
 
     first: FirstUnits = field(default_factory=FirstUnits)
     after: FirstUnits = field(default_factory=FirstUnits)
     ordered: bool = False
+    found: list[float] = field(default_factory=lambda: [0.0, 0.0])
 
     @property
     def counting(self) -> FirstUnits:
@@ -59,34 +65,34 @@ class OverExposure:
             state.counting.add(rows, counted)
 
     def tick(self, state: OverExposureState, moment: Moment) -> None:
-        state.counting.settle(moment, self.timeout_s)
+        if state.counting.settle(moment, self.timeout_s):
+            state.found[state.ordered] = log_e(state.counting.of(), TOWARDS_TREATMENT)
 
     def close_epoch(self, state: OverExposureState, moment: Moment) -> None:
         """Evidence that was spoken of ends here: what follows the new command is counted from nothing."""
-        state.counting.close_epoch(moment, self.timeout_s)
-        state.ordered = state.ordered or _log_e(state.first) >= log_limit(ALPHA, 1.0)
+        self.tick(state, moment)
+        state.counting.close_epoch()
+        state.ordered = state.ordered or state.found[0] >= LIMIT
 
     def judge(self, state: OverExposureState, moment: Moment) -> Iterator[Verdict]:
-        yield self._verdict("above", state.first, Reason.OVER_EXPOSED, ORDER_AGAIN)
-        yield self._verdict("above again", state.after, Reason.STILL_OVER_EXPOSED, PAUSE)
+        yield self._verdict("above", state.first, state.found[0], Reason.OVER_EXPOSED, ORDER_AGAIN)
+        yield self._verdict("above again", state.after, state.found[1], Reason.STILL_OVER_EXPOSED, PAUSE)
 
-    def _verdict(self, stream: str, units: FirstUnits, reason: Reason, response: Response) -> Verdict:
-        found, limit = _log_e(units), log_limit(ALPHA, 1.0)
+    def _verdict(self, stream: str, units: FirstUnits, found: float, reason: Reason, response: Response) -> Verdict:
+        evidence = partial(self._evidence, units, found)
+        if found >= LIMIT:
+            return Verdict(stream, Outcome.BREACH, reason, evidence, response)
+        return Verdict(stream, Outcome.OK, Reason.EVIDENCE_BETWEEN, evidence)
+
+    def _evidence(self, units: FirstUnits, found: float) -> Evidence:
         control, treatment = units.totals()
-        evidence = Evidence(
+        return Evidence(
             rule=self.kind,
             rule_version=self.version,
             metric="units",
             statistic="log e of a treatment above its share",
             observed=round_significant(found),
-            bound=round_significant(limit),
+            bound=round_significant(LIMIT),
             units_control=control,
             units_treatment=treatment,
         )
-        if found >= limit:
-            return Verdict(stream, Outcome.BREACH, reason, evidence, response)
-        return Verdict(stream, Outcome.OK, Reason.EVIDENCE_BETWEEN, evidence)
-
-
-def _log_e(units: FirstUnits) -> float:
-    return log_e(units.of(), TOWARDS_TREATMENT)

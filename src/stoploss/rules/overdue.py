@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 from stoploss.commands import Evidence
 from stoploss.experiment import Experiment
@@ -70,7 +71,14 @@ class Overdue:
 
     def judge(self, state: OverdueState, moment: Moment) -> Iterator[Verdict]:
         late = sorted(name for name, resent in state.resent.items() if resent >= self.after)
-        evidence = Evidence(
+        evidence = partial(self._evidence, state)
+        if late:
+            yield Verdict("acks", Outcome.BREACH, Reason.NOT_APPLIED, evidence, PAGE, detail=", ".join(late))
+        else:
+            yield Verdict("acks", Outcome.OK, Reason.APPLIED, evidence)
+
+    def _evidence(self, state: OverdueState) -> Evidence:
+        return Evidence(
             rule=self.kind,
             rule_version=self.version,
             metric="acks",
@@ -78,7 +86,3 @@ class Overdue:
             observed=float(max(state.resent.values(), default=0)),
             bound=float(self.after),
         )
-        if late:
-            yield Verdict("acks", Outcome.BREACH, Reason.NOT_APPLIED, evidence, PAGE, detail=", ".join(late))
-        else:
-            yield Verdict("acks", Outcome.OK, Reason.APPLIED, evidence)

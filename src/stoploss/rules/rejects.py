@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from stoploss.stats.bonferroni import log_limit
 from stoploss.stats.floors import Floor
 
 ALPHA = 0.001
+LIMIT = log_limit(ALPHA, 0.5)
 WINDOW_TICKS = 60
 LEAST_WINDOWS = 5
 LEAST_DIFFERENCE = 0.001
@@ -37,6 +39,7 @@ class RejectsState:
     kept, rejected  traces of the open window; all_kept, all_rejected: of all closed windows
     more, less  evidence that the treatment loses more, or less, by alternative
     ticks     of the open window; windows: closed ones, those with a reject, and the sum of their squared rejects
+    found     log evidence of either direction as of the last closed window, tempered
     """
 
     told: dict[str, list[int]] = field(default_factory=dict)
@@ -50,6 +53,7 @@ class RejectsState:
     windows: int = 0
     hit_windows: int = 0
     squares: int = 0
+    found: float = 0.0
 
     @property
     def dispersion(self) -> float:
@@ -112,28 +116,29 @@ class Rejects:
         state.kept, state.rejected, state.ticks = [0, 0], [0, 0], 0
 
     def judge(self, state: RejectsState, moment: Moment) -> Iterator[Verdict]:
-        found = max(relative_risk.log_e(tempered(side, state.dispersion)) for side in (state.more, state.less))
-        limit = log_limit(ALPHA, 0.5)
-        evidence = Evidence(
-            rule=self.kind,
-            rule_version=self.version,
-            metric="rejected traces",
-            statistic="log e of unequal rates of rejects",
-            observed=round_significant(found),
-            bound=round_significant(limit),
-            control=round_significant(state.rate(CONTROL)),
-            treatment=round_significant(state.rate(TREATMENT)),
-            n_control=state.all_rejected[CONTROL],
-            n_treatment=state.all_rejected[TREATMENT],
-        )
+        evidence = partial(self._evidence, state)
         floor = Floor("minutes with a rejected trace", state.hit_windows, LEAST_WINDOWS)
         apart = abs(state.rate(TREATMENT) - state.rate(CONTROL)) >= LEAST_DIFFERENCE
-        if found < limit or not apart:
+        if state.found < LIMIT or not apart:
             yield Verdict("rejects", Outcome.OK, Reason.STEADY, evidence)
         elif not floor.met:
             yield Verdict("rejects", Outcome.UNDECIDED, Reason.BELOW_FLOOR, evidence, NOTHING, floor)
         else:
             yield Verdict("rejects", Outcome.BREACH, Reason.REJECTS_DIFFER, evidence, self.response)
+
+    def _evidence(self, state: RejectsState) -> Evidence:
+        return Evidence(
+            rule=self.kind,
+            rule_version=self.version,
+            metric="rejected traces",
+            statistic="log e of unequal rates of rejects",
+            observed=round_significant(state.found),
+            bound=round_significant(LIMIT),
+            control=round_significant(state.rate(CONTROL)),
+            treatment=round_significant(state.rate(TREATMENT)),
+            n_control=state.all_rejected[CONTROL],
+            n_treatment=state.all_rejected[TREATMENT],
+        )
 
 
 def tempered(logs: list[float], dispersion: float) -> list[float]:
@@ -154,4 +159,6 @@ def _close_window(state: RejectsState) -> None:
     for arm in (CONTROL, TREATMENT):
         state.all_kept[arm] += state.kept[arm]
         state.all_rejected[arm] += state.rejected[arm]
+    sides = [tempered(side, state.dispersion) for side in (state.more, state.less)]
+    state.found = max(map(relative_risk.log_e, sides))
     state.kept, state.rejected, state.ticks = [0, 0], [0, 0], 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 from stoploss.commands import Action, Evidence, round_significant
 from stoploss.experiment import Experiment
@@ -19,13 +20,17 @@ from stoploss.stats.sample_ratio import log_e
 from stoploss.units import ArmSample
 
 ALPHA = 0.001
+LIMIT = log_limit(ALPHA, 1.0)
 LEAST_CHANGED = 5
 CHANGED_SHARE = 0.01
 
 
 @dataclass(slots=True)
 class SampleRatioState:
+    """found: log evidence of another split, as of the last second that was counted."""
+
     units: FirstUnits = field(default_factory=FirstUnits)
+    found: float = 0.0
     sample: ArmSample = field(default_factory=ArmSample)
 
 
@@ -58,32 +63,30 @@ class SampleRatio:
             state.units.add(rows, counted)
 
     def tick(self, state: SampleRatioState, moment: Moment) -> None:
-        state.units.settle(moment, self.timeout_s)
+        if state.units.settle(moment, self.timeout_s):
+            state.found = log_e(state.units.of())
 
     def close_epoch(self, state: SampleRatioState, moment: Moment) -> None:
-        state.units.close_epoch(moment, self.timeout_s)
+        self.tick(state, moment)
+        state.units.close_epoch()
 
     def judge(self, state: SampleRatioState, moment: Moment) -> Iterator[Verdict]:
-        control, treatment = state.units.totals()
-        limit = log_limit(ALPHA, 1.0)
-        epochs = state.units.of()
-        found = log_e(epochs)
-        evidence = self._evidence("log e of another split", found, limit, control, treatment)
-        if found >= limit:
-            partial = treatment < sum((e.control + e.treatment) * e.share for e in epochs)
-            reason = Reason.PARTIAL_EXPOSURE if partial else Reason.EVIDENCE_ABOVE_LIMIT
+        evidence = partial(self._evidence, state, "log e of another split", state.found, LIMIT)
+        if state.found >= LIMIT:
+            reason = Reason.PARTIAL_EXPOSURE if _below_its_share(state.units) else Reason.EVIDENCE_ABOVE_LIMIT
             yield Verdict("split", Outcome.BREACH, reason, evidence, self.response)
         else:
             yield Verdict("split", Outcome.OK, Reason.EVIDENCE_BETWEEN, evidence)
         changed, sampled = len(state.sample.changed), len(state.sample.arm_of)
         bound = max(LEAST_CHANGED, CHANGED_SHARE * sampled)
-        evidence = self._evidence("units in two variants", float(changed), bound, control, treatment)
+        evidence = partial(self._evidence, state, "units in two variants", float(changed), bound)
         if changed >= bound:
             yield Verdict("stickiness", Outcome.BREACH, Reason.UNIT_IN_TWO_VARIANTS, evidence, self.response)
         else:
             yield Verdict("stickiness", Outcome.OK, Reason.STEADY, evidence)
 
-    def _evidence(self, statistic: str, observed: float, bound: float, control: int, treatment: int) -> Evidence:
+    def _evidence(self, state: SampleRatioState, statistic: str, observed: float, bound: float) -> Evidence:
+        control, treatment = state.units.totals()
         return Evidence(
             rule=self.kind,
             rule_version=self.version,
@@ -94,3 +97,9 @@ class SampleRatio:
             units_control=control,
             units_treatment=treatment,
         )
+
+
+def _below_its_share(units: FirstUnits) -> bool:
+    """Whether fewer units came to the treatment than the split makes expect."""
+    epochs = units.of()
+    return sum(e.treatment for e in epochs) < sum((e.control + e.treatment) * e.share for e in epochs)

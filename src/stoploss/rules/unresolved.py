@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 from stoploss import topics
 from stoploss.commands import Action, Evidence, round_significant
@@ -70,7 +71,14 @@ class UnresolvedRule:
         """Outcomes have no share."""
 
     def judge(self, state: UnresolvedState, moment: Moment) -> Iterator[Verdict]:
-        evidence = Evidence(
+        evidence = partial(self._evidence, state)
+        if state.batch.trials and state.batch.exceeds(self.most):
+            yield Verdict("outcomes", Outcome.BREACH, Reason.OUTCOMES_UNRESOLVED, evidence, self.response)
+        else:
+            yield Verdict("outcomes", Outcome.OK, Reason.STEADY, evidence)
+
+    def _evidence(self, state: UnresolvedState) -> Evidence:
+        return Evidence(
             rule=self.kind,
             rule_version=self.version,
             metric="outcomes",
@@ -78,10 +86,6 @@ class UnresolvedRule:
             observed=round_significant(state.batch.rate),
             bound=self.most,
         )
-        if state.batch.trials and state.batch.exceeds(self.most):
-            yield Verdict("outcomes", Outcome.BREACH, Reason.OUTCOMES_UNRESOLVED, evidence, self.response)
-        else:
-            yield Verdict("outcomes", Outcome.OK, Reason.STEADY, evidence)
 
 
 def grown(before: list[int] | None, now: list[int]) -> list[int]:
