@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+import numpy as np
+
 from stoploss import metrics
 from stoploss.commands import Action, Evidence, Micros, round_significant
 from stoploss.experiment import DriftWatch, Experiment
