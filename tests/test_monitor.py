@@ -177,8 +177,8 @@ def test_rows_between_a_command_and_its_last_ack_are_counted_and_not_compared() 
     assert compared(timeline) == 0
     assert not timeline.it.seen.seen.any()
     assert timeline.it.current.metrics.cells["latency_ms"][""].n.sum() == 300
-    spent = timeline.it.current.rules["budget[0]"].buckets  # type: ignore[union-attr]
-    assert sum(rows for rows, _ in spent.values()) == int((traces(300, seed=1, users=10_000).variant == 1).sum())
+    spent = timeline.it.current.rules["budget[0]"].ring  # type: ignore[union-attr]
+    assert int(spent[0].sum()) == int((traces(300, seed=1, users=10_000).variant == 1).sum())
     timeline.ack("flagd")
     timeline.traces(traces(300, seed=2, users=10_000))
     assert compared(timeline) == 300

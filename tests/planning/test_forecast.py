@@ -84,7 +84,8 @@ def test_stages_last_until_enough_units_have_met_the_treatment() -> None:
 def test_false_stops_add_up_over_rules_and_over_runs() -> None:
     plan = of_recording(spec(GUARDRAILS, RAMP))
     own = 0.01 + 0.02 + 0.01  # guardrails
-    assert plan.false_stops == pytest.approx(2 * own + 0.001)  # and their twins, and the sample ratio
+    fixed = 3 * 0.001  # of the sample ratio, over-exposure and rejects
+    assert plan.false_stops == pytest.approx(2 * own + fixed), "each guardrail has a twin"
     assert plan.false_stops_of_ramp == pytest.approx(2 * plan.false_stops)
 
 

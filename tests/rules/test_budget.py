@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from stoploss.lifecycle import Lifecycle
+from stoploss.rules.budget import BudgetState
 from tests.timelines import SPEC, Timeline, Traces, actions, spec, traces
 
 # Planned: 0.1 dollars a second. At 14.4 the windows are 5 s and 0.4 s (one second here), at 6 they are 30 s and 2.5 s.
@@ -92,7 +93,33 @@ def test_time_moves_the_windows_on_without_any_traffic() -> None:
 def test_buckets_that_no_window_reaches_any_more_are_forgotten() -> None:
     timeline = Timeline(spec(SLOW)).started()
     spend(timeline, 0.01, 120)
-    assert len(timeline.it.current.rules["budget[0]"].buckets) <= 33  # type: ignore[union-attr]
+    state = timeline.it.current.rules["budget[0]"]
+    assert state.size == 30  # type: ignore[union-attr]
+    # The newest bucket is of the tick after the last traces; some ten of each second's twenty are the treatment's.
+    assert 29 * 5 < state.window(30)[0] < 29 * 15  # type: ignore[union-attr]
+
+
+def test_a_late_event_counts_in_its_own_bucket_and_one_that_no_window_reaches_in_none() -> None:
+    state = BudgetState(np.zeros((2, 10), np.int64), [])
+    for number, amount in ((100, 1), (105, 2), (96, 4), (95, 8), (109, 16)):
+        state.advance(number)
+        state.add(number, 1, amount)
+    assert [state.window(buckets)[1] for buckets in (1, 4, 5, 10)] == [16, 16, 18, 19]
+    state.advance(1_000)
+    assert state.window(10) == (0, 0)
+
+
+def test_the_window_is_the_same_sum_as_over_all_events_whatever_their_order() -> None:
+    rng = np.random.default_rng(3)
+    state, events = BudgetState(np.zeros((2, 37), np.int64), []), []
+    for _ in range(500):
+        number = int(state.latest + rng.integers(-40, 4))
+        state.advance(number)
+        state.add(number, 1, number % 7)
+        events.append(number)
+        for buckets in (1, 5, 37):
+            inside = [one for one in events if state.latest - buckets < one <= state.latest]
+            assert state.window(buckets) == (len(inside), sum(one % 7 for one in inside))
 
 
 def test_spending_counts_by_when_the_request_was_not_by_when_it_was_read() -> None:

@@ -199,3 +199,20 @@ def test_a_window_is_the_mean_of_its_units_in_whatever_order_they_come() -> None
         assert found[window] == pytest.approx(np.mean(by_unit), rel=1e-12)
         order = rng.permutation(32)
         assert window_means(values[mine][order], units[mine][order]) == [found[window]]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("detector", ["ADWIN", "PageHinkley"])
+def test_a_million_steady_traces_of_sessions_hold_nothing(detector: str) -> None:
+    """Ten alike traces in a row from each session; per trace ADWIN would give some 630 false alarms here."""
+    timeline = Timeline(spec(DRIFT.replace("output_tokens", f"output_tokens, detector: {detector}"))).started()
+    rng = np.random.default_rng(8)
+    for _ in range(250):
+        sessions = 400
+        units = rng.integers(0, 2**64, sessions, dtype=np.uint64)
+        tokens = np.rint(225 + np.repeat(rng.normal(0, 55, sessions), 10) + rng.normal(0, 84, 10 * sessions))
+        arm = np.repeat(units & np.uint64(1), 10).astype(np.uint8)
+        timeline.seconds(1)
+        some = Traces(arm, np.repeat(units, 10), {"output_tokens": tokens.astype(np.int64)})
+        timeline.traces(some, block_rows=4_000)
+    assert timeline.findings == []

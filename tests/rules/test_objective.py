@@ -8,6 +8,7 @@ import pytest
 
 from stoploss import snapshot
 from stoploss.errors import InvalidExperiment
+from stoploss.journal import EvidenceRefused
 from stoploss.ledger import EvidenceBlock
 from stoploss.metrics import MISSING
 from stoploss.rules.objective import ObjectiveState
@@ -354,7 +355,8 @@ def test_what_comes_after_its_window_is_counted_and_never_judged() -> None:
     timeline.seconds(15)
     assert scores_judged(timeline) == before
     # At most ten outcomes of a unit count in a day; these are all of different ones, or nearly so.
-    assert 190 <= timeline.it.refused["scored after its window closed"] <= 200
+    refused = [said for said in timeline.said(EvidenceRefused) if said.cause == "scored after its window closed"]
+    assert 190 <= refused[-1].rows <= 200
 
 
 def test_what_an_epoch_cuts_off_is_counted_too() -> None:

@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 
 from stoploss.stats.contrast import ArmTotals, ClosedEpochs, EpochTotals, Margin, close_epoch
+from stoploss.stats.exact_binomial import interval
 from stoploss.stats.utility import Objective, RiskUnits, Term, delta_u, rare_risk_limits, risk_is_rare, term
+from tests.rules.objectives import OBJECTIVE, begun, scored
 
 GROUPS = 256
+RUNS_ALIKE = 200
 MICRO = 1_000_000
 ALPHA = 0.05
 LOOK = 250
@@ -122,3 +125,21 @@ def test_plain_floors_ship_a_rare_grave_harm_and_the_rule_for_rare_harm_does_not
     plain, rare = (ships(200, 60, plain=plain) for plain in (True, False))
     assert plain > 0.14 * 200
     assert rare <= 0.05 * 200
+
+
+def verdicts_of_like_arms(seed: int) -> set[str]:
+    """What the whole judge says of the worth of a treatment that is control; its users come back."""
+    timeline = begun(OBJECTIVE + "  alpha: 0.1\n")
+    for look in range(12):
+        timeline.traces(scored(1_000, seed=1_000 * seed + look, users=3_000, population=seed), block_rows=1_000)
+        timeline.seconds(1)
+    return {finding.verdict for finding in timeline.findings if finding.evidence.metric == "utility"}
+
+
+@pytest.mark.slow
+def test_of_like_arms_the_judge_says_better_or_worse_no_more_often_than_promised() -> None:
+    """D2, through the judge's own step: alpha is that of each side."""
+    said = [verdicts_of_like_arms(seed) for seed in range(RUNS_ALIKE)]
+    for word in ("better", "worse"):
+        false = sum(word in verdicts for verdicts in said)
+        assert interval(false, RUNS_ALIKE, 0.05)[0] <= 0.1, word

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import binom
 
 from stoploss import snapshot
 from stoploss.counting import count
@@ -251,6 +252,24 @@ def test_rows_without_the_covariate_are_judged_as_they_are() -> None:
     timeline = run(guarded(SCORE.replace("}}", "}, covariate: before}"), more="scores: [before]"), parts)
     totals = timeline.it.current.rules["guardrail[0]"].dimensions[""]  # type: ignore[union-attr]
     assert totals.shown_n.sum() == pytest.approx(7_500, rel=0.01)
+
+
+@pytest.mark.slow
+def test_a_hundred_experiments_without_any_harm_stop_no_more_often_than_their_budgets_allow() -> None:
+    """Tail, capped mean and adjusted score, with users that come back, at 5 % each: 15 % of all may stop."""
+    text = guarded(
+        "{metric: latency_ms, direction: lower, margin: {relative: 0.01}, transform: capped, alpha: 0.05}",
+        "{metric: latency_ms, direction: lower, margin: {relative: 0.02}, transform: exceedance, alpha: 0.05}",
+        "{metric: resolved, direction: higher, margin: {absolute: 0}, covariate: before, alpha: 0.05}",
+        more="scores: [before]\nhealth: {sampleRatio: off}",
+    )
+    runs, stopped = 100, 0
+    for number in range(runs):
+        parts = [
+            traces(2_000, seed=100 * number + s, users=3_000, population=number, error_rate=(0, 0)) for s in range(8)
+        ]
+        stopped += len(run(text, with_score(parts, 0.0), block_rows=2_000).commands) > 1
+    assert stopped <= binom.ppf(0.999, runs, 0.15)
 
 
 # ---- helpers -------------------------------------------------------------------------------------

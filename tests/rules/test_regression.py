@@ -30,7 +30,7 @@ Values = Callable[[np.random.Generator, IntArray, UnitArray], IntArray]
 
 def rule(guardrail: str = ERRORS) -> Regression:
     experiment = parse_experiment(spec(f"guardrails: [{guardrail}]"))
-    return Regression(GuardrailPlan.of(experiment, 0, experiment.spec.guardrails[0]))
+    return Regression.of(GuardrailPlan.of(experiment, 0, experiment.spec.guardrails[0]))
 
 
 class Run:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from stoploss.ledger import RejectCount, SourceStatus
 from tests.timelines import SOURCE, Timeline, actions, spec, traces
@@ -100,3 +101,24 @@ def test_a_spec_may_pause_or_look_away() -> None:
         rejecting = Rejecting(f"health: {{sampleRatio: off, rejects: {choice}}}")
         rejecting.minutes([(0, 5)] * 8)
         assert actions(rejecting.timeline) == ordered
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("share", [0.5, 0.1])
+def test_bursts_that_follow_the_split_differ_in_no_more_runs_than_promised(share: float) -> None:
+    """Two hours of minutes, each with a Poisson number of broken clients, who lose a geometric number of traces."""
+    rule = next(rule for rule in Timeline(spec(SPLIT_OFF)).started().it.rules if rule.kind == "rejects")
+    rng, found = np.random.default_rng(11), 0
+    for _ in range(400):
+        state = rule.initial()
+        for _ in range(120):
+            clients = rng.poisson(1.0)
+            treated, lost = rng.random(clients) < share, rng.geometric(0.1, clients)
+            state.kept = rng.multinomial(2_000, [1 - share, share]).tolist()
+            state.rejected = [int(lost[~treated].sum()), int(lost[treated].sum())]
+            state.ticks = 60
+            rule.tick(state, None)  # type: ignore[arg-type]
+            if any(verdict.outcome == "breach" for verdict in rule.judge(state, None)):  # type: ignore[arg-type]
+                found += 1
+                break
+    assert found <= 4

@@ -1,4 +1,4 @@
-"""What each rule promises: the probability that it ever stops a treatment that is no worse than allowed."""
+"""What each rule promises: the probability that it ever acts on a treatment that is no worse than allowed."""
 
 from __future__ import annotations
 
@@ -8,11 +8,21 @@ from dataclasses import dataclass
 
 from stoploss.calibration.injection import watched
 from stoploss.experiment import Experiment
-from stoploss.rules import AnyRule, rules_of
+from stoploss.rules import AnyRule, declared, over_exposure, rejects, rules_of, sample_ratio
+from stoploss.rules.alignment import AlignmentRule
+from stoploss.rules.audit import AuditRule
 from stoploss.rules.binary_guardrail import BinaryGuardrail
 from stoploss.rules.guardrail import ContinuousGuardrail
+from stoploss.rules.judge_drift import JudgeDrift
 from stoploss.rules.regression import Regression
-from stoploss.rules.sample_ratio import ALPHA, SampleRatio
+
+FIXED: dict[type, float] = {
+    sample_ratio.SampleRatio: sample_ratio.ALPHA,
+    over_exposure.OverExposure: over_exposure.ALPHA,
+    declared.Declared: declared.ALPHA,
+    rejects.Rejects: rejects.ALPHA,
+}
+"""Of rules whose error budget no spec chooses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +49,22 @@ def total(given: Iterable[Promise]) -> float:
 
 
 def _alpha(rule: AnyRule, experiment: Experiment) -> float | None:
-    """The segments of a guardrail share as much again as the stream that watches everybody."""
+    """The segments of a guardrail share as much again as the stream that watches everybody.
+
+    Its twin for a harm that begins later promises the same alpha again, for 30 days of a batch in every second.
+    """
     if isinstance(rule, ContinuousGuardrail | BinaryGuardrail):
         return rule.plan.alpha * (2 if experiment.spec.segments else 1)
     if isinstance(rule, Regression):
         return rule.plan.alpha
-    if isinstance(rule, SampleRatio):
-        return ALPHA
-    return None
+    if isinstance(rule, JudgeDrift | AuditRule | AlignmentRule):
+        return rule.alpha
+    return FIXED.get(type(rule))
 
 
 def _watches(rule: AnyRule) -> str:
     if isinstance(rule, ContinuousGuardrail | BinaryGuardrail | Regression):
         return f"{rule.kind} {watched(rule.plan)}"
     metric = getattr(rule, "metric", None)
-    return f"{rule.kind} {metric}" if isinstance(metric, str) else rule.kind.replace("_", " ")
+    name = rule.kind.replace("_", " ")
+    return f"{name} {metric}" if isinstance(metric, str) else name

@@ -15,6 +15,7 @@ from stoploss.calibration.resample import Resampler
 from stoploss.experiment import Experiment
 
 SEEDS_APART = 1_000_003
+A_BILLIONTH = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +58,10 @@ def harmless(text: str) -> tuple[Scenario, ...]:
 
 
 def without_margins(text: str) -> str:
-    """The experiment with guardrails that allow nothing to get worse."""
+    """The experiment with guardrails that allow nothing to get worse; a billionth apart, for no two may be the same."""
     document = yaml.safe_load(text)
-    for guardrail in document["spec"].get("guardrails") or ():
-        guardrail["margin"] = dict.fromkeys(guardrail["margin"], 0.0)
+    for index, guardrail in enumerate(document["spec"].get("guardrails") or ()):
+        guardrail["margin"] = dict.fromkeys(guardrail["margin"], index * A_BILLIONTH)
     return yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
 
 

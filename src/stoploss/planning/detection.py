@@ -25,7 +25,7 @@ from stoploss.stats.relative_risk import LOG_GROWTHS
 
 MOST = 1e10
 NEVER = math.inf
-ROUNDS, TOLERANCE = 50, 1e-3
+ROUNDS, TOLERANCE, ROUNDS_OF_EVENTS = 50, 0.005, 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,7 @@ def _needed(allowed: float, limit: float) -> Callable[[float], float]:
         if evidence(n, n) < limit:
             return math.inf
         low, high = 0.0, n
-        for _ in range(50):
+        for _ in range(ROUNDS_OF_EVENTS):
             middle = (low + high) / 2
             low, high = (middle, high) if evidence(middle, n) < limit else (low, middle)
         return high

@@ -17,7 +17,7 @@ from stoploss.rules.guardrail_plan import GuardrailPlan
 LONGEST_HOURS = 90 * 24.0
 SHARES = (0.5, 0.8)
 LARGEST_HARM = 10.0
-ROUNDS = 40
+ROUNDS = 16
 
 
 @dataclass(frozen=True, slots=True)

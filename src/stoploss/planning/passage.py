@@ -19,7 +19,7 @@ from stoploss.stats.errors import require_between
 
 Bound = Callable[[float], float]
 STEP = 1e-3
-ROUNDS = 60
+ROUNDS = 28
 
 
 def passed_by(t: float, drift: float, bound: Bound) -> float:

@@ -154,7 +154,7 @@ def _rules(experiment: Experiment) -> Iterator[Rule]:
         plan = GuardrailPlan.of(experiment, index, guardrail)
         yield BinaryGuardrail(plan) if plan.binary else ContinuousGuardrail(plan)
     for index, guardrail in enumerate(spec.guardrails):
-        yield Regression(GuardrailPlan.of(experiment, index, guardrail))
+        yield Regression.of(GuardrailPlan.of(experiment, index, guardrail))
     for index, budget in enumerate(spec.budgets):
         yield BudgetRule.of(experiment, index, budget)
         if budget.limit is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -26,12 +27,44 @@ LEAST_BAD_UNITS = 10
 
 @dataclass(slots=True)
 class BudgetState:
-    """buckets: bucket number -> [rows, spent or bad]; bad_seen: latest bucket with a bad request, by cell of units."""
+    """What the longest window holds.
 
-    buckets: dict[int, list[int]]
+    ring      int64 (2, size): rows, and what they spent or how many were bad; bucket number n is in column n % size
+    latest    number of the newest bucket; columns of older ones than `size` were cleared for newer ones
+    bad_seen  latest bucket with a bad request, by cell of units
+    """
+
+    ring: IntArray
     bad_seen: list[int]
+    latest: int = 0
     watermark: Micros = 0
     fired: dict[int, bool] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        return int(self.ring.shape[1])
+
+    def advance(self, number: int) -> None:
+        """Makes room for buckets up to `number`."""
+        fresh = min(number - self.latest, self.size)
+        if fresh > 0:
+            self.ring[:, np.arange(number - fresh + 1, number + 1) % self.size] = 0
+            self.latest = number
+
+    def add(self, number: int, rows: int, amount: int) -> None:
+        """Adds to a bucket, unless no window reaches back to it any more."""
+        if number > self.latest - self.size:
+            self.ring[:, number % self.size] += (rows, amount)
+
+    def window(self, buckets: int) -> tuple[int, int]:
+        """Rows and amount of the last buckets."""
+        end = self.latest % self.size + 1
+        start = end - buckets
+        held = self.ring[:, max(start, 0) : end].sum(axis=1)
+        if start < 0:
+            held = held + self.ring[:, start:].sum(axis=1)
+        rows, amount = held.tolist()
+        return rows, amount
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +73,8 @@ class BudgetRule:
 
     limit      integers that may be spent in the period; None where an objective is watched
     threshold  integers above which a request is bad; None where money or tokens are watched
+    bucket_s   seconds in a bucket: fine enough for the shortest window, few enough for the longest
+    windows    of each action: buckets in its long window, and in its short one
     """
 
     index: int
@@ -50,8 +85,10 @@ class BudgetRule:
     target: float | None
     period_s: int
     actions: tuple[BurnAction, ...]
+    bucket_s: int
+    windows: tuple[tuple[int, int], ...]
     kind: str = field(default="budget", init=False)
-    version: int = field(default=1, init=False)
+    version: int = field(default=2, init=False)
 
     @property
     def key(self) -> str:
@@ -60,6 +97,8 @@ class BudgetRule:
     @classmethod
     def of(cls, experiment: Experiment, index: int, budget: Budget) -> BudgetRule:
         metric = experiment.metric(budget.watched)
+        windows = [burn_rate.windows(action.burn, budget.period) for action in budget.actions]
+        bucket_s = max(1, -(-int(max(window.long_s for window in windows)) // BUCKETS))
         return cls(
             index,
             metric.name,
@@ -69,16 +108,13 @@ class BudgetRule:
             None if budget.slo is None else budget.slo.target,
             budget.period,
             budget.actions,
+            bucket_s,
+            tuple((_buckets(window.long_s, bucket_s), _buckets(window.short_s, bucket_s)) for window in windows),
         )
 
-    @property
-    def bucket_s(self) -> int:
-        """Seconds in a bucket: fine enough for the shortest window, few enough for the longest."""
-        longest = max(burn_rate.windows(action.burn, self.period_s).long_s for action in self.actions)
-        return max(1, -(-int(longest) // BUCKETS))
-
     def initial(self) -> BudgetState:
-        return BudgetState({}, [-1] * UNIT_CELLS)
+        size = max(long for long, _ in self.windows)
+        return BudgetState(np.zeros((2, size), np.int64), [-1] * UNIT_CELLS)
 
     def fold(self, state: BudgetState, rows: Rows, moment: Moment) -> None:
         x = rows.metrics.get(metrics.column_name(self.metric, "none"))
@@ -89,51 +125,42 @@ class BudgetRule:
             return
         bucket = rows.at[keep] // (self.bucket_s * SECOND)
         amount = x[keep] if self.threshold is None else (x[keep] > self.threshold).astype(np.int64)
-        numbers, place = np.unique(bucket, return_inverse=True)
-        rows_in, spent = np.bincount(place), np.bincount(place, amount)
-        for number, n, total in zip(numbers.tolist(), rows_in.tolist(), spent.tolist(), strict=True):
-            held = state.buckets.setdefault(number, [0, 0])
-            held[0], held[1] = held[0] + n, held[1] + int(total)
+        state.advance(int(bucket.max()))
+        for number, amounts in by_number(bucket, amount):
+            state.add(number, amounts.size, int(amounts.sum()))
         if self.threshold is not None:
             self._see_bad(state, rows.unit[keep], bucket, amount)
         state.watermark = max(state.watermark, int(rows.at[keep].max()))
 
     def _see_bad(self, state: BudgetState, unit: UnitArray, bucket: IntArray, bad: IntArray) -> None:
-        for cell, number in zip((unit[bad > 0] % UNIT_CELLS).tolist(), bucket[bad > 0].tolist(), strict=True):
+        found = np.flatnonzero(bad)
+        for cell, number in zip((unit[found] % UNIT_CELLS).tolist(), bucket[found].tolist(), strict=True):
             state.bad_seen[cell] = max(state.bad_seen[cell], number)
 
     def tick(self, state: BudgetState, moment: Moment) -> None:
-        """Time moves the windows on, so that a quiet budget stops burning; what no window reaches is dropped."""
+        """Time moves the windows on, so that a quiet budget stops burning."""
         state.watermark = max(state.watermark, moment.at)
-        longest = max(burn_rate.windows(action.burn, self.period_s).long_s for action in self.actions)
-        oldest = (state.watermark - int(longest * SECOND)) // (self.bucket_s * SECOND) - 1
-        for number in [number for number in state.buckets if number < oldest]:
-            del state.buckets[number]
+        state.advance(state.watermark // (self.bucket_s * SECOND))
 
     def close_epoch(self, state: BudgetState, moment: Moment) -> None:
         """Money is spent whatever the share."""
 
     def judge(self, state: BudgetState, moment: Moment) -> Iterator[Verdict]:
-        for index, action in enumerate(self.actions):
-            long_burn, n = self._burn(state, burn_rate.windows(action.burn, self.period_s).long_s)
-            short_burn, _ = self._burn(state, burn_rate.windows(action.burn, self.period_s).short_s)
-            burning = min(long_burn or 0.0, short_burn or 0.0)
+        for index, (action, (long, short)) in enumerate(zip(self.actions, self.windows, strict=True)):
+            long_burn, n = self._burn(state, long)
+            burning = min(long_burn, self._burn(state, short)[0])
             if burning >= action.burn and self._enough_bad(state, action):
                 state.fired[index] = True
-            yield self._verdict(index, action, burning, n, state.fired.get(index, False))
+            yield self._verdict(action, burning, n, state.fired.get(index, False))
 
-    def _burn(self, state: BudgetState, window_s: float) -> tuple[float | None, int]:
-        """Burn of the window that ends at the watermark, and its rows."""
-        width = self.bucket_s * SECOND
-        last = state.watermark // width
-        first = last - max(1, round(window_s / self.bucket_s)) + 1
-        held = [counts for number, counts in state.buckets.items() if first <= number <= last]
-        n, amount = sum(c[0] for c in held), sum(c[1] for c in held)
+    def _burn(self, state: BudgetState, buckets: int) -> tuple[float, int]:
+        """Burn of the window that ends with the newest bucket, and its rows."""
+        n, amount = state.window(buckets)
         if self.limit is not None:
-            span = (last - first + 1) * self.bucket_s
+            span = buckets * self.bucket_s
             # Intake refuses negative costs; from elsewhere they must not give money back, nor end the judge.
             return burn_rate.burn_of_spend(max(0, amount), span, self.limit, self.period_s), n
-        return burn_rate.burn_of_bad(amount, n, self.target or 0.0), n
+        return burn_rate.burn_of_bad(amount, n, self.target or 0.0) or 0.0, n
 
     def _enough_bad(self, state: BudgetState, action: BurnAction) -> bool:
         if self.threshold is None:
@@ -142,8 +169,16 @@ class BudgetRule:
         first = (state.watermark - int(burn_rate.windows(action.burn, self.period_s).long_s * SECOND)) // width
         return sum(number >= first for number in state.bad_seen) >= LEAST_BAD_UNITS
 
-    def _verdict(self, index: int, action: BurnAction, burning: float, n: int, fired: bool) -> Verdict:
-        evidence = Evidence(
+    def _verdict(self, action: BurnAction, burning: float, n: int, fired: bool) -> Verdict:
+        evidence = partial(self._evidence, action, burning, n)
+        stream = f"burn {action.burn:g}"
+        if not fired:
+            return Verdict(stream, Outcome.OK, Reason.WITHIN_BUDGET, evidence)
+        response = Response(Action(action.do), Severity.PAGE, share=action.to)
+        return Verdict(stream, Outcome.BREACH, Reason.BURNING, evidence, response)
+
+    def _evidence(self, action: BurnAction, burning: float, n: int) -> Evidence:
+        return Evidence(
             rule=self.kind,
             rule_version=self.version,
             metric=self.metric,
@@ -152,8 +187,17 @@ class BudgetRule:
             bound=action.burn,
             n_treatment=n,
         )
-        stream = f"burn {action.burn:g}"
-        if not fired:
-            return Verdict(stream, Outcome.OK, Reason.WITHIN_BUDGET, evidence)
-        response = Response(Action(action.do), Severity.PAGE, share=action.to)
-        return Verdict(stream, Outcome.BREACH, Reason.BURNING, evidence, response)
+
+
+def _buckets(window_s: float, bucket_s: int) -> int:
+    return max(1, round(window_s / bucket_s))
+
+
+def by_number(number: IntArray, amount: IntArray) -> Iterator[tuple[int, IntArray]]:
+    """The amounts of each number; nearly always there is but one."""
+    lowest, highest = int(number.min()), int(number.max())
+    if lowest == highest:
+        yield lowest, amount
+        return
+    for one in np.unique(number).tolist():
+        yield one, amount[number == one]

@@ -18,6 +18,7 @@ import numpy as np
 from stoploss import metrics
 from stoploss.commands import Evidence, Micros, round_significant
 from stoploss.experiment import Budget, Experiment
+from stoploss.rules.budget import by_number
 from stoploss.rules.rows import TREATMENT, IntArray, Moment, Rows
 from stoploss.rules.verdict import NOTHING, Outcome, Reason, Response, Severity, Verdict
 from stoploss.stats.exhaustion import Exhaustion
@@ -86,10 +87,10 @@ class Forecast:
         if not keep.size:
             return
         at, cost = rows.at[keep], np.maximum(x[keep], 0)
-        for number, costs in _by(at // (self.bucket_s * SECOND), cost):
+        for number, costs in by_number(at // (self.bucket_s * SECOND), cost):
             held = state.buckets.setdefault(number, [0, 0])
             held[0], held[1] = held[0] + int(costs.sum()), held[1] + sum_of_squares(costs)
-        for period, costs in _by(at // (self.period_s * SECOND), cost):
+        for period, costs in by_number(at // (self.period_s * SECOND), cost):
             state.spent[period] = state.spent.get(period, 0) + int(costs.sum())
         earliest = int(at.min())
         state.since = earliest if state.since is None else min(state.since, earliest)
@@ -145,16 +146,6 @@ class Forecast:
             lower=round_significant(lower),
             upper=round_significant(upper),
         )
-
-
-def _by(number: IntArray, cost: IntArray) -> Iterator[tuple[int, IntArray]]:
-    """The costs of each number; nearly always there is but one."""
-    lowest, highest = int(number.min()), int(number.max())
-    if lowest == highest:
-        yield lowest, cost
-        return
-    for one in np.unique(number).tolist():
-        yield one, cost[number == one]
 
 
 def sum_of_squares(x: IntArray) -> int:

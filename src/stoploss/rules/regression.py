@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -71,17 +72,20 @@ class RegressionState:
 
 @dataclass(frozen=True, slots=True)
 class Regression:
+    """reading: of the events that it counts; the guardrail's own where that is of a rate."""
+
     plan: GuardrailPlan
+    reading: Reading
     kind: str = field(default="regression", init=False)
     version: int = field(default=1, init=False)
+
+    @classmethod
+    def of(cls, plan: GuardrailPlan) -> Regression:
+        return cls(plan, plan.reading if plan.binary else plan.reading.worst_quarter())
 
     @property
     def key(self) -> str:
         return f"regression[{self.plan.index}]"
-
-    @property
-    def reading(self) -> Reading:
-        return self.plan.reading if self.plan.binary else self.plan.reading.worst_quarter()
 
     @property
     def log_limit(self) -> float:
@@ -116,7 +120,7 @@ class Regression:
         if not (state.pending[ROWS] > 0).all():
             return
         if state.unchanged is None:
-            state.learnt += state.pending
+            state.learnt = state.learnt + state.pending
             self._learn(state, second)
         else:
             self._detect(state, second)
@@ -165,18 +169,18 @@ class Regression:
         detail = self.reading.words(state.reference)
         if state.unchanged is None:
             floor = self.reading.floor(state.reference) or first_unmet(_floors(state))
-            evidence = self._evidence(state.learnt, None)
-            yield Verdict("everybody", Outcome.UNDECIDED, Reason.LEARNING, evidence, floor=floor, detail=detail)
+            told = partial(self._evidence, state.learnt, None)
+            yield Verdict("everybody", Outcome.UNDECIDED, Reason.LEARNING, told, floor=floor, detail=detail)
             return
         log_m = e_sr.log_m(state.log_m)
-        evidence = self._evidence(state.recent, log_m if log_m > -np.inf else None)
+        told = partial(self._evidence, state.recent, log_m if log_m > -np.inf else None)
         if log_m >= self.log_limit:
             words = f"{detail}, " if detail else ""
             words += f"since about {max(0, moment.at // SECOND - state.since):,} s ago"
             response = self.plan.response(None)
-            yield Verdict("everybody", Outcome.BREACH, Reason.REGRESSED, evidence, response, detail=words)
+            yield Verdict("everybody", Outcome.BREACH, Reason.REGRESSED, told, response, detail=words)
         else:
-            yield Verdict("everybody", Outcome.OK, Reason.STEADY, evidence, detail=detail)
+            yield Verdict("everybody", Outcome.OK, Reason.STEADY, told, detail=detail)
 
     def _evidence(self, counts: IntArray, log_m: float | None) -> Evidence:
         """Both numbers compared, and the arms' rates since the detector was last without evidence."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 from stoploss.commands import Action, Evidence
 from stoploss.experiment import Silence
@@ -63,15 +64,18 @@ class SilenceRule:
     def judge(self, state: SilenceState, moment: Moment) -> Iterator[Verdict]:
         for arm, name in ARMS.items():
             silent = state.ticks[arm] >= self.after_s
-            evidence = Evidence(
-                rule=self.kind,
-                rule_version=self.version,
-                metric="traces",
-                statistic=f"seconds without a trace of the {name} arm",
-                observed=float(state.ticks[arm]) if silent else None,
-                bound=float(self.after_s),
-            )
+            evidence = partial(self._evidence, name, float(state.ticks[arm]) if silent else None)
             if silent:
                 yield Verdict(name, Outcome.BREACH, Reason.SILENT, evidence, self.response)
             else:
                 yield Verdict(name, Outcome.OK, Reason.HEARD, evidence)
+
+    def _evidence(self, name: str, observed: float | None) -> Evidence:
+        return Evidence(
+            rule=self.kind,
+            rule_version=self.version,
+            metric="traces",
+            statistic=f"seconds without a trace of the {name} arm",
+            observed=observed,
+            bound=float(self.after_s),
+        )

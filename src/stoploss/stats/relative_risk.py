@@ -76,7 +76,7 @@ def log_e(logs: Sequence[float]) -> float:
 
 
 def reaches(logs: Sequence[float], limit: float) -> bool:
-    """Whether the evidence has reached a limit. No mean exceeds its largest, so a comparison is nearly always enough."""
+    """Whether the evidence has reached a limit. No mean exceeds its largest, so a comparison nearly always does."""
     return max(logs) >= limit and log_e(logs) >= limit
 
 
