@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from stoploss.experiment import Experiment, Objective
-from stoploss.metrics import RISK_EVENTS
+from stoploss.metrics import METRICS, RISK_EVENTS
 
 Fault = tuple[tuple[str | int, ...], str]
 
@@ -14,7 +14,12 @@ def objective_faults(experiment: Experiment) -> Iterator[Fault]:
     objective = experiment.spec.objective
     if objective is None:
         return
-    yield from _quality(experiment, objective)
+    yield from _quality(objective)
+    if objective.risk and not objective.lambda_risk:
+        yield (
+            ("spec", "objective", "lambdaRisk"),
+            "is 0, so the listed risk events weigh nothing; give the quality that one is worth, or drop them",
+        )
     events = [risk.event for risk in objective.risk]
     for index, event in enumerate(events):
         at = ("spec", "objective", "risk", index, "event")
@@ -24,15 +29,15 @@ def objective_faults(experiment: Experiment) -> Iterator[Fault]:
             yield at, f"{event!r} is listed twice; keep one weight"
 
 
-def _quality(experiment: Experiment, objective: Objective) -> Iterator[Fault]:
+def _quality(objective: Objective) -> Iterator[Fault]:
     if objective.quality is None:
         yield ("spec", "objective"), "names no quality, so a gain cannot be told; add quality: {score: …}, or drop it"
         return
     name = objective.quality.score
-    if experiment.metric(name).better != "higher":
+    if name in METRICS:
         yield (
             ("spec", "objective", "quality", "score"),
-            f"less of {name!r} is better, so it is no quality; name a score, and put a guardrail on {name!r}",
+            f"{name!r} is measured, not judged, so it is no quality; name a score, and put a guardrail on {name!r}",
         )
     if name in objective.risk_columns:
         yield ("spec", "objective", "quality", "score"), f"{name!r} is a harm event; name a score of quality"

@@ -1,7 +1,11 @@
 """Segments: which value is which cell, and the running metrics of every variant in every cell.
 
-A dimension has at most CAPACITY values of its own, in order of appearance in the ledger; later ones share the cell
-`other`. The dimension "" has one value: everybody.
+A dimension has at most CAPACITY values of its own; later ones share the cell `other`. A segment gets its cell with its
+PATIENCE-th row, so that the heavy values win the race for cells and a flood of values that come once takes none. Who
+waits is counted as Misra & Gries do (Sci. Comput. Program. 2(2), 1982): when there are too many, each loses one row.
+A cell is for good. To hand it to a heavier value later could be paid for out of the late weights of the error budget,
+but would throw away what every rule knows of it, again whenever the traffic shifts back. The dimension "" has one
+value: everybody.
 """
 
 from __future__ import annotations
@@ -23,16 +27,24 @@ IntArray = npt.NDArray[np.int64]
 
 EVERYBODY = ""
 CAPACITY = 64
+PATIENCE = 20
+CANDIDATES = 1_024
 NO_CODE = 65_535
 NO_CELL = -1
 
 
 @dataclass(slots=True)
 class Dimension:
-    """Values of one dimension and the cell of each; cell CAPACITY is `other`."""
+    """Values of one dimension and the cell of each; what comes after CAPACITY values shares the cell `other`.
+
+    patience  rows after which a value gets a cell; before, they are in none
+    waiting   rows so far of values without a cell, of at most CANDIDATES values
+    """
 
     name: str
     cells: dict[str, int] = field(default_factory=dict)
+    patience: int = 1
+    waiting: dict[str, int] = field(default_factory=dict)
 
     @property
     def used(self) -> int:
@@ -40,31 +52,45 @@ class Dimension:
         return max(1, len(self.cells))
 
     def cells_of(self, values: Sequence[str], codes: npt.NDArray[np.uint16]) -> IntArray:
-        """Cell of each row, NO_CELL where it has no value. New values become cells in order of their first row."""
-        cells = [self.cells.get(value, NO_CELL) for value in values]
-        if NO_CELL in cells:
-            self._admit(values, codes)
-            cells = [self.cells.get(value, self.cells.get(OTHER, NO_CELL)) for value in values]
-        of_rows: IntArray = np.array([*cells, NO_CELL], np.int64)[np.minimum(codes, len(values))]
+        """Cell of each row, NO_CELL where it has none. Rows are taken in order, wherever blocks are cut."""
+        known = [self.cells.get(value, NO_CELL) for value in values]
+        if NO_CELL in known and self._full:
+            other = self.cells.setdefault(OTHER, len(self.cells)) if _any_of(known, codes) else NO_CELL
+            known = [other if cell == NO_CELL else cell for cell in known]
+        of_rows: IntArray = np.array([*known, NO_CELL], np.int64)[np.minimum(codes, len(values))]
+        if NO_CELL in known:
+            for row in np.flatnonzero((of_rows == NO_CELL) & (codes != NO_CODE)).tolist():
+                of_rows[row] = self._cell(values[codes[row]])
         return of_rows
 
-    def _admit(self, values: Sequence[str], codes: npt.NDArray[np.uint16]) -> None:
-        present, first = np.unique(codes, return_index=True)
-        for code in present[np.argsort(first)].tolist():
-            if code != NO_CODE:
-                self._cell(values[code])
+    @property
+    def _full(self) -> bool:
+        return len(self.cells) >= CAPACITY
 
     def _cell(self, value: str) -> int:
-        known = self.cells.get(value)
-        if known is not None:
-            return known
-        if len(self.cells) < CAPACITY and value != OTHER:
-            return self.cells.setdefault(value, len(self.cells))
-        return self.cells.setdefault(OTHER, len(self.cells))
+        """The cell of a value after one more row of it."""
+        if value in self.cells:
+            return self.cells[value]
+        if self._full or value == OTHER:
+            return self.cells.setdefault(OTHER, len(self.cells))
+        rows = self.waiting.pop(value, 0) + 1
+        if rows >= self.patience:
+            cell = self.cells.setdefault(value, len(self.cells))
+            self.waiting = {} if self._full else self.waiting
+            return cell
+        self.waiting[value] = rows
+        if len(self.waiting) > CANDIDATES:
+            self.waiting = {other: seen - 1 for other, seen in self.waiting.items() if seen > 1}
+        return NO_CELL
 
     def segment(self, cell: int) -> Segment | None:
         """The segment of a cell; None for everybody."""
         return None if self.name == EVERYBODY else Segment(self.name, list(self.cells)[cell])
+
+
+def _any_of(known: list[int], codes: npt.NDArray[np.uint16]) -> bool:
+    """Whether a row has a value without a cell; dictionaries may hold values that no row has."""
+    return bool((np.array([*known, 0])[np.minimum(codes, len(known))] == NO_CELL).any())
 
 
 def grown(used: int, size: int) -> int:

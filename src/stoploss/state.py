@@ -16,7 +16,7 @@ from stoploss.journal import GENESIS
 from stoploss.lifecycle import Lifecycle
 from stoploss.rules import AnyRule, RuleState, rules_of
 from stoploss.rules.rows import Rows
-from stoploss.segments import EVERYBODY, Dimension, SegmentMetrics
+from stoploss.segments import EVERYBODY, PATIENCE, Dimension, SegmentMetrics
 from stoploss.spec_file import parse_experiment
 from stoploss.units import DailyCap, SeenUnits
 
@@ -129,8 +129,10 @@ class RunState:
 
     @classmethod
     def begin(cls, spec: str) -> RunState:
-        names = (EVERYBODY, *parsed(spec).dimensions)
-        dimensions = {name: Dimension(name) for name in names}
+        experiment = parsed(spec)
+        patience = dict.fromkeys(experiment.spec.segments, PATIENCE)
+        names = (EVERYBODY, *experiment.dimensions)
+        dimensions = {name: Dimension(name, patience=patience.get(name, 1)) for name in names}
         dimensions[EVERYBODY].cells[EVERYBODY] = 0
         return cls({rule.key: rule.initial() for rule in rules_for(spec)}, dimensions)
 

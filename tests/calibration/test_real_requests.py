@@ -14,7 +14,7 @@ from stoploss.calibration.findings import promised_stops, stop_rates
 from stoploss.calibration.promises import promises
 from stoploss.calibration.recording import Recording, of_arrivals
 from stoploss.calibration.resample import Resampler
-from stoploss.calibration.trials import Staging, harmless, trials
+from stoploss.calibration.trials import Staging, Trial, harmless
 from stoploss.spec_file import parse_experiment
 from tests.timelines import spec
 
@@ -43,7 +43,7 @@ def assert_kept(recording: Recording, runs: int) -> None:
     """No more stops than the promises allow, with every margin at 0: by rule, and all together."""
     _, hardest = harmless(TEXT)
     staging = Staging(EXPERIMENT, exposure=0.5, looks=24, seed=1)
-    ended = list(trials(Resampler(recording.requests), staging, hardest, runs))
+    ended = list(map(Trial(Resampler(recording.requests), staging, hardest), range(runs)))
     given = promises(EXPERIMENT)
     rates = [*stop_rates(ended, given), promised_stops(ended, given)]
     assert [rate for rate in rates if rate.kept is False] == []

@@ -22,6 +22,8 @@ from stoploss.intake.pii_classes import CLASSES
         ("IBAN DE89 3704 0044 0532 0130 00 please", "IBAN [masked:iban] please"),
         ("IBAN GB82 WEST 1234 5698 7654 32 BANK", "IBAN [masked:iban] BANK"),
         ("IBAN NO9386011117947", "IBAN [masked:iban]"),
+        ("IBAN de89 3704 0044 0532 0130 00 please", "IBAN [masked:iban] please"),
+        ("IBAN DE89\u00a03704\u00a00044\u00a00532\u00a00130\u00a000", "IBAN [masked:iban]"),
         ("ssn 536-22-1234", "ssn [masked:ssn]"),
         ("call +49 30 901820 or +14155550100", "call [masked:phone] or [masked:phone]"),
         ("call (415) 555-0100 or 415-555-0100", "call [masked:phone] or [masked:phone]"),

@@ -5,6 +5,7 @@ import pytest
 
 from stoploss import snapshot
 from stoploss.errors import InvalidExperiment
+from stoploss.intake.watched import Watched
 from stoploss.spec_file import parse_experiment
 from tests.timelines import SECRET, Timeline, Traces, actions, of_arm, spec, traces
 
@@ -123,6 +124,7 @@ def test_a_dimension_that_is_only_watched_is_kept_and_no_segment_of_a_guardrail(
     text = MIX + "\nguardrails: [{metric: error_rate, direction: lower, margin: {relative: 0.1}}]"
     timeline = run(STEADY * 2, text)
     assert list(timeline.it.current.dimensions) == ["", "language"]
+    assert Watched.of(timeline.experiment, 0).segments == ("language",)
     verdicts = timeline.measures()[-1].verdicts
     assert {v.segment for v in verdicts if v.rule == "guardrail[0]"} == {None}
 

@@ -375,7 +375,7 @@ def test_what_an_epoch_cuts_off_is_counted_too() -> None:
     ("objective", "message"),
     [
         ("{lambdaCost: 0.2}", "names no quality, so a gain cannot be told"),
-        ("{quality: {score: latency_ms}}", "less of 'latency_ms' is better, so it is no quality"),
+        ("{quality: {score: latency_ms}}", "'latency_ms' is measured, not judged, so it is no quality"),
         ("{quality: {score: complaint}, risk: [{event: complaint, weight: 1}]}", "'complaint' is a harm event"),
         ("{quality: {score: tone}, risk: [{event: fire, weight: 1}]}", "unknown event 'fire'; known events: refusal, "),
         (
@@ -383,6 +383,10 @@ def test_what_an_epoch_cuts_off_is_counted_too() -> None:
             "'refusal' is listed twice",
         ),
         ("{quality: {score: tone}, risk: [{event: refusal, weight: 0}]}", "greater than or equal to 0.001"),
+        (
+            "{quality: {score: tone}, risk: [{event: refusal, weight: 1}]}",
+            "is 0, so the listed risk events weigh nothing",
+        ),
         ("{quality: {score: tone, closesAfter: 90d}}", "less than or equal to 2592000"),
     ],
 )

@@ -129,7 +129,8 @@ def test_plain_floors_ship_a_rare_grave_harm_and_the_rule_for_rare_harm_does_not
 
 def verdicts_of_like_arms(seed: int) -> set[str]:
     """What the whole judge says of the worth of a treatment that is control; its users come back."""
-    timeline = begun(OBJECTIVE + "  alpha: 0.1\n")
+    common = OBJECTIVE.replace(", {event: complaint, weight: 5}", "")
+    timeline = begun(common + "  alpha: 0.1\n")
     for look in range(12):
         timeline.traces(scored(1_000, seed=1_000 * seed + look, users=3_000, population=seed), block_rows=1_000)
         timeline.seconds(1)

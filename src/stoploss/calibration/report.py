@@ -17,11 +17,11 @@ from stoploss.calibration.promises import promises
 from stoploss.calibration.recording import Recording
 from stoploss.calibration.rehearsal import Ended
 from stoploss.calibration.resample import Resampler
-from stoploss.calibration.trials import Scenario, Staging, harmful, harmless, trials
+from stoploss.calibration.trials import Scenario, Staging, Trial, harmful, harmless
 from stoploss.review.words import share
 
-Watch = Callable[[Iterable[Ended], str, int], Iterable[Ended]]
-"""Passes rehearsals on as they end, and may show how far they are: the rehearsals, their scenario's name, how many."""
+Play = Callable[[Trial, int], Iterable[Ended]]
+"""Plays so many runs of a trial: one after the other, or several at once, and may show how far they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +67,13 @@ class Calibration:
         return all(rate.kept is not False for rate in rates)
 
 
-def calibrated(text: str, staging: Staging, recording: Recording, asked: Asked, watch: Watch) -> Calibration:
+def calibrated(text: str, staging: Staging, recording: Recording, asked: Asked, play: Play) -> Calibration:
     """Plays everything that was asked for."""
     resampler = Resampler(recording.requests)
     experiment = staging.experiment
 
     def played(scenario: Scenario, runs: int) -> list[Ended]:
-        return list(watch(trials(resampler, staging, scenario, runs), scenario.name, runs))
+        return list(play(Trial(resampler, staging, scenario), runs))
 
     false_stops = tuple(_false_stops(staging, s, played(s, asked.runs)) for s in harmless(text))
     harms = harmful(text, experiment, asked.times) if asked.harm_runs else ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import yaml
@@ -74,10 +74,17 @@ def harmful(text: str, experiment: Experiment, times: Sequence[float]) -> tuple[
     )
 
 
-def trials(resampler: Resampler, staging: Staging, scenario: Scenario, runs: int) -> Iterator[Ended]:
-    """The rehearsals of a scenario; run k of a seed is the same whatever else is run."""
-    for run in range(runs):
-        yield rehearse(requests := resampler.draw(staging.seed, run), _plot(requests, staging, scenario, run))
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One run of a scenario by its number: the same whatever else is run, before it, beside it, or elsewhere."""
+
+    resampler: Resampler
+    staging: Staging
+    scenario: Scenario
+
+    def __call__(self, run: int) -> Ended:
+        requests = self.resampler.draw(self.staging.seed, run)
+        return rehearse(requests, _plot(requests, self.staging, self.scenario, run))
 
 
 def _plot(requests: Requests, staging: Staging, scenario: Scenario, run: int) -> Plot:

@@ -297,11 +297,12 @@ def calibrate(
     file: Spec,
     requests: Requests = None,
     runs: Annotated[int, typer.Option(min=1, help="Runs without harm, twice.")] = 200,
-    harm_runs: Annotated[int, typer.Option(min=0, help="Runs for each harm; 0: none.")] = 40,
+    harm_runs: Annotated[int, typer.Option(min=0, help="Runs for each harm; 0: none.")] = 20,
     times: Annotated[list[float] | None, typer.Option(min=1.01, help="Sizes of harm, in margins; 2 and 4.")] = None,
     exposure: Share = None,
-    looks: Annotated[int, typer.Option(min=5, max=10_000, help="Looks at the evidence in a run.")] = 60,
+    looks: Annotated[int, typer.Option(min=5, max=10_000, help="Looks at the evidence in a run.")] = 40,
     seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = 1,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Processes; as many as processors.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write the same as Markdown here.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -314,7 +315,8 @@ def calibrate(
     from stoploss.cli import addresses, calibrating
 
     asked = Asked(runs, harm_runs, tuple(times or (2.0, 4.0)))
-    if not calibrating.calibrate(addresses.resolved(), file, requests, asked, exposure, looks, seed, out, as_json):
+    settings = addresses.resolved()
+    if not calibrating.calibrate(settings, file, requests, asked, exposure, looks, seed, jobs, out, as_json):
         raise typer.Exit(ANSWER_IS_NO)
 
 

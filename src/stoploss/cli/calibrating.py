@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import shlex
 import sys
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Group
@@ -17,13 +21,14 @@ from stoploss.calibration.report import (
     Asked,
     Calibration,
     FalseStops,
+    Play,
     calibrated,
     detection_cells,
     markdown,
     method_sentences,
     rate_cells,
 )
-from stoploss.calibration.trials import Staging
+from stoploss.calibration.trials import Staging, Trial
 from stoploss.cli.history import history, read_spec
 from stoploss.cli.output import console, is_terminal, print_json, show, write_file
 from stoploss.review.words import printable
@@ -40,6 +45,7 @@ def calibrate(
     exposure: float | None,
     looks: int,
     seed: int,
+    jobs: int | None,
     document: Path | None,
     as_json: bool,
 ) -> bool:
@@ -47,8 +53,8 @@ def calibrate(
     text, experiment = read_spec(file)
     recording = history(settings, experiment, requests, seed)
     staging = Staging(experiment, exposure or experiment.spec.ramp.stages[-1], looks, seed)
-    with Progress(console=console(sys.stderr), transient=True, disable=not is_terminal()) as progress:
-        found = calibrated(text, staging, recording, asked, _Watched(progress))
+    with _players(jobs or os.cpu_count() or 1) as play:
+        found = calibrated(text, staging, recording, asked, play)
     if document is not None:
         write_file(document, markdown(found, f"stoploss {shlex.join(sys.argv[1:])}"))
     if as_json:
@@ -58,17 +64,30 @@ def calibrate(
     return found.kept
 
 
-class _Watched:
-    """Shows how many rehearsals of a scenario have ended."""
+@contextmanager
+def _players(jobs: int) -> Iterator[Play]:
+    """Plays runs in as many processes, and shows on a terminal how many have ended.
 
-    def __init__(self, progress: Progress) -> None:
-        self.progress = progress
+    Processes of their own begin anew (spawn): what was loaded here has threads, which no fork survives in good order.
+    """
+    with Progress(console=console(sys.stderr), transient=True, disable=not is_terminal()) as progress:
+        if jobs == 1:
+            yield lambda trial, runs: _watched(progress, trial, runs, map(trial, range(runs)))
+            return
+        with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
 
-    def __call__(self, ended: Iterable[Ended], scenario: str, runs: int) -> Iterator[Ended]:
-        task = self.progress.add_task(scenario, total=runs)
-        for one in ended:
-            self.progress.advance(task)
-            yield one
+            def several(trial: Trial, runs: int) -> Iterator[Ended]:
+                chunk = max(1, runs // (4 * jobs))
+                return _watched(progress, trial, runs, pool.map(trial, range(runs), chunksize=chunk))
+
+            yield several
+
+
+def _watched(progress: Progress, trial: Trial, runs: int, ended: Iterable[Ended]) -> Iterator[Ended]:
+    task = progress.add_task(trial.scenario.name, total=runs)
+    for one in ended:
+        progress.advance(task)
+        yield one
 
 
 def view(found: Calibration) -> Group:

@@ -34,7 +34,7 @@ from stoploss.stats.utility import (
 class Weighed:
     """Everything that is known of the sum.
 
-    quality, cost, risk  differences of the arms; risk is None where the spec lists no event, or weighs none
+    quality, cost, risk  differences of the arms; risk is None where the spec lists no event
     settled  quality less the harm of common events at its price: all of the sum but cost and rare harm
     rare     events that are rare yet, by their place in the spec
     limits   of the sum, each at error alpha; risk_limits: of its risk term
@@ -112,9 +112,7 @@ class _RareHarm:
 
 
 def _harms(plan: ObjectivePlan, run: RunTotals) -> list[tuple[float, Term]] | None:
-    """Each event's weight and contrast; none where risk has no price, None while an event has no contrast."""
-    if not plan.lambda_risk:
-        return []
+    """Each event's weight and contrast; None while an event has no contrast."""
     terms = run.harm_terms()
     found = [(event.weight, term) for event, term in zip(plan.events, terms, strict=True) if term is not None]
     return found if len(found) == len(terms) else None

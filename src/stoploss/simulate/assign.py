@@ -64,6 +64,10 @@ class Arms:
     mcp_server: str | None = "catalog"
     score: str = "helpfulness"
 
+    @property
+    def models_differ(self) -> bool:
+        return self.control_model != self.treatment_model
+
     def model(self, variant: str) -> str:
         return self.treatment_model if variant == self.treatment else self.control_model
 
@@ -81,7 +85,7 @@ def arms_of(experiment: Experiment, *, exposure: float = 0.5, assign: Assign | N
         treatment=treatment.name,
         assign=assign or by_hash,
         control_model=control.model or "large-2",
-        treatment_model=treatment.model or "small-1",
+        treatment_model=treatment.model or "large-2",
         tool=tool.name if tool else None,
         scope=tool.scopes[0] if tool and tool.scopes else None,
         mcp_server=servers[0] if servers else None,

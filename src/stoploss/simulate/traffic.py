@@ -41,7 +41,8 @@ class Traffic:
     """Requests to a service under one or several experiments; the same seed and assignments give the same traces.
 
     seed        of everything that is drawn; two traffics of one seed differ only by assignment and harm
-    arms        the experiments; a request takes part in all of them, and the first one's variant names its model
+    arms        the experiments; a request takes part in all of them, and the variant of the first one whose arms
+                differ in their model names it
     harms       what is wrong, where and from when on
     arrivals    a request log whose times and token counts stand for the drawn ones; None: a Poisson process
     starts_at   wall clock at offset 0, microseconds since 1970-01-01 UTC
@@ -126,7 +127,7 @@ class Traffic:
     def _healthy(self, offset_s: float, request: _Request, users: Users, assigned: Sequence[Assigned]) -> Trace:
         draw = request.draw
         first = self.arms[0] if self.arms else None
-        model = first.model(assigned[0].variant) if first else "large-2"
+        model = self._model(assigned)
         first_token_ms, latency_ms = self._latency_ms(request)
         return {
             "trace_id": draw.trace_id,
@@ -151,6 +152,11 @@ class Traffic:
             "scores": _scores(self.arms, draw),
             "steps": _steps(first, draw),
         }
+
+    def _model(self, assigned: Sequence[Assigned]) -> str:
+        models = [arms.model(a.variant) for arms, a in zip(self.arms, assigned, strict=True)]
+        chosen = (model for arms, model in zip(self.arms, models, strict=True) if arms.models_differ)
+        return next(chosen, models[0] if models else "large-2")
 
     def _latency_ms(self, request: _Request) -> tuple[float, float]:
         """Time to the first and to the last token."""
