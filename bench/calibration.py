@@ -21,6 +21,7 @@ from pathlib import Path
 
 from bench.calibration_peers import Minutes, peeks, polls
 from bench.calibration_traffic import METRICS, MINUTES, ROWS, Row, drawn
+from stoploss.calibration.findings import stops_of
 from stoploss.calibration.rehearsal import Plot, rehearse
 from stoploss.rules import rules_version
 from stoploss.stats.exact_binomial import interval
@@ -30,6 +31,8 @@ SEED = 20_260
 PROMISED = 0.01
 POLLED_MARGIN = 0.10
 FAILS_AT = 30
+OTHERS, THROTTLER = "judge otherwise", "budget"
+"""Stops by rules that are not in the table; budgets are not among them, since they make the ramp of one row."""
 CHUNK = 50
 TICKS_EVERY = 8
 """Blocks: what is judged at ticks only are segments, and here are none."""
@@ -53,8 +56,9 @@ def one(row: Row, seed: int, run: int) -> tuple[dict[str, int], float]:
     started_s = time.perf_counter()
     ended = rehearse(stream.requests, Plot(row.spec, row.exposure, stream.seed, 60, TICKS_EVERY))
     seconds = time.perf_counter() - started_s
-    guardrails = {alarm.metric or "" for alarm in ended.alarms if alarm.rule.startswith("guardrail")}
-    found = {f"judge {metric}": 1 for metric in guardrails}
+    stoppers = {(alarm.rule.partition("[")[0], alarm.metric) for alarm in stops_of(ended)}
+    found = {f"judge {metric}": 1 for rule, metric in stoppers if rule == "guardrail"}
+    found[OTHERS] = int(any(rule not in ("guardrail", THROTTLER) for rule, _ in stoppers))
     for metric in METRICS:
         minutes = Minutes.of(stream, metric, row.stages)
         found[f"peeked {metric}"] = int(peeks(minutes, PROMISED))
@@ -106,11 +110,7 @@ def lines(row: Row, counts: Counts) -> Iterator[str]:
 def document(rows: list[tuple[Row, Counts]], command: str) -> str:
     """The table with what it says and how it came about."""
     runs = min(counts.runs for _, counts in rows)
-    fewer = (
-        ""
-        if runs >= RUNS
-        else f"\nThe goal is {RUNS:,} runs a row; this table has {runs:,}, and its intervals say so.\n"
-    )
+    fewer = f"\nThe goal is {RUNS:,} runs a row; one here has {runs:,}, and the intervals say so.\n"
     table = "\n".join(line for row, counts in rows for line in lines(row, counts))
     traffic = "\n".join(f"- **{row.name}**: {row.what}" for row, _ in rows)
     return TEMPLATE.format(
@@ -119,7 +119,9 @@ def document(rows: list[tuple[Row, Counts]], command: str) -> str:
         command=command,
         machine=f"{platform.machine()}, Python {platform.python_version()}",
         rules=rows[0][1].rules,
-        fewer=fewer,
+        fewer=fewer if runs < RUNS else "",
+        others=sum(counts.stops.get(OTHERS, 0) for _, counts in rows),
+        all_runs=sum(counts.runs for _, counts in rows),
         fails=FAILS_AT,
         runs=RUNS,
         minutes=MINUTES,
@@ -140,6 +142,10 @@ of {runs:,} runs, which a rule that errs in exactly 1 % reaches in 2.1 % of the 
 | traffic | metric | runs | judge: false stops (95 %) | 1 % is | z-test, peeked | threshold, polled | a run takes |
 |---|---|---|---|---|---|---|---|
 {table}
+
+The other rules of the judge that were on (gates, sample ratio, over-exposure, declared serving) stopped {others} of
+{all_runs:,} runs. The guardrails' twins for a harm that begins later learn over 100,000 requests first, and are not in
+play here.
 
 The two on the right, on the same requests:
 

@@ -1,4 +1,4 @@
-"""Which segment values get a cell of their own: the heavy ones, whatever comes before them and wherever blocks are cut."""
+"""Which segment values get a cell of their own: the heavy ones, whatever comes before them and wherever blocks end."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_the_whole_judge_follows_the_values_that_recur(distinct: int) -> None:
     timeline = Timeline(spec("segments: [tenant]")).started()
     for second in range(3):
         some = traces(2_000, seed=second)
-        some.segments = {"tenant": [f"t{row % distinct if row % 2 else row % 3}" for row in range(2_000)]}
+        some.segments = {"tenant": [f"t{row // 2 % distinct if row % 2 else row % 3}" for row in range(2_000)]}
         timeline.seconds(1)
         timeline.traces(some)
     timeline.seconds(10)

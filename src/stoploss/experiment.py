@@ -65,7 +65,10 @@ def check_name(value: str) -> str:
     return value
 
 
-Seconds = Annotated[int, BeforeValidator(parse_duration), Field(gt=0, le=3_650 * 86_400)]
+Written = Annotated[str, Field(pattern=r"^[0-9]+[smhd]$")] | Annotated[int, Field(gt=0)]
+Seconds = Annotated[
+    int, Field(gt=0, le=3_650 * 86_400), BeforeValidator(parse_duration, json_schema_input_type=Written)
+]
 Share = Annotated[float, Field(ge=0, le=1)]
 Alpha = Annotated[float, Field(ge=1e-9, le=0.2)]
 Name = Annotated[str, AfterValidator(check_name)]
@@ -410,9 +413,15 @@ def _off(value: Any) -> Any:
     return "off" if value is False else value
 
 
+HoldPauseOff = Annotated[
+    Literal["hold", "pause", "off"], BeforeValidator(_off, json_schema_input_type=Literal["hold", "pause", "off", False])
+]
+ActOff = Annotated[Literal["act", "off"], BeforeValidator(_off, json_schema_input_type=Literal["act", "off", False])]
+
+
 class Health(Part):
-    sample_ratio: Annotated[Literal["hold", "pause", "off"], BeforeValidator(_off)] = "hold"
-    over_exposure: Annotated[Literal["act", "off"] | None, BeforeValidator(_off)] = None
+    sample_ratio: HoldPauseOff = "hold"
+    over_exposure: ActOff | None = None
     silence: Silence | None = None
     coverage: Coverage | None = None
     judge_reference: JudgeReference | None = None
@@ -420,7 +429,7 @@ class Health(Part):
     alignment: Alignment | None = None
     unresolved: Unresolved | None = None
     declared: DeclaredServing | None = None
-    rejects: Annotated[Literal["hold", "pause", "off"], BeforeValidator(_off)] = "hold"
+    rejects: HoldPauseOff = "hold"
     overdue_after: int = Field(3, ge=1, le=1_000)
 
     @property
@@ -492,7 +501,7 @@ class Spec(Part):
     objective: Objective | None = None
     evidence: StatedEvidence = StatedEvidence()
     guardrails: tuple[Guardrail, ...] = ()
-    gates: tuple[Annotated[GateChoice, BeforeValidator(_gate_choice)], ...] = ()
+    gates: tuple[Annotated[GateChoice, BeforeValidator(_gate_choice, json_schema_input_type=str | GateChoice)], ...] = ()
     path: StepPath = StepPath()
     limits: Limits = Limits()
     user_impact: Literal["none", "material"] = "none"

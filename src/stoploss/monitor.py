@@ -31,7 +31,7 @@ from stoploss.lifecycle import LATCHED, LIVE, Lifecycle, refusal
 from stoploss.measures import Measure, VerdictMeasure
 from stoploss.metrics import column_name, scale_of
 from stoploss.outputs import Output, Outputs
-from stoploss.rules import AnyRule, Heard, Hearing
+from stoploss.rules import AnyRule, Heard
 from stoploss.rules.rows import Rows
 from stoploss.rules.verdict import Verdict
 from stoploss.segments import EVERYBODY
@@ -251,11 +251,10 @@ def _hear(state: ExperimentState, fact: Heard, out: Outputs) -> None:
     if state.run < 1:
         return
     moment = moment_of(state, out.at, caught_up=False, due=())
-    for rule in state.rules:
-        if isinstance(rule, Hearing):
-            rule.hear(state.current.rules[rule.key], fact, moment)
-            if not isinstance(fact, SourceStatus):
-                judge_one(state, rule, moment, out)
+    for rule in state.hearing_rules:
+        rule.hear(state.current.rules[rule.key], fact, moment)
+        if not isinstance(fact, SourceStatus):
+            judge_one(state, rule, moment, out)
 
 
 def _ack(state: ExperimentState, ack: AckReceived, out: Outputs) -> None:

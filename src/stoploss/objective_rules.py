@@ -15,11 +15,6 @@ def objective_faults(experiment: Experiment) -> Iterator[Fault]:
     if objective is None:
         return
     yield from _quality(objective)
-    if objective.risk and not objective.lambda_risk:
-        yield (
-            ("spec", "objective", "lambdaRisk"),
-            "is 0, so the listed risk events weigh nothing; give the quality that one is worth, or drop them",
-        )
     events = [risk.event for risk in objective.risk]
     for index, event in enumerate(events):
         at = ("spec", "objective", "risk", index, "event")

@@ -147,6 +147,9 @@ def not_enforced_yet(experiment: Experiment) -> list[str]:
     """What the spec asks for and this version records, but does not act on: said at registration and in status."""
     spec = experiment.spec
     asked = {
+        "objective.risk (lambdaRisk is 0, so its events weigh nothing)": (
+            spec.objective is not None and bool(spec.objective.risk) and not spec.objective.lambda_risk
+        ),
         "ramp.autoAdvance (raise exposure by `stoploss resume --exposure`)": spec.ramp.auto_advance,
         "windows": bool(spec.windows),
         "approvals": spec.approvals.required > 0,

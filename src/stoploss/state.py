@@ -14,7 +14,7 @@ from stoploss.commands import Micros, Segment
 from stoploss.experiment import Experiment
 from stoploss.journal import GENESIS
 from stoploss.lifecycle import Lifecycle
-from stoploss.rules import AnyRule, RuleState, rules_of
+from stoploss.rules import AnyRule, Hearing, HearingRule, RuleState, rules_of
 from stoploss.rules.rows import Rows
 from stoploss.segments import EVERYBODY, PATIENCE, Dimension, SegmentMetrics
 from stoploss.spec_file import parse_experiment
@@ -36,6 +36,12 @@ def parsed(spec: str) -> Experiment:
 @lru_cache(maxsize=4_096)
 def rules_for(spec: str) -> tuple[AnyRule, ...]:
     return rules_of(parsed(spec))
+
+
+@lru_cache(maxsize=4_096)
+def hearing_rules_for(spec: str) -> tuple[HearingRule, ...]:
+    """Found once: every status of every source is told to every experiment."""
+    return tuple(rule for rule in rules_for(spec) if isinstance(rule, Hearing))
 
 
 class RecentTraces:
@@ -176,6 +182,10 @@ class ExperimentState:
     @property
     def rules(self) -> tuple[AnyRule, ...]:
         return rules_for(self.spec)
+
+    @property
+    def hearing_rules(self) -> tuple[HearingRule, ...]:
+        return hearing_rules_for(self.spec)
 
     @property
     def share(self) -> float | None:

@@ -82,6 +82,7 @@ def test_a_metric_that_nobody_recorded_cannot_be_harmed() -> None:
         ("metric: resolved, direction: higher, margin: {absolute: 0.02}", 2.0, "resolved −0.04"),
         ("metric: latency_ms, direction: lower, margin: {relative: 0}", 2.0, "latency_ms +20 %"),
         ("metric: latency_ms, direction: lower, margin: {relative: 0}", 1.0, "latency_ms +0 %"),
+        ("metric: cached_tokens, direction: higher, margin: {relative: 0.6}", 2.0, "cached_tokens −99 %"),
     ],
 )
 def test_the_size_is_stated_in_margins(guardrail: str, times: float, text: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stoploss.calibration.resample import Resampler
-from stoploss.calibration.trials import Staging, Trial, harmful, harmless
+from stoploss.calibration.trials import Staging, Trial, harmful, harmless, usual_exposure
 from stoploss.spec_file import parse_experiment
 from tests.calibration.traffic import SPEC, requests
 
@@ -25,6 +25,13 @@ def test_without_margins_an_experiment_is_the_same_but_for_its_margins(file: Pat
         g.model_dump(exclude={"margin"}) for g in before.guardrails
     ]
     assert after.model_dump(exclude={"guardrails"}) == before.model_dump(exclude={"guardrails"})
+
+
+def test_a_control_arm_is_left_to_compare_with() -> None:
+    stages = {"[0.1, 0.5, 1.0]": 0.5, "[1.0]": 0.5, "[0.05]": 0.05}
+    for written, exposure in stages.items():
+        text = SPEC.replace("stages: [0.5]", f"stages: {written}")
+        assert usual_exposure(parse_experiment(text)) == exposure
 
 
 def test_every_guardrail_is_harmed_alone_in_every_size() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Program, stoploss  # noqa: F401 - the fixture
+from tests.cli.conftest import Program
 from tests.timelines import spec
 
 TEXT = spec(
@@ -37,7 +37,7 @@ def files() -> tuple[Path, Path]:
     return file, log
 
 
-def test_a_plan_is_a_table_a_document_and_a_picture(stoploss: Program, files: tuple[Path, Path]) -> None:  # noqa: F811
+def test_a_plan_is_a_table_a_document_and_a_picture(stoploss: Program, files: tuple[Path, Path]) -> None:
     file, log = files
     told = stoploss("plan", file, "--requests", log, "--picture", "plan.svg")
     assert (told.code, told.err) == (0, "")
@@ -49,14 +49,14 @@ def test_a_plan_is_a_table_a_document_and_a_picture(stoploss: Program, files: tu
     assert document["guardrails"][0]["reaches"][0]["median"]["hours"] > 0
 
 
-def test_a_plan_can_be_made_from_stated_baselines(stoploss: Program, files: tuple[Path, Path]) -> None:  # noqa: F811
+def test_a_plan_can_be_made_from_stated_baselines(stoploss: Program, files: tuple[Path, Path]) -> None:
     stated = ("--requests-per-hour", "2000", "--baseline", "latency_ms=500,250", "--baseline", "resolved=0.7,0.2")
     document = json.loads(stoploss("plan", files[0], *stated, "--json").out)
     assert document["source"].startswith("stated: 2000 requests an hour")
     assert all(guardrail["reaches"] for guardrail in document["guardrails"])
 
 
-def test_a_calibration_measures_false_stops_and_delays(stoploss: Program, files: tuple[Path, Path]) -> None:  # noqa: F811
+def test_a_calibration_measures_false_stops_and_delays(stoploss: Program, files: tuple[Path, Path]) -> None:
     file, log = files
     asked = ("--requests", log, "--runs", "3", "--harm-runs", "2", "--looks", "10", "--times", "6", "--jobs", "1")
     told = stoploss("calibrate", file, *asked, "--out", "calibration.md", "--json")
@@ -75,14 +75,14 @@ def test_a_calibration_measures_false_stops_and_delays(stoploss: Program, files:
 
 def test_the_same_seed_measures_the_same_in_any_number_of_processes(
     stoploss: Program, files: tuple[Path, Path]
-) -> None:  # noqa: F811
-    asked = ("calibrate", files[0], "--requests", files[1], "--runs", "3", "--harm-runs", "1", "--looks", "5", "--json")
-    one, two = (json.loads(stoploss(*asked, "--jobs", jobs).out) for jobs in ("1", "2"))
+) -> None:
+    asked = ("calibrate", files[0], "--requests", files[1], "--runs", "3", "--harm-runs", "1", "--looks", "5")
+    one, two = (json.loads(stoploss(*asked, "--json", "--jobs", jobs).out) for jobs in ("1", "2"))
     assert one == two
 
 
 @pytest.mark.parametrize("command", ["plan", "calibrate"])
-def test_without_requests_both_say_where_they_could_come_from(stoploss: Program, command: str) -> None:  # noqa: F811
+def test_without_requests_both_say_where_they_could_come_from(stoploss: Program, command: str) -> None:
     Path("spec.yaml").write_text(TEXT)
     ended = stoploss(command, "spec.yaml")
     assert ended.code == 1
@@ -98,7 +98,7 @@ def test_without_requests_both_say_where_they_could_come_from(stoploss: Program,
         (("--requests", "nowhere.jsonl"), "nowhere.jsonl cannot be read"),
     ],
 )
-def test_a_mistake_is_told_in_one_sentence(stoploss: Program, arguments: tuple[str, str], named: str) -> None:  # noqa: F811
+def test_a_mistake_is_told_in_one_sentence(stoploss: Program, arguments: tuple[str, str], named: str) -> None:
     Path("spec.yaml").write_text(TEXT)
     ended = stoploss("plan", "spec.yaml", *arguments)
     assert ended.code == 1

@@ -94,12 +94,28 @@ def test_traces_of_one_busy_user_are_one() -> None:
     assert timeline.findings == []
 
 
-def test_rows_without_a_value_are_not_counted() -> None:
-    timeline = Timeline(spec(MIX)).started()
-    for seed in range(10):
-        timeline.traces(traces(300, seed=seed, users=30_000, population=seed))
+def test_an_attribute_that_is_no_longer_sent_is_a_shift() -> None:
+    timeline = run(STEADY * 8)
+    for seed in range(14):
+        timeline.traces(traces(300, seed=seed, users=30_000, population=100 + seed))
         timeline.seconds(1)
-    assert timeline.it.current.rules["mix_drift[0]"].sorted == 0  # type: ignore[union-attr]
+    assert of_arms(timeline) == ["world_moved"]
+
+
+def test_rare_values_that_get_a_cell_late_are_no_shift() -> None:
+    """A third of the users are of tenants with a dozen users each, who as a segment wait for a cell of their own."""
+    timeline = Timeline(spec(MIX.replace("mix: language", "mix: tenant") + "\nsegments: [tenant]")).started()
+    rng = np.random.default_rng(2)
+    for second in range(40):
+        some = traces(300, seed=second, users=15_000, population=second)
+        rare = rng.random(300) < 0.33
+        number = np.where(rare, rng.integers(10, 110, 300), rng.integers(0, 3, 300))
+        some.segments["tenant"] = [f"t{n}" for n in number.tolist()]
+        timeline.seconds(1)
+        timeline.traces(some)
+    timeline.seconds(1)
+    assert timeline.findings == []
+    assert len(timeline.it.current.dimensions["tenant"].cells) > 60
 
 
 @pytest.mark.parametrize("block_rows", [1, 37, 299])

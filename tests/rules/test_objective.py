@@ -12,10 +12,12 @@ from stoploss.journal import EvidenceRefused
 from stoploss.ledger import EvidenceBlock
 from stoploss.metrics import MISSING
 from stoploss.rules.objective import ObjectiveState
+from stoploss.rules.objective_plan import ObjectivePlan
 from stoploss.rules.objective_reference import REFERENCE_JUDGED, REFERENCE_UNITS, Reference
 from stoploss.rules.objective_totals import rows_of
 from stoploss.rules.verdict import Outcome, Reason
 from stoploss.spec_file import parse_experiment
+from stoploss.spec_rules import not_enforced_yet
 from stoploss.state import PartitionState
 from tests.rules.objectives import (
     ALIKE,
@@ -383,10 +385,6 @@ def test_what_an_epoch_cuts_off_is_counted_too() -> None:
             "'refusal' is listed twice",
         ),
         ("{quality: {score: tone}, risk: [{event: refusal, weight: 0}]}", "greater than or equal to 0.001"),
-        (
-            "{quality: {score: tone}, risk: [{event: refusal, weight: 1}]}",
-            "is 0, so the listed risk events weigh nothing",
-        ),
         ("{quality: {score: tone, closesAfter: 90d}}", "less than or equal to 2592000"),
     ],
 )
@@ -395,3 +393,11 @@ def test_an_objective_without_meaning_is_refused_with_the_way_out(objective: str
     with pytest.raises(InvalidExperiment, match="objective") as refused:
         parse_experiment(spec(f"objective: {objective}"))
     assert message in str(refused.value)
+
+
+def test_events_without_a_price_weigh_nothing_and_registration_says_so() -> None:
+    """D3: no definition, no lambdaRisk; and a definition alone is recorded, not silently dropped."""
+    experiment = parse_experiment(spec("objective: {quality: {score: tone}, risk: [{event: refusal, weight: 1}]}"))
+    assert "objective.risk (lambdaRisk is 0, so its events weigh nothing)" in not_enforced_yet(experiment)
+    assert experiment.spec.objective is not None
+    assert ObjectivePlan.of(experiment, experiment.spec.objective).events == ()

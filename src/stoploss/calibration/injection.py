@@ -23,6 +23,8 @@ Mask = npt.NDArray[np.bool_]
 STRUCK, TAIL = 3, 4
 WITHOUT_MARGIN = 0.20
 """A guardrail without any margin is harmed by a fifth of control's value for each time beyond the first."""
+ALL = 0.99
+"""What is better when higher cannot lose more than it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +62,10 @@ def harm_of(experiment: Experiment, index: int, times: float) -> Harm:
     """Harm of a guardrail's metric, `times` its margin; once is the largest that is still allowed."""
     guardrail = experiment.spec.guardrails[index]
     plan, scale = GuardrailPlan.of(experiment, index, guardrail), experiment.metric(guardrail.metric).scale
-    if not (plan.relative or plan.absolute):
-        return Harm(plan, WITHOUT_MARGIN * (times - 1), True, scale)
-    if plan.relative is None:
-        return Harm(plan, times * (plan.absolute or 0.0), False, scale)
-    return Harm(plan, times * plan.relative, True, scale)
+    if plan.absolute:
+        return Harm(plan, times * plan.absolute, False, scale)
+    share = times * plan.relative if plan.relative else WITHOUT_MARGIN * (times - 1)
+    return Harm(plan, share if plan.worse == "higher" else min(share, ALL), True, scale)
 
 
 def harmed(requests: Requests, harm: Harm, *key: int) -> dict[str, IntArray]:

@@ -49,6 +49,11 @@ class Staging:
     seed: int
 
 
+def usual_exposure(experiment: Experiment) -> float:
+    """The largest stage of the ramp that leaves a control arm to compare with; half, where there is none."""
+    return max((stage for stage in experiment.spec.ramp.stages if stage < 1), default=0.5)
+
+
 def harmless(text: str) -> tuple[Scenario, ...]:
     """Two in which nobody should be stopped: the experiment as it is, and with no margin at all.
 

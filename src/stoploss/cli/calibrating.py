@@ -28,7 +28,7 @@ from stoploss.calibration.report import (
     method_sentences,
     rate_cells,
 )
-from stoploss.calibration.trials import Staging, Trial
+from stoploss.calibration.trials import Staging, Trial, usual_exposure
 from stoploss.cli.history import history, read_spec
 from stoploss.cli.output import console, is_terminal, print_json, show, write_file
 from stoploss.review.words import printable
@@ -52,7 +52,7 @@ def calibrate(
     """Prints what was measured; False where the data contradict a promise."""
     text, experiment = read_spec(file)
     recording = history(settings, experiment, requests, seed)
-    staging = Staging(experiment, exposure or experiment.spec.ramp.stages[-1], looks, seed)
+    staging = Staging(experiment, exposure or usual_exposure(experiment), looks, seed)
     with _players(jobs or os.cpu_count() or 1) as play:
         found = calibrated(text, staging, recording, asked, play)
     if document is not None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from stoploss.calibration.injection import Harm, harm_of, size_text, watched
+from stoploss.calibration.injection import ALL, Harm, harm_of, size_text, watched
 from stoploss.calibration.promises import Promise, promises, total
 from stoploss.experiment import Experiment
 from stoploss.planning.baseline import Baseline
@@ -176,7 +176,7 @@ def _largest(plan: GuardrailPlan, baseline: Baseline) -> float:
         return (plan.absolute or 0.0) + LARGEST_HARM * baseline.deviation / plan.scale
     if plan.binary:
         return min(LARGEST_HARM, 1 / baseline.mean - 1) if baseline.mean else LARGEST_HARM
-    return LARGEST_HARM if plan.worse == "higher" else 0.99
+    return LARGEST_HARM if plan.worse == "higher" else ALL
 
 
 def _judged(reaches: tuple[Reach, ...], last: Stage, smallest: str | None) -> tuple[str, str]:

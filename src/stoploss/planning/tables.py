@@ -16,33 +16,29 @@ NOT_FOUND = f"not in {LONGEST_HOURS / 24:.0f} d"
 def plan_view(plan: Plan) -> Group:
     """Headline, guardrails by stage, false stops, advice."""
     parts: list[RenderableType] = [
-        Text(printable(f"{plan.experiment}: the plan"), style="bold"),
+        Text(f"{plan.experiment}: the plan", style="bold"),
         Text(printable(plan.source)),
+        Text(stages_sentence(plan)),
     ]
-    parts.append(Text(stages_sentence(plan)))
     if plan.guardrails:
         parts.append(_guardrails(plan))
     parts.append(_promises(plan))
     parts.append(Text(false_stops_sentence(plan)))
-    parts += [
-        Text(f"{g.watches}: {printable(g.advice)}", style=VERDICT_STYLE[g.verdict]) for g in plan.guardrails if g.advice
-    ]
+    parts += [_advice(forecast) for forecast in plan.guardrails if forecast.advice]
     return Group(*parts)
+
+
+def _advice(forecast: Forecast) -> Text:
+    return Text(f"{forecast.watches}: {forecast.advice}", style=VERDICT_STYLE[forecast.verdict])
 
 
 def stages_sentence(plan: Plan) -> str:
     stages = ", ".join(f"{share(stage.exposure)} for {hours(stage.hours)}" for stage in plan.stages)
-    return (
-        f"ramp: {stages}; a harm of {plan.times:g} margins is planned for, since one of exactly one margin is allowed"
-    )
+    return f"ramp: {stages}; planned for a harm of {plan.times:g} margins, since one of exactly one margin is allowed"
 
 
 def false_stops_sentence(plan: Plan) -> str:
-    ramp = (
-        f"; of {len(plan.stages)} runs, one per stage: {share(plan.false_stops_of_ramp)}"
-        if len(plan.stages) > 1
-        else ""
-    )
+    ramp = f"; over the ramp, a run per stage: {share(plan.false_stops_of_ramp)}" if len(plan.stages) > 1 else ""
     return (
         f"probability that a harmless treatment is stopped, all rules that promise together: at most "
         f"{share(plan.false_stops)} in a run, however long it lasts{ramp}; `stoploss calibrate` measures it"

@@ -137,6 +137,10 @@ class Hearing(Protocol):
     def hear(self, state: Any, fact: Heard, moment: Moment) -> None: ...
 
 
+class HearingRule(AnyRule, Hearing, Protocol):
+    """A rule that listens."""
+
+
 def rules_of(experiment: Experiment) -> tuple[AnyRule, ...]:
     """All rules of an experiment, in the order in which they are judged."""
     return tuple(_rules(experiment))

@@ -1,8 +1,9 @@
 """Mix drift: do units come from other languages, channels or operations than before, in one arm or in both?
 
-The first units settle which values are told apart; the rest share one category. Each arm's next 500 units are its
-reference, frozen; what comes later is held against it (stats/same_mix.py), every 2,000 units anew. When an arm has
-moved, both arms are counted from there on, and their shifts contrasted: alike, the world moved; else that arm did.
+The first units settle which values are told apart; the rest share one category, as do units without a value, for an
+attribute that is no longer sent is a shift too. Each arm's next 500 units are its reference, frozen; what comes later
+is held against it (stats/same_mix.py), every 2,000 units anew. When an arm has moved, both arms are counted from there
+on, and their shifts contrasted: alike, the world moved; else that arm did.
 Besides, each category is held against the split as a sample ratio of its own, which sees what one arm never got.
 Units' first traces are counted, not traces, for one user's are alike.
 """
@@ -119,7 +120,7 @@ class MixDrift:
         if cell is None or not rows.exposure:
             return
         counted = state.units.begin(rows, moment)
-        seen = np.flatnonzero(rows.compared & rows.first & (cell != NO_CELL))
+        seen = np.flatnonzero(rows.compared & rows.first)
         rest = seen[_sort(state, cell[seen]) :]
         if not rest.size:
             return
@@ -209,7 +210,8 @@ def _sort(state: MixState, cell: IntArray) -> int:
     taken = min(SORTING_UNITS - state.sorted, cell.size)
     if not taken:
         return 0
-    more = np.bincount(cell[:taken], minlength=CAPACITY + 1).tolist()
+    valued = cell[:taken][cell[:taken] != NO_CELL]
+    more = np.bincount(valued, minlength=CAPACITY + 1).tolist()
     state.sorting = [a + b for a, b in zip(state.sorting, more, strict=True)]
     state.sorted += taken
     if state.sorted == SORTING_UNITS:
@@ -219,7 +221,7 @@ def _sort(state: MixState, cell: IntArray) -> int:
 
 
 def _category_of(state: MixState) -> IntArray:
-    """Category of each cell; the last index stands for rows without a cell, which are not counted."""
+    """Category of each cell; the last index stands for rows without a cell."""
     table = np.full(CAPACITY + 2, len(state.categories), np.int64)
     table[state.categories] = np.arange(len(state.categories))
     return table

@@ -29,6 +29,7 @@ class ObjectivePlan:
 
     quality          column of the score, quality_scale integers per unit; cost_scale: of COST
     lambda_cost, lambda_risk, indifference, alpha  as the spec gives them; alpha is that of each side
+    events           none where risk has no price
     closes_after_s   seconds after a unit's last exposure when its scores count; None: as they come
     """
 
@@ -49,7 +50,7 @@ class ObjectivePlan:
             quality=objective.quality.score,
             quality_scale=experiment.metric(objective.quality.score).scale,
             cost_scale=METRICS[COST].scale,
-            events=tuple(_event(risk.event, risk.weight) for risk in objective.risk),
+            events=tuple(_event(risk.event, risk.weight) for risk in objective.risk if objective.lambda_risk),
             lambda_cost=objective.lambda_cost,
             lambda_risk=objective.lambda_risk,
             indifference=objective.indifference,
