@@ -52,16 +52,16 @@ def _changed(state: ExperimentState, rule: AnyRule, verdict: Verdict) -> bool:
     stream = f"{rule.key}/{verdict.stream}"
     before = state.current.verdicts.get(stream)
     now = f"{verdict.outcome}/{verdict.reason}"
-    if before == now or ((before or "").startswith(STICKY) and not _ends(verdict)):
+    if before == now or ((before or "").startswith(STICKY) and not _ends(rule, verdict)):
         return False
     state.current.verdicts[stream] = now
     was_quiet = before is None or before.split("/")[0] in QUIET
     return not (was_quiet and verdict.outcome in QUIET)
 
 
-def _ends(verdict: Verdict) -> bool:
+def _ends(rule: AnyRule, verdict: Verdict) -> bool:
     """Silence and overdue acks end by themselves: the arm is heard, the command applied. All others want a person."""
-    return verdict.evidence.rule in ("silence", "overdue") and verdict.outcome == Outcome.OK
+    return rule.kind in ("silence", "overdue") and verdict.outcome == Outcome.OK
 
 
 def _say_and_do(state: ExperimentState, rule: AnyRule, verdict: Verdict, out: Outputs) -> None:

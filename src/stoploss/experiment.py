@@ -430,7 +430,7 @@ class Health(Part):
     unresolved: Unresolved | None = None
     declared: DeclaredServing | None = None
     rejects: HoldPauseOff = "hold"
-    overdue_after: int = Field(3, ge=1, le=1_000)
+    overdue_after: int = Field(10, ge=1, le=1_000)
 
     @property
     def watches_over_exposure(self) -> bool:

@@ -189,7 +189,8 @@ class CellMetrics:
 
 @dataclass(slots=True)
 class SegmentMetrics:
-    """Running metrics by metric and dimension."""
+    """Running metrics by metric and dimension, both in the order of their names: which of them had its first row first
+    may depend on how rows are folded together."""
 
     cells: dict[str, dict[str, CellMetrics]] = field(default_factory=dict)
 
@@ -203,9 +204,13 @@ class SegmentMetrics:
             return
         whole = bool(present.all())
         values = Values.of(arm, x, quantiles) if whole else Values.of(arm[present], x[present], quantiles)
-        dims = self.cells.setdefault(metric, {})
+        if metric not in self.cells:
+            self.cells = dict(sorted({**self.cells, metric: {}}.items()))
+        dims = self.cells[metric]
         for name, cell in cells.items():
             _fold_dimension(dims, name, cell if whole else cell[present], values)
+        if list(dims) != sorted(dims):
+            self.cells[metric] = dict(sorted(dims.items()))
 
     def arms(
         self, variants: tuple[str, str], dimensions: dict[str, Dimension], scales: dict[str, int]

@@ -26,7 +26,9 @@ def watch_sentence(verdict: Verdict, experiment: Experiment) -> str | None:
         case Reason.PARTIAL_EXPOSURE:
             return f"partial exposure: fewer units come to {treatment!r} than the split says ({_split(evidence)})"
         case Reason.OVER_EXPOSED:
-            return f"more units come to {treatment!r} than authorised ({_split(evidence)}); the exposure is ordered anew"
+            return (
+                f"more units come to {treatment!r} than authorised ({_split(evidence)}); the exposure is ordered anew"
+            )
         case Reason.STILL_OVER_EXPOSED:
             return f"after the exposure was ordered anew, still more units come to {treatment!r} ({_split(evidence)})"
         case _:

@@ -203,6 +203,7 @@ def uncompressed(state: object) -> int:
 def test_a_rule_says_the_same_when_it_is_asked_twice(kind: type) -> None:
     """What people read must not depend on how often somebody looked."""
     timeline = begun()
+    timeline.seconds(1)
     for rule in rules_of_kind(timeline, kind):
         state = timeline.it.current.rules[rule.key]
         moment = moment_at(timeline)

@@ -19,7 +19,7 @@ import numpy as np
 
 from stoploss.commands import Evidence, round_significant
 from stoploss.metrics import MISSING
-from stoploss.rules.group_totals import GroupTotals
+from stoploss.rules.group_totals import GroupTotals, worth_a_look
 from stoploss.rules.guardrail import contrast_evidence, decide
 from stoploss.rules.guardrail_plan import TSTAR, GuardrailPlan
 from stoploss.rules.reading import Reference
@@ -95,9 +95,12 @@ class FirstTraces:
 
 @dataclass(slots=True)
 class BinaryState:
+    """looking: whether everybody is worth a look now: new evidence of the exact stream always is."""
+
     first: dict[str, FirstTraces]
     totals: dict[str, GroupTotals]
     reference: Reference
+    looking: bool = field(default=True, metadata={"transient": True})
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +125,7 @@ class BinaryGuardrail:
 
     def fold(self, state: BinaryState, rows: Rows, moment: Moment) -> None:
         second, read = moment.at // SECOND, self.plan.reading.read(state.reference, rows, moment)
+        before, scored = state.totals[EVERYBODY].rows, state.first[EVERYBODY].second
         for name in moment.due:
             if name not in state.totals:
                 continue
@@ -129,8 +133,11 @@ class BinaryGuardrail:
             if read is not None:
                 state.first[name].fold(read, moment.dimensions[name], self.plan.column)
                 state.totals[name].fold(read, moment.dimensions[name], self.plan.column)
+        if EVERYBODY in moment.due:
+            state.looking = scored != second or worth_a_look(before, state.totals[EVERYBODY].rows)
 
     def tick(self, state: BinaryState, moment: Moment) -> None:
+        state.looking = True
         for first in state.first.values():
             first.close_second(moment.at // SECOND, self.plan.rr0)
 
@@ -143,7 +150,7 @@ class BinaryGuardrail:
 
     def judge(self, state: BinaryState, moment: Moment) -> Iterator[Verdict]:
         for name in moment.due:
-            if name in state.totals:
+            if name in state.totals and (state.looking or name != EVERYBODY):
                 yield from self._judge_dimension(state, moment, name)
 
     def _judge_dimension(self, state: BinaryState, moment: Moment, name: str) -> Iterator[Verdict]:

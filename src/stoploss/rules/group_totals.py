@@ -63,6 +63,11 @@ class GroupTotals:
     def cells(self) -> int:
         return int(self.n.shape[1])
 
+    @property
+    def rows(self) -> int:
+        """Of the whole run, in all cells."""
+        return int(self.shown_n.sum())
+
     def fold(self, rows: Rows, dimension: Dimension, column: str) -> None:
         """Adds the rows that may be compared, have a value and a cell, and are within the day's cap of their unit."""
         x = rows.metrics.get(column)
@@ -134,3 +139,21 @@ def usable(rows: Rows, dimension: str, x: IntArray) -> Mask:
     """Rows on which arms may be compared, that have a value and a cell, and are within the day's cap."""
     keep: Mask = rows.compared & rows.capped & (x != MISSING) & (rows.cells[dimension] != NO_CELL)
     return keep
+
+
+def worth_a_look(before: int, after: int) -> bool:
+    """Whether a mean over so many rows may say something new: their number has grown by one or two hundredths.
+
+    A look costs the same however many rows came, and a harm that shows in a hundredth of all rows is no matter of
+    milliseconds; each second's tick is a look besides. The first 127 rows are looked at as they come.
+
+    >>> worth_a_look(100, 101), worth_a_look(100_000, 100_200), worth_a_look(100_000, 102_000)
+    (True, False, True)
+    """
+    return _magnitude(before) != _magnitude(after)
+
+
+def _magnitude(n: int) -> tuple[int, int]:
+    """The first seven binary digits, and how many follow."""
+    follow = max(0, n.bit_length() - 7)
+    return follow, n >> follow

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from stoploss.commands import Evidence, Segment, round_significant
-from stoploss.rules.group_totals import GroupTotals
+from stoploss.rules.group_totals import GroupTotals, worth_a_look
 from stoploss.rules.guardrail_plan import TSTAR, GuardrailPlan
 from stoploss.rules.reading import Reference
 from stoploss.rules.rows import CONTROL, TREATMENT, Moment, Rows
@@ -23,10 +23,11 @@ from stoploss.stats.floors import Floor, continuous_floors, first_unmet
 
 @dataclass(slots=True)
 class GuardrailState:
-    """Totals by dimension, of what is read with the reference."""
+    """Totals by dimension, of what is read with the reference; looking: whether everybody is worth a look now."""
 
     dimensions: dict[str, GroupTotals]
     reference: Reference
+    looking: bool = field(default=True, metadata={"transient": True})
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +46,15 @@ class ContinuousGuardrail:
 
     def fold(self, state: GuardrailState, rows: Rows, moment: Moment) -> None:
         read = self.plan.reading.read(state.reference, rows, moment)
-        if read is None:
-            return
+        before = state.dimensions[EVERYBODY].rows
         for name in moment.due:
-            if name in state.dimensions:
+            if name in state.dimensions and read is not None:
                 state.dimensions[name].fold(read, moment.dimensions[name], self.plan.column)
+        if EVERYBODY in moment.due:
+            state.looking = worth_a_look(before, state.dimensions[EVERYBODY].rows)
 
     def tick(self, state: GuardrailState, moment: Moment) -> None:
-        """Nothing here depends on time."""
+        state.looking = True
 
     def close_epoch(self, state: GuardrailState, moment: Moment) -> None:
         for totals in state.dimensions.values():
@@ -60,7 +62,7 @@ class ContinuousGuardrail:
 
     def judge(self, state: GuardrailState, moment: Moment) -> Iterator[Verdict]:
         for name in moment.due:
-            if name in state.dimensions:
+            if name in state.dimensions and (state.looking or name != EVERYBODY):
                 yield from self._judge_dimension(state, moment, name)
 
     def _judge_dimension(self, state: GuardrailState, moment: Moment, name: str) -> Iterator[Verdict]:

@@ -2,7 +2,8 @@
 
 A unit's window closes a fixed time after its last exposure. Scores that arrive before are held, in slices of ledger
 time by that last exposure, and judged together when the slice's windows are all closed; later ones are counted, never
-judged. So bad news that travels slowly waits for no longer, and counts no less, than good news that travels fast.
+judged. So bad news that travels slowly counts with, and no less than, good news that travels fast. Each return of a
+user moves the window on; in an experiment by session it is exactly the session's.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class Windows:
     refused: dict[str, int] = field(default_factory=dict)
 
     def expose(self, unit: UnitArray, at: IntArray, closes_after_s: int) -> None:
-        self.last[_cell(unit)] = slice_of(at, closes_after_s)
+        np.maximum.at(self.last, _cell(unit), slice_of(at, closes_after_s).astype(np.uint32))
 
     def slices(self, unit: UnitArray, at: IntArray, closes_after_s: int) -> IntArray:
         """Slice that each scored row waits in; NEVER where its window is closed, which is counted."""
