@@ -92,5 +92,8 @@ class Alerting:
 
 
 def is_all_clear(command: Command) -> bool:
-    """A person has started or resumed: what fired belongs to the run before."""
-    return command.action == Action.SET_EXPOSURE
+    """A person has started or resumed: what fired belongs to the run before.
+
+    Only such a raise expires; the judge orders the exposure again, too, where more is exposed than is authorised.
+    """
+    return command.action == Action.SET_EXPOSURE and command.expires_at is not None

@@ -10,6 +10,7 @@ from stoploss.counting import count, exposures_after
 from stoploss.evidence import block_columns
 from stoploss.ledger import EvidenceBlock, Source
 from stoploss.rules.rows import Rows
+from stoploss.segments import NO_CELL, PATIENCE
 from stoploss.state import ExperimentState
 from tests.timelines import SOURCE, Timeline, spec, traces, with_gate
 
@@ -29,15 +30,15 @@ def some_block(timeline: Timeline, n: int = 10, **changes: Any) -> EvidenceBlock
 
 def test_all_rows_of_a_first_block_are_counted() -> None:
     timeline = begun()
-    block = some_block(timeline)
+    block = some_block(timeline, 30)
     rows = counted(timeline, block)
     assert rows is not None
-    assert rows.size == 10
+    assert rows.size == 30
     assert rows.compared.all()
     assert rows.capped.all()
     assert rows.exposure
-    assert rows.cells["tenant"].tolist() == [0] * 10
-    assert rows.cells["language"].tolist() == [-1] * 10
+    assert rows.cells["tenant"].tolist() == [NO_CELL] * (PATIENCE - 1) + [0] * (31 - PATIENCE)
+    assert rows.cells["language"].tolist() == [NO_CELL] * 30
 
 
 def test_each_source_has_a_watermark_of_its_own() -> None:
@@ -108,7 +109,7 @@ def test_details_of_gates_follow_their_rows_through_every_trim() -> None:
 
 def test_rows_of_a_stopped_segment_are_compared_in_neither_arm() -> None:
     timeline = begun()
-    counted(timeline, some_block(timeline))
+    counted(timeline, some_block(timeline, PATIENCE))
     timeline.it.desired.stopped_segments.append(Segment("tenant", "acme"))
     rows = counted(timeline, some_block(timeline))
     assert rows is not None

@@ -69,7 +69,7 @@ segments: [tenant]
 guardrails:
   - {metric: error_rate, direction: lower, margin: {relative: 0.25}, alpha: 0.01, action: rollback}
   - {metric: latency_ms, direction: lower, margin: {relative: 0.15}, transform: log, alpha: 0.01, action: rollback}
-  - {metric: latency_ms, direction: lower, margin: {relative: 0.50}, transform: exceedance, alpha: 0.01, action: rollback}
+  - {metric: latency_ms, direction: lower, margin: {relative: 0.50}, transform: exceedance, action: rollback}
 """
 Place = tuple[int, int]
 """Partition and offset of a trace."""

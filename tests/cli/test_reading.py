@@ -199,7 +199,7 @@ def test_a_frame_as_data_is_one_line_with_the_traces_of_each_arm(
     (shown,) = json.loads(line)["experiments"]
     arms = {arm["variant"]: arm["n"] for arm in shown["arms"]}
     assert sum(arms.values()) > 9_000
-    assert [result["verdict"] for result in shown["guardrails"]] == ["breach", "undecided"]
+    assert [result["verdict"] for result in shown["guardrails"]] == ["breach", "safe", "undecided"]
     assert (shown["last_command"]["action"], shown["last_command"]["waiting_for"]) == ("rollback", [])
 
 

@@ -11,7 +11,7 @@ from tests.review.rows import GUARDED, arm, experiment, finding, issued, verdict
 from tests.review.test_document import reviewed
 
 HOSTILE = "a|b\n# heading <script>alert(1)</script> [x](javascript:y) `c` \x1b[31m"
-FIRST = ["Hypothesis", "Variant A (control)", "Variant B (treatment)", "Target metric", "Guardrail", "Guardrail", "Guardrail"]
+FIRST = ["Hypothesis", "Variant A (control)", "Variant B (treatment)", "Target metric", *["Guardrail"] * 3]
 
 
 def labels(text: str) -> list[str]:

@@ -131,6 +131,11 @@ def test_only_a_start_or_resume_is_all_clear() -> None:
     assert [action for action in Action if is_all_clear(order(action))] == [Action.SET_EXPOSURE]
 
 
+def test_an_exposure_that_is_ordered_again_resolves_nothing() -> None:
+    """R2: the judge orders it, where more is exposed than is authorised; no person has said that all is well."""
+    assert not is_all_clear(order(Action.SET_EXPOSURE, expires_at=None))
+
+
 def test_receivers_are_those_of_the_settings() -> None:
     def kinds(**settings: str) -> list[str]:
         return [type(receiver).__name__ for receiver in receivers_of(load(**settings))]
