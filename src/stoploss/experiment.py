@@ -414,7 +414,8 @@ def _off(value: Any) -> Any:
 
 
 HoldPauseOff = Annotated[
-    Literal["hold", "pause", "off"], BeforeValidator(_off, json_schema_input_type=Literal["hold", "pause", "off", False])
+    Literal["hold", "pause", "off"],
+    BeforeValidator(_off, json_schema_input_type=Literal["hold", "pause", "off", False]),
 ]
 ActOff = Annotated[Literal["act", "off"], BeforeValidator(_off, json_schema_input_type=Literal["act", "off", False])]
 
@@ -490,6 +491,9 @@ def _gate_choice(value: Any) -> Any:
     return {"gate": value} if isinstance(value, str) else value
 
 
+GateName = Annotated[GateChoice, BeforeValidator(_gate_choice, json_schema_input_type=str | GateChoice)]
+
+
 class Spec(Part):
     hypothesis: str = Field(min_length=1)
     unit: Literal["prompt", "model", "workflow"]
@@ -501,7 +505,7 @@ class Spec(Part):
     objective: Objective | None = None
     evidence: StatedEvidence = StatedEvidence()
     guardrails: tuple[Guardrail, ...] = ()
-    gates: tuple[Annotated[GateChoice, BeforeValidator(_gate_choice, json_schema_input_type=str | GateChoice)], ...] = ()
+    gates: tuple[GateName, ...] = ()
     path: StepPath = StepPath()
     limits: Limits = Limits()
     user_impact: Literal["none", "material"] = "none"

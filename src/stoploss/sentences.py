@@ -57,7 +57,8 @@ def sentence(verdict: Verdict, experiment: Experiment) -> str:
         case Reason.HEARD:
             return f"the {verdict.stream} arm is heard again"
         case _:
-            return watch_sentence(verdict, experiment) or f"{evidence.rule} {evidence.metric}{where} is {verdict.outcome}"
+            found = watch_sentence(verdict, experiment)
+            return found or f"{evidence.rule} {evidence.metric}{where} is {verdict.outcome}"
 
 
 def missing(verdict: Verdict) -> str:

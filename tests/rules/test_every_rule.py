@@ -221,7 +221,27 @@ def moment_at(timeline: Timeline) -> Moment:
 
 def test_rules_are_judged_in_the_order_gates_guardrails_regressions_budgets_drift_health() -> None:
     kinds = [rule.kind for rule in rules_of(parse_experiment(spec(EVERY_RULE)))]
-    assert list(dict.fromkeys(kinds)) == ["gate", "guardrail", "regression", "budget", "forecast", "drift", "mix_drift", "declared", "judge_drift", "audit", "alignment", "sample_ratio", "over_exposure", "silence", "coverage", "rejects", "unresolved", "overdue", "objective"]
+    assert list(dict.fromkeys(kinds)) == [
+        "gate",
+        "guardrail",
+        "regression",
+        "budget",
+        "forecast",
+        "drift",
+        "mix_drift",
+        "declared",
+        "judge_drift",
+        "audit",
+        "alignment",
+        "sample_ratio",
+        "over_exposure",
+        "silence",
+        "coverage",
+        "rejects",
+        "unresolved",
+        "overdue",
+        "objective",
+    ]
 
 
 # ---- garbage never reaches a rule ------------------------------------------------------------------

@@ -12,6 +12,7 @@ from stoploss import snapshot
 from stoploss.counting import count
 from stoploss.evidence import block_columns
 from stoploss.folding import moment_of
+from stoploss.intake.watched import Watched
 from stoploss.metrics import MISSING
 from stoploss.rules.guardrail_plan import GuardrailPlan
 from stoploss.rules.reading import REFERENCE, Reference, tail_threshold
@@ -109,6 +110,13 @@ def test_a_tail_threshold_leaves_something_above_it() -> None:
     """A tenth of all requests at the timeout make it the 95th percentile; nothing would lie above."""
     assert tail_threshold([*range(90), *[60_000] * 10], 0.95) == 89
     assert tail_threshold([7] * 100, 0.95) == 7
+
+
+def test_intake_projects_the_metric_itself_and_the_covariate_and_the_judge_makes_the_rest() -> None:
+    text = guarded(CAPPED, TAIL, SCORE.replace("}}", "}, covariate: before}"), more="scores: [before]")
+    columns = {plan.column for plan in Watched.of(Timeline(text).experiment, 0).metrics}
+    assert {"latency_ms", "resolved", "before"} <= columns
+    assert not [column for column in columns if ":" in column]
 
 
 # ---- what is judged ------------------------------------------------------------------------------

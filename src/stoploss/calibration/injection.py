@@ -1,7 +1,8 @@
 """Known harm of a stated size in what one guardrail judges: the treatment's values as they would be, for every request.
 
 Only the metric's own columns change. Levels move by a share or an amount; where failures count as slow, they count as
-slower. Of rates, and of the share beyond a threshold, chosen requests without the event become requests with one.
+slower. Of rates, chosen requests without the event become requests with one. A share beyond a threshold rises because
+all values move by the amount that it takes.
 """
 
 from __future__ import annotations
@@ -13,14 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from stoploss.calibration.chance import uniform, words
-from stoploss.calibration.judged import beyond, scored
+from stoploss.calibration.judged import beyond, scored, threshold_of
 from stoploss.calibration.requests import IntArray, Requests
 from stoploss.experiment import Experiment
 from stoploss.metrics import LARGEST, LOG_SCALE, MISSING, column_name
 from stoploss.rules.guardrail_plan import GuardrailPlan
 
 Mask = npt.NDArray[np.bool_]
-STRUCK, TAIL = 3, 4
+STRUCK = 3
 WITHOUT_MARGIN = 0.20
 """A guardrail without any margin is harmed by a fifth of control's value for each time beyond the first."""
 ALL = 0.99
@@ -75,7 +76,7 @@ def harmed(requests: Requests, harm: Harm, *key: int) -> dict[str, IntArray]:
     if plain is None:
         return {}
     if harm.plan.reading.transform == "exceedance":
-        changed = _lengthened(plain, harm, *key)
+        changed = _shifted(plain, harm)
     elif harm.plan.binary:
         changed = np.where(_chosen(plain == 1, plain != MISSING, harm.size, *key), 1, plain)
     else:
@@ -101,14 +102,17 @@ def _chosen(event: Mask, known: Mask, size: float, *key: int) -> Mask:
     return chosen
 
 
-def _lengthened(values: IntArray, harm: Harm, *key: int) -> IntArray:
-    """The chosen requests take a value of one that lies beyond the threshold already."""
-    tail = beyond(values, harm.plan.reading)
-    chosen = _chosen(tail, values != MISSING, harm.size, *key)
-    if not tail.any():
-        return values
-    taken = values[tail][(uniform(words(values.size, TAIL, *key)) * np.count_nonzero(tail)).astype(np.int64)]
-    return np.where(chosen, taken, values)
+def _shifted(values: IntArray, harm: Harm) -> IntArray:
+    """Every value is worse by the same amount, so that the share beyond the threshold rises by the harm's size.
+
+    A shift does the same to thresholds nearby, for the judge freezes its own from fewer values.
+    """
+    reading, known = harm.plan.reading, values != MISSING
+    limit, share = threshold_of(values, reading), float(beyond(values, reading)[known].mean())
+    worst_first = np.sort(-reading.sign * values[known])
+    place = min(worst_first.size - 1, round(min(1.0, share * (1 + harm.size)) * worst_first.size) - 1)
+    amount = limit - int(-reading.sign * worst_first[max(0, place)]) + reading.sign
+    return np.where(known, np.clip(values + amount, -LARGEST, LARGEST), MISSING)
 
 
 def _moved(values: IntArray, harm: Harm) -> IntArray:

@@ -39,8 +39,13 @@ def scored(requests: Requests, column: str, timeout: int | None) -> IntArray | N
 
 def beyond(x: IntArray, reading: Reading) -> npt.NDArray[np.bool_]:
     """Which values lie on the bad side of an exceedance guardrail's threshold; those that are missing do not."""
-    known = x != MISSING
-    if (limit := reading.threshold) is None:
-        limit = reading.sign * tail_threshold((reading.sign * x[known]).tolist(), reading.quantile)
-    found: npt.NDArray[np.bool_] = known & (reading.sign * (x - limit) > 0)
+    known, limit = x != MISSING, threshold_of(x, reading)
+    found: npt.NDArray[np.bool_] = known & (reading.sign * (np.where(known, x, limit) - limit) > 0)
     return found
+
+
+def threshold_of(x: IntArray, reading: Reading) -> int:
+    """The threshold of an exceedance guardrail: the spec's own, or the quantile of the values."""
+    if reading.threshold is not None:
+        return reading.threshold
+    return reading.sign * tail_threshold((reading.sign * x[x != MISSING]).tolist(), reading.quantile)

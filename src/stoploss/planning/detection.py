@@ -3,8 +3,9 @@
 A robust stream (stats/contrast.py) sees a difference D of standard error s / sqrt(n) after n requests, so its z grows
 as a Brownian motion of drift D / s; its bound is the critical z of the confidence sequence. An exact stream
 (stats/relative_risk.py) sees one event after the other: the share of them in the treatment is its drift, and its bound
-is the number in the treatment at which the evidence suffices. Corrections for skew and few groups are left out: they
-matter below the floors. What a covariate (CUPED) saves is left out too: with one, the guardrail is quicker than this.
+is the number in the treatment at which the evidence suffices. Where a cap, threshold or slope is frozen from control's
+first values, both begin after them. Corrections for skew and few groups are left out: they matter below the floors.
+What a covariate (CUPED) saves is left out too: with one, the guardrail is quicker than this.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from stoploss.planning.baseline import Baseline
 from stoploss.planning.flow import Flow
 from stoploss.planning.passage import time_to_pass
 from stoploss.rules.guardrail_plan import TSTAR, GuardrailPlan
+from stoploss.rules.reading import REFERENCE
 from stoploss.stats.asymptotic import critical_z_one_sided, tuning_rho
 from stoploss.stats.bonferroni import log_limit
 from stoploss.stats.floors import breach_event_floor, continuous_floors
@@ -72,6 +74,13 @@ class Watch:
         """Error budget of one of its streams for everybody: a rate has two, where its units are more than traces."""
         return self.plan.alpha if not self.plan.binary or self.plan.per_trace else self.plan.alpha / 2
 
+    @property
+    def spent(self) -> float:
+        """Requests that are gone before the test begins: those that the guardrail's reference is frozen from."""
+        if not self.plan.reading.frozen or self.baseline.counted == 0:
+            return 0.0
+        return REFERENCE / (1 - self.exposure) / self.baseline.counted
+
 
 def hours_to_find(watch: Watch, size: float, share: float) -> float:
     """Hours by which this share of treatments with a harm of this size is stopped; infinite where it never happens.
@@ -94,7 +103,7 @@ def _robust(watch: Watch, effect: Effect, share: float) -> float:
         n = _requests_needed(watch, effect, share, likeness)
         if n is None:
             return NEVER
-        hours = flow.hours_until_requests(n / baseline.counted)
+        hours = flow.hours_until_requests(watch.spent + n / baseline.counted)
         before, likeness = likeness, baseline.likeness.at(n, n / max(1.0, flow.units_by(hours)))
         if likeness <= before * (1 + TOLERANCE):
             break
@@ -137,7 +146,10 @@ def _exact(watch: Watch, effect: Effect, share: float) -> float:
     events = time_to_pass(
         share, (true - allowed) / scale, lambda n: (needed(n) - allowed * n) / scale, least=1.0, most=MOST
     )
-    return NEVER if events is None else watch.flow.hours_until_units(events / per_unit)
+    if events is None:
+        return NEVER
+    known = watch.flow.units_by(watch.flow.hours_until_requests(watch.spent))
+    return watch.flow.hours_until_units(known + events / per_unit)
 
 
 def _treated_share(exposure: float, risk: float) -> float:

@@ -28,7 +28,7 @@ from stoploss.rules.reading import SECOND, Reading, Reference
 from stoploss.rules.rows import CONTROL, TREATMENT, IntArray, Moment, Rows
 from stoploss.rules.verdict import Outcome, Reason, Verdict
 from stoploss.segments import EVERYBODY
-from stoploss.stats import e_sr
+from stoploss.stats import e_sr, relative_risk
 from stoploss.stats.floors import Floor, first_unmet
 
 LEARN_TRACES = 100_000
@@ -36,6 +36,7 @@ LEARN_EVENTS = 100
 PROMISED_BATCHES = 30 * 86_400
 HOUR = 3_600
 GROUPS = 256
+SMALLEST = 1e-9
 
 ROWS, EVENTS = 0, 1
 
@@ -49,7 +50,8 @@ class RegressionState:
     """Counts are (2, 2) int64: rows and those with an event, by arm.
 
     pending  of the open batch, which began in ledger second `second`
-    learnt   of the closed batches while it learns
+    learnt   of the closed batches while it learns; ratio: the two sums of their Mantel-Haenszel relative risk, which a
+             ramp whose share and level move together does not bend
     groups   (2, GROUPS) of control within the window since `window`, a ledger second: at least an hour, or until it
              has LEARN_EVENTS events, 0 before the first row; design: the largest design effect of a window
     unchanged  the relative risk that counts as unchanged; None: still learning
@@ -61,6 +63,7 @@ class RegressionState:
     pending: IntArray = field(default_factory=_nothing)
     second: int = 0
     learnt: IntArray = field(default_factory=_nothing)
+    ratio: list[float] = field(default_factory=lambda: [0.0, 0.0])
     groups: IntArray = field(default_factory=lambda: np.zeros((2, GROUPS), np.int64))
     window: int = 0
     design: float | None = None
@@ -120,6 +123,9 @@ class Regression:
         if not (state.pending[ROWS] > 0).all():
             return
         if state.unchanged is None:
+            (n_c, n_t), (x_c, x_t) = state.pending.tolist()
+            terms = relative_risk.mantel_haenszel_terms(n_c, x_c, n_t, x_t)
+            state.ratio = [total + term for total, term in zip(state.ratio, terms, strict=True)]
             state.learnt = state.learnt + state.pending
             self._learn(state, second)
         else:
@@ -134,10 +140,7 @@ class Regression:
             state.design = max(found or 1.0, state.design or 1.0)
             state.groups, state.window = np.zeros_like(state.groups), second
         if enough:
-            (n_c, n_t), (x_c, x_t) = state.learnt.tolist()
-            design = state.design or 1.0
-            tolerated = self._tolerated(state.reference)
-            state.unchanged = e_sr.frozen_rr0(x_c, n_c, x_t, n_t, design_effect=design, at_least=tolerated)
+            state.unchanged = max(self._tolerated(state.reference), _usual_ratio(state))
             state.since = second
 
     def _tolerated(self, reference: Reference) -> float:
@@ -209,6 +212,15 @@ def _count(state: RegressionState, read: Rows, x: IntArray) -> None:
         group = (read.unit[keep][control] & np.uint64(GROUPS - 1)).astype(np.int64)
         added = np.bincount(group + GROUPS * x[control], minlength=2 * GROUPS).reshape(2, GROUPS)
         state.groups = state.groups + np.stack([added.sum(axis=0), added[1]])
+
+
+def _usual_ratio(state: RegressionState) -> float:
+    """Upper limit of the relative risk that was seen while it learnt, put on the ratio of the batches."""
+    (n_c, n_t), (x_c, x_t) = state.learnt.tolist()
+    upper = e_sr.frozen_rr0(x_c, n_c, x_t, n_t, design_effect=state.design or 1.0, at_least=SMALLEST)
+    within = relative_risk.relative_risk(*state.ratio)
+    assert upper is not None
+    return upper * within / (x_t * n_c / (n_t * x_c)) if x_t and within is not None else upper
 
 
 def _floors(state: RegressionState) -> tuple[Floor, ...]:
