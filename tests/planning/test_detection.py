@@ -63,6 +63,7 @@ class Case:
 
 ALIKE = {"error_rate": 0.0, "users": 1_500, "icc": 0.3}
 OFTEN = {"error_rate": 0.05, "users": 2_000}
+TAIL = "{metric: latency_ms, direction: lower, transform: exceedance, margin: {relative: 0.5}, alpha: 0.01}"
 CASES = {
     "a mean": Case(LATENCY, 2.0, traffic={"error_rate": 0.0}),
     "a mean at 10 %": Case(LATENCY, 3.0, 0.10, 9_000, traffic={"error_rate": 0.0, "users": 6_000}),
@@ -73,6 +74,9 @@ CASES = {
     "a rate at 10 %": Case(ERRORS, 8.0, 0.10, 16_000, traffic={"users": 8_000}),
     "a rate of users who come back": Case(
         ERRORS, 4.0, n=20_000, look_s=200, traffic={"users": 2_000, "error_rate": 0.05}
+    ),
+    "a tail whose threshold is frozen": Case(
+        TAIL, 2.0, n=24_000, look_s=200, traffic={"users": 6_000, "error_rate": 0.0}
     ),
 }
 

@@ -11,9 +11,11 @@ from stoploss.review.guardrails import (
     interval_text,
     margin_text,
     segment_results,
+    standing_out,
     words_of,
 )
 from stoploss.rules.verdict import Outcome, Reason
+from stoploss.store.rows import RuleVerdict
 from tests.review.rows import GUARDED, at, experiment, finding, verdict
 
 SPEC = experiment(GUARDED)
@@ -81,3 +83,22 @@ def test_every_pair_that_has_words_is_one_that_rules_say() -> None:
     known = {(outcome.value, reason.value) for outcome in Outcome for reason in Reason}
     assert set(WORDS) - known == {("not judged", "")}
     assert words_of("breach", "a_new_reason") == "breach (a new reason)"
+
+
+def of_tenants(**evidence: float) -> list[RuleVerdict]:
+    """Verdicts of the first guardrail, by tenant, with so much log evidence of harm."""
+    return [
+        verdict(segment_dimension="tenant", segment_value=name, observed=log_e, verdict="undecided")
+        for name, log_e in evidence.items()
+    ]
+
+
+def test_the_segments_with_the_strongest_evidence_of_harm_come_first() -> None:
+    found = segment_results(SPEC, of_tenants(a=0.3, b=6.0, c=-1.0, d=5.0), [])
+    assert [result.segment for result in standing_out(found)] == ["tenant=b", "tenant=d"]
+
+
+def test_evidence_of_safety_and_hidden_numbers_stand_out_of_nothing() -> None:
+    safe = verdict(segment_dimension="tenant", segment_value="a", observed=9.0, verdict="safe")
+    tiny = verdict(segment_dimension="tenant", segment_value="b", observed=None, hidden=True)
+    assert standing_out(segment_results(SPEC, [safe, tiny], [])) == ()

@@ -4,8 +4,8 @@ from itertools import accumulate
 
 import pytest
 
-from stoploss.stats.dirichlet_multinomial import log_bayes_factor
 from stoploss.stats.errors import StatisticsInputError
+from tests.stats.dirichlet_multinomial import log_bayes_factor
 
 from .oracle_cases import case, near
 

@@ -8,7 +8,7 @@ from clickhouse_connect.driver.client import Client
 
 from stoploss.experiment import Experiment
 
-MOST = 500_000
+MOST = 200_000
 """Newest requests that are read."""
 
 # Personal data in an output stands in pii_classes; appended as the SDK's masks, intake counts it as it did before.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,9 +10,11 @@ from datetime import datetime
 from stoploss.experiment import Experiment, Guardrail
 from stoploss.review.cells import is_hidden, segment_text
 from stoploss.review.words import NO_LIMIT, number, quantity, share, signed
+from stoploss.stats import e_bh
 from stoploss.store.rows import RuleVerdict, TimelineEntry
 
 NOT_JUDGED = "not judged"
+RANKED_FALSE = 0.05
 
 WORDS = {
     ("breach", "evidence_above_limit"): "breach: worse than the margin allows",
@@ -120,6 +123,15 @@ def segment_results(
 ) -> tuple[GuardrailResult, ...]:
     """One per guardrail and segment value that was judged; cells below the spec's minimumCell without their numbers."""
     return tuple(_segment_results(experiment, verdicts, findings))
+
+
+def standing_out(results: Sequence[GuardrailResult]) -> tuple[GuardrailResult, ...]:
+    """Those whose evidence of harm stands out among all, strongest first: the order in which to look at them.
+
+    At most a share RANKED_FALSE of them is false, on average, at this one look (stats/e_bh.py). It is no alarm.
+    """
+    evidence = [-math.inf if r.observed is None or r.verdict == "safe" else r.observed for r in results]
+    return tuple(results[place] for place in e_bh.standing_out(evidence, RANKED_FALSE))
 
 
 def _segment_results(

@@ -14,6 +14,7 @@ from stoploss.review.guardrails import (
     interval_text,
     margin_text,
     metric_text,
+    standing_out,
 )
 from stoploss.review.recommended import flip_text, recommendation_text, term_text
 from stoploss.review.words import (
@@ -237,6 +238,9 @@ def _segments(review: Review) -> Iterator[str]:
     yield f"Judged: {escaped(_segment_tally(review.segments))}."
     if hidden:
         yield f"Numbers hidden, fewer than {review.minimum_cell} traces in an arm: {escaped(_some(list(hidden)))}."
+    if worst := standing_out(review.segments):
+        named = [f"{result.segment} ({result.metric})" for result in worst]
+        yield f"To look at first, strongest evidence of harm first; no alarm by itself: {escaped(_some(named))}."
     if decided := [result for result in review.segments if result.verdict != "undecided"]:
         yield ""
         yield from _table(("segment", "metric", "effect of B", "margin", "verdict", "n A / B"), map(_segment, decided))
