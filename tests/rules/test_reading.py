@@ -174,6 +174,20 @@ def test_a_capped_mean_still_finds_a_harm_of_the_many() -> None:
     assert "capped" in timeline.breaches[0].sentence
 
 
+def test_the_tail_of_a_score_that_comes_as_an_outcome_is_watched_where_each_trace_is_its_own_unit() -> None:
+    """An outcome is no first trace of anybody, so the stream that counts those never hears of it."""
+    text = guarded(
+        "{metric: resolved, direction: higher, margin: {relative: 0.5}, transform: exceedance}",
+        text=SPEC.replace("randomisationUnit: user", "randomisationUnit: trace"),
+    )
+    timeline = Timeline(text).started()
+    for part in with_score(clean(6), -0.5):
+        timeline.seconds(1)
+        timeline.traces(replace(part, metrics={"resolved": part.metrics["resolved"]}), outcomes=True)
+    timeline.seconds(1)
+    assert actions(timeline) == ["set_exposure", "rollback"]
+
+
 # ---- failures ------------------------------------------------------------------------------------
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from stoploss.commands import Action, Segment
 from stoploss.experiment import OTHER, Experiment, Guardrail
+from stoploss.metrics import METRICS
 from stoploss.rules.reading import Reading
 from stoploss.rules.verdict import Response, Severity
 from stoploss.segments import CAPACITY, EVERYBODY
@@ -32,7 +33,7 @@ class GuardrailPlan:
     absolute, relative  the margin as the spec gives it; one of the two is None
     dimensions  everybody first, then the spec's segments
     alpha       error budget of the stream that watches everybody; the segments share as much again
-    per_trace   each trace is its own randomisation unit
+    per_trace   each trace is its own randomisation unit, and brings its value itself: a score may come as an outcome
     """
 
     index: int
@@ -68,7 +69,7 @@ class GuardrailPlan:
             dimensions=(EVERYBODY, *experiment.spec.segments),
             alpha=guardrail.alpha,
             action=Action(guardrail.action),
-            per_trace=experiment.spec.assignment.randomisation_unit == "trace",
+            per_trace=experiment.spec.assignment.randomisation_unit == "trace" and metric.name in METRICS,
         )
 
     @property

@@ -57,6 +57,7 @@ class RegressionState:
     unchanged  the relative risk that counts as unchanged; None: still learning
     log_m    of the detector, by alternative
     since    ledger second in which the detector was last without evidence; recent: counts since
+    looking  whether there may be something new to say: only a closed batch changes anything
     """
 
     reference: Reference
@@ -71,6 +72,7 @@ class RegressionState:
     log_m: list[float] = field(default_factory=lambda: list(e_sr.START))
     since: int = 0
     recent: IntArray = field(default_factory=_nothing)
+    looking: bool = field(default=True, metadata={"transient": True})
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,7 @@ class Regression:
     def fold(self, state: RegressionState, rows: Rows, moment: Moment) -> None:
         if EVERYBODY not in moment.due:
             return
+        state.looking = moment.at // SECOND != state.second
         self._close_batch(state, moment.at // SECOND)
         read = self.reading.read(state.reference, rows, moment)
         if read is not None and (x := read.metrics.get(self.plan.column)) is not None:
@@ -107,6 +110,7 @@ class Regression:
             _count(state, read, x)
 
     def tick(self, state: RegressionState, moment: Moment) -> None:
+        state.looking = True
         self._close_batch(state, moment.at // SECOND)
 
     def close_epoch(self, state: RegressionState, moment: Moment) -> None:
@@ -167,7 +171,7 @@ class Regression:
             state.since, state.recent = second, _nothing()
 
     def judge(self, state: RegressionState, moment: Moment) -> Iterator[Verdict]:
-        if EVERYBODY not in moment.due:
+        if EVERYBODY not in moment.due or not state.looking:
             return
         detail = self.reading.words(state.reference)
         if state.unchanged is None:
