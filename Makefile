@@ -52,7 +52,7 @@ docs: $(STAMP) ## check that README, dashboards and examples are what the code s
 	$(BIN)/python -m pytest -q tests/test_readme.py tests/store/test_dashboard.py
 
 schemas: $(STAMP) ## write the JSON Schema of a spec anew
-	$(BIN)/python -m stoploss.spec_schema > schemas/experiment.schema.json
+	$(BIN)/python -m stoploss.spec.schema > schemas/experiment.schema.json
 
 lock: ## resolve the dependencies anew (needs uv on PATH or in .venv)
 	$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --all-extras --group dev --custom-compile-command "make lock" -o $(LOCK)

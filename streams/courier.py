@@ -24,7 +24,7 @@ from stoploss.journal import CommandIssued, Finding, JournalEntry
 from stoploss.ledger import AckOverdue, AckReceived
 from stoploss.settings import Settings
 from stoploss.signing import Verifier
-from stoploss.spec_file import parse_experiment
+from stoploss.spec.file import parse_experiment
 from stoploss.wire import records
 from streams.admin import Admin
 from streams.alerting import REPEAT_EVERY_S, Alerting, is_all_clear, receivers_of

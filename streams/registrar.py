@@ -16,7 +16,7 @@ from stoploss.intake.results import Reject
 from stoploss.ledger import Request, Source
 from stoploss.lifecycle import REQUESTS
 from stoploss.settings import Settings
-from stoploss.spec_file import parse_experiment
+from stoploss.spec.file import parse_experiment
 from stoploss.wire import records
 from streams.admin import Admin
 from streams.app import App, build_app

@@ -32,10 +32,12 @@ CORE = (
     "evidence",
     "experiment",
     "metrics",
+    "objective_sentences",
+    "recommendation",
     "sentences",
     "snapshot",
-    "spec_file",
-    "spec_rules",
+    "spec",
+    "watch_sentences",
 )
 CLIENTS = {
     "confluent_kafka",

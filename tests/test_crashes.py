@@ -41,7 +41,7 @@ from stoploss.settings import Settings, load
 from stoploss.simulate.assign import Assign, arms_of
 from stoploss.simulate.harm import Fails, Injected, Slows
 from stoploss.simulate.traffic import Traffic
-from stoploss.spec_file import parse_experiment
+from stoploss.spec.file import parse_experiment
 from tests.installation import (
     Installation,
     Kafka,

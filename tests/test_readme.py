@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from stoploss.emit import Tracer
-from stoploss.spec_file import parse_experiment
+from stoploss.spec.file import parse_experiment
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

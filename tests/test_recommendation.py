@@ -6,7 +6,7 @@ import pytest
 
 from stoploss.recommendation import Recommendation, recommend
 from stoploss.rules.verdict import Outcome, Reason
-from stoploss.spec_file import parse_experiment
+from stoploss.spec.file import parse_experiment
 from tests.rules.objectives import OBJECTIVE, Arms, begun, scored, with_reference
 from tests.timelines import Timeline, actions, spec
 

@@ -7,7 +7,7 @@ import pytest
 from stoploss.commands import Evidence, Segment
 from stoploss.rules.verdict import Outcome, Reason, Verdict
 from stoploss.sentences import sentence
-from stoploss.spec_file import parse_experiment
+from stoploss.spec.file import parse_experiment
 from stoploss.stats.floors import Floor
 from tests.timelines import spec
 

@@ -32,7 +32,7 @@ from stoploss.metrics import MISSING
 from stoploss.monitor import step
 from stoploss.outputs import CommandOutput, JournalOutput, MeasureOutput, Output, RegistryOutput
 from stoploss.registry import RegistryEntry
-from stoploss.spec_file import parse_experiment
+from stoploss.spec.file import parse_experiment
 from stoploss.state import ExperimentState, PartitionState
 from stoploss.wire import records
 

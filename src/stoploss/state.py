@@ -17,7 +17,7 @@ from stoploss.lifecycle import Lifecycle
 from stoploss.rules import AnyRule, Hearing, HearingRule, RuleState, rules_of
 from stoploss.rules.rows import Rows
 from stoploss.segments import EVERYBODY, PATIENCE, Dimension, SegmentMetrics
-from stoploss.spec_file import parse_experiment
+from stoploss.spec.file import parse_experiment
 from stoploss.units import DailyCap, SeenUnits
 
 RECENT_TRACES = 65_536

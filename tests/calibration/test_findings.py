@@ -8,7 +8,7 @@ from stoploss.calibration.findings import detection, promised_stops, stop_rate, 
 from stoploss.calibration.promises import Promise, promises, total
 from stoploss.calibration.rehearsal import Alarm, Ended
 from stoploss.calibration.trials import Scenario
-from stoploss.spec_file import parse_experiment
+from stoploss.spec.file import parse_experiment
 from tests.timelines import EVERY_RULE, spec
 
 GIVEN = (Promise("guardrail[0]", "latency", 0.01), Promise("drift[0]", "tokens", None))

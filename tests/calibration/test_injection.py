@@ -11,7 +11,7 @@ from stoploss.calibration.injection import harm_of, harmed
 from stoploss.calibration.judged import as_judged
 from stoploss.calibration.requests import Requests
 from stoploss.metrics import MISSING
-from stoploss.spec_file import parse_experiment
+from stoploss.spec.file import parse_experiment
 from tests.calibration.traffic import measured, requests
 from tests.timelines import spec
 

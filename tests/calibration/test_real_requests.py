@@ -15,7 +15,7 @@ from stoploss.calibration.promises import promises
 from stoploss.calibration.recording import Recording, of_arrivals
 from stoploss.calibration.resample import Resampler
 from stoploss.calibration.trials import Staging, Trial, harmless
-from stoploss.spec_file import parse_experiment
+from stoploss.spec.file import parse_experiment
 from tests.timelines import spec
 
 ROOT = Path(__file__).parents[2]

@@ -11,7 +11,7 @@ import pytest
 from stoploss.calibration.recording import is_arrivals, of_arrivals, of_traces
 from stoploss.errors import ConfigurationError
 from stoploss.experiment import ALWAYS_ON_GATES
-from stoploss.spec_file import parse_experiment
+from stoploss.spec.file import parse_experiment
 from tests.timelines import spec
 
 EXPERIMENT = parse_experiment(spec("segments: [tenant]\ngates: [undeclared_tool]"))

@@ -10,7 +10,7 @@ from stoploss.calibration.chance import keyed, uniform
 from stoploss.calibration.injection import harm_of, harmed
 from stoploss.calibration.rehearsal import Ended, Plot, rehearse
 from stoploss.calibration.requests import Requests
-from stoploss.spec_file import parse_experiment
+from stoploss.spec.file import parse_experiment
 from tests.calibration.traffic import QUICK, SPEC, measured, requests
 from tests.timelines import spec
 

@@ -14,7 +14,7 @@ from stoploss.embedded.clickhouse import EmbeddedClickHouse
 from stoploss.intake.pipeline import process_traces
 from stoploss.intake.results import RawRecord
 from stoploss.intake.watched import Watched
-from stoploss.spec_file import parse_experiment
+from stoploss.spec.file import parse_experiment
 from stoploss.store import inserts
 from stoploss.store.arrow import clean_to_bytes
 from stoploss.store.client import connect

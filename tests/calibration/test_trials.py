@@ -8,7 +8,7 @@ import pytest
 
 from stoploss.calibration.resample import Resampler
 from stoploss.calibration.trials import Staging, Trial, harmful, harmless, usual_exposure
-from stoploss.spec_file import parse_experiment
+from stoploss.spec.file import parse_experiment
 from tests.calibration.traffic import SPEC, requests
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").rglob("*.yaml"))

@@ -14,7 +14,7 @@ from stoploss.simulate.arrivals import read_arrivals
 from stoploss.simulate.assign import Assign, Assigned, sticky
 from stoploss.simulate.harm import HARMS
 from stoploss.simulate.traffic import Simulated
-from stoploss.spec_rules import not_enforced_yet
+from stoploss.spec.checks import not_enforced_yet
 
 LOG = """TIMESTAMP,ContextTokens,GeneratedTokens
 2023-11-16 18:15:46.6805900,374,44

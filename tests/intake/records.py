@@ -15,7 +15,7 @@ from stoploss.intake.results import IntakeResult, RawRecord
 from stoploss.intake.rows import ProjectedRows
 from stoploss.intake.watched import Watched
 from stoploss.ledger import Source
-from stoploss.spec_file import parse_experiment
+from stoploss.spec.file import parse_experiment
 from stoploss.wire import schemas
 from stoploss.wire.framing import single_object
 from stoploss.wire.json_records import conform

@@ -14,7 +14,7 @@ from stoploss.calibration.judged import as_judged
 from stoploss.calibration.rehearsal import Plot, rehearse
 from stoploss.planning import baseline, flow
 from stoploss.planning.detection import NEVER, Watch, hours_to_find
-from stoploss.spec_file import parse_experiment
+from stoploss.spec.file import parse_experiment
 from tests.calibration.traffic import QUICK, requests
 from tests.timelines import spec
 

@@ -13,7 +13,7 @@ from stoploss.planning.forecast import Plan, planned
 from stoploss.planning.picture import picture
 from stoploss.planning.stated import Stated, baseline_of, parse_levels
 from stoploss.rules.guardrail_plan import GuardrailPlan
-from stoploss.spec_file import parse_experiment
+from stoploss.spec.file import parse_experiment
 from tests.calibration.traffic import QUICK, requests
 from tests.timelines import spec
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from stoploss.experiment import Experiment
-from stoploss.spec_file import parse_experiment
+from stoploss.spec.file import parse_experiment
 from stoploss.store.rows import (
     Arm,
     CommandAck,

@@ -6,7 +6,7 @@ import pytest
 from stoploss.errors import InvalidExperiment
 from stoploss.metrics import MISSING
 from stoploss.rules.alignment import GROUPS, Sums, correlation
-from stoploss.spec_file import parse_experiment
+from stoploss.spec.file import parse_experiment
 from tests.timelines import Timeline, Traces, actions, spec
 
 ALIGNMENT = "health: {sampleRatio: off, alignment: {proxy: helpfulness, outcome: resolved, baseline: 0.2}}"

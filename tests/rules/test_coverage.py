@@ -6,7 +6,7 @@ import pytest
 from stoploss.errors import InvalidExperiment
 from stoploss.metrics import MISSING
 from stoploss.rules.coverage import FOLLOWED
-from stoploss.spec_file import parse_experiment
+from stoploss.spec.file import parse_experiment
 from tests.timelines import SPEC, Timeline, Traces, actions, spec, traces
 
 COVERAGE = "health: {sampleRatio: off, coverage: {score: helpfulness, min: 0.8, within: 10s, do: hold}}"

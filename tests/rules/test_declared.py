@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stoploss.experiment import SERVED_INSTEAD, DeclaredServing
+from stoploss.experiment import SERVED_INSTEAD
 from stoploss.folding import moment_of
 from stoploss.journal import EvidenceRefused
 from stoploss.lifecycle import Lifecycle
@@ -13,6 +13,7 @@ from stoploss.metrics import MISSING, UNDECLARED_SERVING
 from stoploss.rules.declared import Declared, DeclaredState
 from stoploss.rules.rows import Moment
 from stoploss.rules.verdict import Outcome
+from stoploss.spec.health import DeclaredServing
 from tests.timelines import SPEC, Timeline, Traces, actions, spec, traces, with_gate
 
 SERVED = SPEC.replace("{name: current,", "{name: current, model: large-2,").replace(

@@ -9,7 +9,7 @@ from stoploss.errors import InvalidExperiment
 from stoploss.lifecycle import Lifecycle
 from stoploss.rules.detectors import Detector
 from stoploss.rules.drift import window_means
-from stoploss.spec_file import parse_experiment
+from stoploss.spec.file import parse_experiment
 from tests.timelines import SECRET, Timeline, Traces, actions, of_arm, spec, traces
 
 DRIFT = "drift: [{metric: output_tokens}]\nhealth: {sampleRatio: off}"

@@ -21,7 +21,7 @@ from stoploss.ledger import EvidenceBlock
 from stoploss.metrics import LARGEST, METRICS, MISSING, UNDECLARED_SERVING
 from stoploss.rules import RULES, AnyRule, rules_of, rules_version, state_type
 from stoploss.rules.rows import Moment
-from stoploss.spec_file import parse_experiment
+from stoploss.spec.file import parse_experiment
 from stoploss.state import PartitionState
 from tests.timelines import EVERY_RULE, SECRET, Timeline, Traces, bytes_of, merged, refolded, spec, stored, traces
 

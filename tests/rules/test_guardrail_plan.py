@@ -5,7 +5,7 @@ import math
 import pytest
 
 from stoploss.rules.guardrail_plan import GuardrailPlan
-from stoploss.spec_file import parse_experiment
+from stoploss.spec.file import parse_experiment
 from tests.timelines import SPEC, spec
 
 

@@ -6,7 +6,7 @@ import pytest
 from stoploss import snapshot
 from stoploss.errors import InvalidExperiment
 from stoploss.intake.watched import Watched
-from stoploss.spec_file import parse_experiment
+from stoploss.spec.file import parse_experiment
 from tests.timelines import SECRET, Timeline, Traces, actions, of_arm, spec, traces
 
 MIX = "drift: [{mix: language, action: pause}]\nhealth: {sampleRatio: off}"

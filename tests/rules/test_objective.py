@@ -16,8 +16,8 @@ from stoploss.rules.objective_plan import ObjectivePlan
 from stoploss.rules.objective_reference import REFERENCE_JUDGED, REFERENCE_UNITS, Reference
 from stoploss.rules.objective_totals import rows_of
 from stoploss.rules.verdict import Outcome, Reason
-from stoploss.spec_file import parse_experiment
-from stoploss.spec_rules import not_enforced_yet
+from stoploss.spec.checks import not_enforced_yet
+from stoploss.spec.file import parse_experiment
 from stoploss.state import PartitionState
 from tests.rules.objectives import (
     ALIKE,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from stoploss.errors import InvalidExperiment
-from stoploss.spec_file import parse_experiment
+from stoploss.spec.file import parse_experiment
 from tests.rules.test_sample_ratio import TIMEOUT_S, fresh
 from tests.timelines import SPEC, Timeline, Traces, actions, spec, traces
 

@@ -18,7 +18,7 @@ from stoploss.rules.rows import IntArray, Moment, Rows, UnitArray
 from stoploss.rules.verdict import Outcome, Reason, Verdict
 from stoploss.segments import Dimension
 from stoploss.sentences import sentence
-from stoploss.spec_file import parse_experiment
+from stoploss.spec.file import parse_experiment
 from stoploss.stats import e_sr
 from tests.timelines import SECRET, Timeline, actions, spec, traces
 

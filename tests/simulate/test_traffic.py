@@ -17,7 +17,7 @@ from stoploss.simulate.behaviour import Behaviour
 from stoploss.simulate.harm import HARMS, inject
 from stoploss.simulate.population import Population
 from stoploss.simulate.traffic import DAY_S, Simulated, Traffic
-from stoploss.spec_file import parse_experiment
+from stoploss.spec.file import parse_experiment
 
 from .bounds import ONE_IN_A_MILLION, assert_binomial
 

@@ -17,8 +17,8 @@ from stoploss.errors import ConfigurationError, RequestRefused
 from stoploss.journal import RequestHandled
 from stoploss.ledger import Request
 from stoploss.settings import Settings
-from stoploss.spec_file import parse_experiment
-from stoploss.spec_rules import not_enforced_yet
+from stoploss.spec.checks import not_enforced_yet
+from stoploss.spec.file import parse_experiment
 from stoploss.wire import records
 from streams.appender import Appender
 from streams.reading import ends, reader

@@ -10,7 +10,7 @@ from stoploss.cli.recorded import recorded
 from stoploss.errors import ConfigurationError
 from stoploss.experiment import Experiment
 from stoploss.settings import Settings
-from stoploss.spec_file import parse_experiment
+from stoploss.spec.file import parse_experiment
 from stoploss.store.client import connect
 
 

@@ -32,7 +32,7 @@ from stoploss.review.markdown import markdown
 from stoploss.review.overview import ExperimentStatus, in_force, status_of
 from stoploss.review.tables import explanation_text, status_table, watch_table
 from stoploss.settings import Settings
-from stoploss.spec_file import parse_experiment
+from stoploss.spec.file import parse_experiment
 from stoploss.store import queries, replay_reads
 from stoploss.store.client import connect
 from stoploss.store.query import Query

@@ -19,7 +19,7 @@ from stoploss.simulate.harm import HARMS, inject
 from stoploss.simulate.pacing import paced
 from stoploss.simulate.population import Population
 from stoploss.simulate.traffic import Traffic
-from stoploss.spec_file import parse_experiment
+from stoploss.spec.file import parse_experiment
 from streams.registry_view import RegistryView
 
 

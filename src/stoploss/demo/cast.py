@@ -7,7 +7,7 @@ from pathlib import Path
 
 from stoploss.experiment import Experiment
 from stoploss.resources import data_path
-from stoploss.spec_file import parse_experiment
+from stoploss.spec.file import parse_experiment
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
-from stoploss.experiment import NAME, OTHER
+from stoploss.experiment import OTHER
 from stoploss.intake import clean, segments, validate
 from stoploss.intake.batch import Batch, Rows
 from stoploss.intake.project import Share, project_outcomes, project_traces
@@ -30,6 +30,7 @@ from stoploss.intake.results import Counts, IntakeResult, RawRecord, Reject
 from stoploss.intake.rows import ProjectedRows
 from stoploss.intake.watched import Watched
 from stoploss.ledger import RejectCount, Source
+from stoploss.spec.base import NAME
 from stoploss.wire.traces import Decoded, Resolver, decode_values
 
 MOST_NAMES_COUNTED = 64

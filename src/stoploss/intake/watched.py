@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from stoploss import metrics
-from stoploss.experiment import Experiment, Variant
+from stoploss.experiment import Experiment
 from stoploss.intake.pii import PiiWatch
 from stoploss.intake.quantise import unit_of
 from stoploss.metrics import UNDECLARED_SERVING, Metric, Transform, column_name
 from stoploss.registry import RegistryEntry
-from stoploss.spec_file import parse_experiment
+from stoploss.spec.file import parse_experiment
+from stoploss.spec.variants import Variant
 
 ALWAYS_MEASURED = ("latency_ms", "error_rate", "cost_usd", "output_tokens")
 

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from stoploss.experiment import Experiment, Variant
+from stoploss.experiment import Experiment
 from stoploss.lifecycle import Lifecycle
 from stoploss.review import chain
 from stoploss.review.chain import CommandLine, FindingLine, RefusedLine
 from stoploss.review.guardrails import GuardrailResult, guardrail_results, segment_results
 from stoploss.review.recommended import Recommended, recommended
-from stoploss.spec_rules import not_enforced_yet
+from stoploss.spec.checks import not_enforced_yet
+from stoploss.spec.variants import Variant
 from stoploss.store.rows import (
     Arm,
     CommandWithAcks,

@@ -7,14 +7,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from stoploss.experiment import Experiment, Guardrail
+from stoploss.experiment import Experiment
 from stoploss.review.cells import is_hidden, segment_text
 from stoploss.review.words import NO_LIMIT, number, quantity, share, signed
+from stoploss.spec.guardrails import Guardrail
 from stoploss.stats import e_bh
 from stoploss.store.rows import RuleVerdict, TimelineEntry
 
 NOT_JUDGED = "not judged"
 RANKED_FALSE = 0.05
+OF = {"log": "geometric mean", "capped": "capped mean", "exceedance": "share beyond its threshold"}
 
 WORDS = {
     ("breach", "evidence_above_limit"): "breach: worse than the margin allows",
@@ -31,7 +33,7 @@ class GuardrailResult:
     """What a guardrail last said of everybody, or of one segment value.
 
     relative             the margin and the limits are shares of control's value; else they are in `unit`
-    geometric            means are geometric: the guardrail compares logarithms
+    transform            what the guardrail makes of its metric; log: means are geometric
     lower, upper         limits of the effect (treatment against control) that hold at every look; None: no limit
     observed, bound      the log evidence and the limit at which it decides
     at                   ledger time of the verdict; of the breach, where there was one in this run
@@ -43,7 +45,7 @@ class GuardrailResult:
     direction: str
     margin: float
     relative: bool
-    geometric: bool
+    transform: str
     alpha: float
     action: str
     segment: str | None
@@ -95,7 +97,8 @@ def margin_text(result: GuardrailResult) -> str:
 
 
 def metric_text(result: GuardrailResult) -> str:
-    return f"{result.metric} (geometric mean)" if result.geometric else result.metric
+    """What the numbers are of: a mean, unless the guardrail transforms its metric."""
+    return f"{result.metric} ({OF[result.transform]})" if result.transform in OF else result.metric
 
 
 def evidence_text(result: GuardrailResult) -> str:
@@ -186,7 +189,7 @@ def _result(
         direction=guardrail.direction,
         margin=_margin(guardrail),
         relative=guardrail.margin.relative is not None,
-        geometric=guardrail.transform == "log",
+        transform=guardrail.transform,
         alpha=guardrail.alpha,
         action=guardrail.action,
         segment=_segment(row) if row else None,

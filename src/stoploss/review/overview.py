@@ -10,8 +10,8 @@ from stoploss import registry
 from stoploss.commands import Micros
 from stoploss.errors import InvalidExperiment
 from stoploss.registry import RegistryEntry
-from stoploss.spec_file import parse_experiment
-from stoploss.spec_rules import not_enforced_yet
+from stoploss.spec.checks import not_enforced_yet
+from stoploss.spec.file import parse_experiment
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -16,11 +16,11 @@ from functools import partial
 import numpy as np
 
 from stoploss.commands import Evidence, round_significant
-from stoploss.experiment import Alignment
 from stoploss.rules.group_totals import GROUPS_OF_EVERYBODY, GroupTotals, usable
 from stoploss.rules.rows import CONTROL, TREATMENT, IntArray, Moment, Rows
 from stoploss.rules.verdict import NOTHING, Outcome, Reason, Response, Severity, Verdict
 from stoploss.segments import EVERYBODY
+from stoploss.spec.health import Alignment
 from stoploss.stats.asymptotic import log_normal_cdf
 from stoploss.stats.contrast import Contrast, Margin
 from stoploss.stats.floors import Floor, continuous_floors, first_unmet

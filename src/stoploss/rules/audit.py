@@ -13,10 +13,10 @@ from functools import partial
 import numpy as np
 
 from stoploss.commands import Action, Evidence, round_significant
-from stoploss.experiment import Audit
 from stoploss.metrics import MISSING, SCORE_SCALE
 from stoploss.rules.rows import Moment, Rows
 from stoploss.rules.verdict import Outcome, Reason, Response, Severity, Verdict
+from stoploss.spec.health import Audit
 from stoploss.stats.one_rate import rate_limits
 
 BATCH = 5_000

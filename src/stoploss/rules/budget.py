@@ -14,9 +14,10 @@ import numpy as np
 
 from stoploss import metrics
 from stoploss.commands import Action, Evidence, Micros, round_significant
-from stoploss.experiment import Budget, BurnAction, Experiment
+from stoploss.experiment import Experiment
 from stoploss.rules.rows import TREATMENT, IntArray, Moment, Rows, UnitArray
 from stoploss.rules.verdict import Outcome, Reason, Response, Severity, Verdict
+from stoploss.spec.budgets import Budget, BurnAction
 from stoploss.stats import burn_rate
 
 SECOND = 1_000_000

@@ -14,11 +14,11 @@ from functools import partial
 import numpy as np
 
 from stoploss.commands import Action, Evidence, Micros, round_significant
-from stoploss.experiment import Coverage
 from stoploss.metrics import MISSING
 from stoploss.rules.rate_batch import RateBatch
 from stoploss.rules.rows import CONTROL, TREATMENT, Mask, Moment, Rows
 from stoploss.rules.verdict import NOTHING, Outcome, Reason, Response, Severity, Verdict
+from stoploss.spec.health import Coverage
 from stoploss.stats.floors import Floor
 
 SECOND = 1_000_000

@@ -15,11 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from stoploss.commands import Action, Evidence, round_significant
-from stoploss.experiment import SERVED_INSTEAD, DeclaredServing
+from stoploss.experiment import SERVED_INSTEAD
 from stoploss.metrics import MISSING, UNDECLARED_SERVING
 from stoploss.rules.rows import CONTROL, TREATMENT, Mask, Moment, Rows
 from stoploss.rules.verdict import Outcome, Reason, Response, Severity, Verdict
 from stoploss.segments import CAPACITY, NO_CELL, Dimension
+from stoploss.spec.health import DeclaredServing
 from stoploss.stats.bonferroni import late_weight, log_limit
 from stoploss.stats.one_rate import log_e_above
 from stoploss.units import occurrence_rank

@@ -22,12 +22,13 @@ import numpy as np
 
 from stoploss import metrics
 from stoploss.commands import Action, Evidence, Micros, round_significant
-from stoploss.experiment import DriftWatch, Experiment
+from stoploss.experiment import Experiment
 from stoploss.rules.detectors import Detector
 from stoploss.rules.group_totals import usable
 from stoploss.rules.rows import CONTROL, TREATMENT, IntArray, Moment, Rows, UnitArray
 from stoploss.rules.verdict import Outcome, Reason, Response, Severity, Verdict
 from stoploss.segments import EVERYBODY
+from stoploss.spec.health import DriftWatch
 from stoploss.stats.asymptotic import log_e_two_sided, tuning_rho
 from stoploss.stats.corrections import correct_few_groups
 

@@ -17,10 +17,11 @@ import numpy as np
 
 from stoploss import metrics
 from stoploss.commands import Evidence, Micros, round_significant
-from stoploss.experiment import Budget, Experiment
+from stoploss.experiment import Experiment
 from stoploss.rules.budget import by_number
 from stoploss.rules.rows import TREATMENT, IntArray, Moment, Rows
 from stoploss.rules.verdict import NOTHING, Outcome, Reason, Response, Severity, Verdict
+from stoploss.spec.budgets import Budget
 from stoploss.stats.exhaustion import Exhaustion
 from stoploss.stats.floors import Floor
 

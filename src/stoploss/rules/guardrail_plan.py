@@ -6,11 +6,12 @@ import math
 from dataclasses import dataclass
 
 from stoploss.commands import Action, Segment
-from stoploss.experiment import OTHER, Experiment, Guardrail
+from stoploss.experiment import OTHER, Experiment
 from stoploss.metrics import METRICS
 from stoploss.rules.reading import Reading
 from stoploss.rules.verdict import Response, Severity
 from stoploss.segments import CAPACITY, EVERYBODY
+from stoploss.spec.guardrails import Guardrail
 from stoploss.stats.bonferroni import stream_weight
 from stoploss.stats.contrast import Margin
 

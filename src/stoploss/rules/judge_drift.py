@@ -15,10 +15,10 @@ from functools import partial
 import numpy as np
 
 from stoploss.commands import Action, Evidence, round_significant
-from stoploss.experiment import JudgeReference
 from stoploss.metrics import MISSING, SCORE_SCALE
 from stoploss.rules.rows import IntArray, Moment, Rows
 from stoploss.rules.verdict import NOTHING, Outcome, Reason, Response, Severity, Verdict
+from stoploss.spec.health import JudgeReference
 from stoploss.stats.asymptotic import log_e_two_sided, tuning_rho
 from stoploss.stats.corrections import correct_few_groups, correct_skew
 from stoploss.stats.floors import Floor, first_unmet

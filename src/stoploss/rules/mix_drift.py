@@ -18,11 +18,12 @@ from functools import partial
 import numpy as np
 
 from stoploss.commands import Action, Evidence, Segment, round_significant
-from stoploss.experiment import DriftWatch, Experiment
+from stoploss.experiment import Experiment
 from stoploss.rules.first_units import FirstUnits
 from stoploss.rules.rows import CONTROL, TREATMENT, IntArray, Moment, Rows
 from stoploss.rules.verdict import NOTHING, Outcome, Reason, Response, Severity, Verdict
 from stoploss.segments import CAPACITY, NO_CELL
+from stoploss.spec.health import DriftWatch
 from stoploss.stats import same_mix
 from stoploss.stats.bonferroni import log_limit
 from stoploss.stats.floors import Floor

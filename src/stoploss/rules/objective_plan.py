@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stoploss.experiment import Experiment, Objective
+from stoploss.experiment import Experiment
 from stoploss.metrics import METRICS, RISK_EVENTS
+from stoploss.spec.objective import Objective
 
 COST = "cost_usd"
 

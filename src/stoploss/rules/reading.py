@@ -17,10 +17,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from stoploss import metrics
-from stoploss.experiment import Experiment, Guardrail, GuardrailTransform
+from stoploss.experiment import Experiment
 from stoploss.metrics import LARGEST, MISSING
 from stoploss.rules.rows import CONTROL, IntArray, Moment, Rows
 from stoploss.segments import EVERYBODY
+from stoploss.spec.guardrails import Guardrail, GuardrailTransform
 from stoploss.stats.cuped import Adjustment, PairSums, adjusted, fit
 from stoploss.stats.floors import Floor
 from stoploss.stats.frozen_reference import freeze

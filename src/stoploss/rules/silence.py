@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from stoploss.commands import Action, Evidence
-from stoploss.experiment import Silence
 from stoploss.rules.rows import CONTROL, TREATMENT, Moment, Rows
 from stoploss.rules.verdict import Outcome, Reason, Response, Severity, Verdict
+from stoploss.spec.health import Silence
 
 ARMS = {CONTROL: "control", TREATMENT: "treatment"}
 

@@ -12,11 +12,11 @@ from functools import partial
 
 from stoploss import topics
 from stoploss.commands import Action, Evidence, round_significant
-from stoploss.experiment import Unresolved
 from stoploss.ledger import AckOverdue, AckReceived, SourceStatus
 from stoploss.rules.rate_batch import RateBatch
 from stoploss.rules.rows import Moment, Rows
 from stoploss.rules.verdict import Outcome, Reason, Response, Severity, Verdict
+from stoploss.spec.health import Unresolved
 
 OUTCOMES = topics.TOPICS["outcomes"].name
 

@@ -9,8 +9,8 @@ import pytest
 from stoploss.errors import InvalidExperiment
 from stoploss.resources import data_path
 from stoploss.rules import rules_of
-from stoploss.spec_file import LARGEST_SPEC_BYTES, parse_experiment
-from stoploss.spec_rules import not_enforced_yet
+from stoploss.spec.checks import not_enforced_yet
+from stoploss.spec.file import LARGEST_SPEC_BYTES, parse_experiment
 from tests.timelines import SPEC, spec
 
 GUARDRAIL = "guardrails: [{metric: METRIC, direction: DIRECTION, margin: {MARGIN}}]"
@@ -264,7 +264,7 @@ def test_another_meaning_is_another_hash(change: str) -> None:
 
 
 def test_the_hash_is_the_same_in_a_process_with_another_hash_seed() -> None:
-    code = f"from stoploss.spec_file import parse_experiment as p; print(p({FULL!r}).spec_hash)"
+    code = f"from stoploss.spec.file import parse_experiment as p; print(p({FULL!r}).spec_hash)"
     ran = subprocess.run(
         [sys.executable, "-c", code], env={"PYTHONHASHSEED": "7"}, capture_output=True, text=True, check=True
     )

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from stoploss.errors import InvalidExperiment, Violation
 from stoploss.experiment import Experiment
-from stoploss.spec_rules import faults
+from stoploss.spec.checks import faults
 
 LARGEST_SPEC_BYTES = 256 * 1024
 DEEPEST_SPEC = 32

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stoploss.experiment import Experiment, Guardrail
+from stoploss.experiment import Experiment
 from stoploss.metrics import LARGEST, METRICS, Metric
+from stoploss.spec.guardrails import Guardrail
 
 Fault = tuple[tuple[str | int, ...], str]
 

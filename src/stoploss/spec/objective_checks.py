@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stoploss.experiment import Experiment, Objective
+from stoploss.experiment import Experiment
 from stoploss.metrics import METRICS, RISK_EVENTS
+from stoploss.spec.objective import Objective
 
 Fault = tuple[tuple[str | int, ...], str]
 

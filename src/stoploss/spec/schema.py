@@ -1,6 +1,6 @@
-"""The JSON Schema of a spec, for editors and for checks before a commit: `python -m stoploss.spec_schema > FILE`.
+"""The JSON Schema of a spec, for editors and for checks before a commit: `python -m stoploss.spec.schema > FILE`.
 
-It says what is well-formed. What a well-formed spec must also satisfy (spec_rules.py) no schema can say.
+It says what is well-formed. What a well-formed spec must also satisfy (checks.py) no schema can say.
 """
 
 from __future__ import annotations

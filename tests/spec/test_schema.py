@@ -11,10 +11,10 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator, ValidationError
 
-from stoploss.spec_schema import schema_text
+from stoploss.spec.schema import schema_text
 from tests.timelines import EVERY_RULE, spec
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PUBLISHED = ROOT / "schemas" / "experiment.schema.json"
 EXAMPLES = sorted(ROOT.glob("examples/**/*.yaml"))
 

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from stoploss.errors import InvalidExperiment
-from stoploss.spec_file import parse_experiment
+from stoploss.spec.file import parse_experiment
 from tests.timelines import SPEC, spec
 
 TAIL = "{metric: latency_ms, direction: lower, margin: {relative: 0.50}, transform: exceedance}"

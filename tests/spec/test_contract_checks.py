@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from stoploss.errors import InvalidExperiment
-from stoploss.spec_file import parse_experiment
-from stoploss.spec_rules import not_enforced_yet
+from stoploss.spec.checks import not_enforced_yet
+from stoploss.spec.file import parse_experiment
 from tests.timelines import SPEC, spec
 
 SERVED = SPEC.replace("{name: small,", "{name: small, model: small-1,")

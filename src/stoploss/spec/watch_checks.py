@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from stoploss import metrics
-from stoploss.experiment import CROSS, DriftWatch, Experiment
+from stoploss.experiment import CROSS, Experiment
+from stoploss.spec.health import DriftWatch
 
 Fault = tuple[tuple[str | int, ...], str]
 

@@ -6,18 +6,12 @@ import re
 from collections.abc import Iterator
 
 from stoploss import metrics
-from stoploss.contract_rules import contract_faults
-from stoploss.experiment import (
-    ALWAYS_ON_GATES,
-    CROSS,
-    DECLARABLE_GATES,
-    SWITCHED_ON_GATES,
-    Budget,
-    Experiment,
-)
-from stoploss.guardrail_rules import guardrail_faults
-from stoploss.objective_rules import objective_faults
-from stoploss.watch_rules import watch_faults
+from stoploss.experiment import ALWAYS_ON_GATES, CROSS, DECLARABLE_GATES, SWITCHED_ON_GATES, Experiment
+from stoploss.spec.budgets import Budget
+from stoploss.spec.contract_checks import contract_faults
+from stoploss.spec.guardrail_checks import guardrail_faults
+from stoploss.spec.objective_checks import objective_faults
+from stoploss.spec.watch_checks import watch_faults
 
 Path = tuple[str | int, ...]
 Fault = tuple[Path, str]

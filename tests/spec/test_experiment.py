@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from stoploss.experiment import ALWAYS_ON_GATES, parse_duration
+from stoploss.experiment import ALWAYS_ON_GATES
 from stoploss.metrics import METRICS
-from stoploss.spec_file import parse_experiment
+from stoploss.spec.base import parse_duration
+from stoploss.spec.file import parse_experiment
 from tests.timelines import SPEC, spec
 
 

@@ -1,0 +1,1 @@
+"""The spec of an experiment, in parts, and what is checked of it beyond its form."""
