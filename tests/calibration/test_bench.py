@@ -40,7 +40,7 @@ def test_peers_see_a_difference_and_no_difference() -> None:
 
 
 def test_a_row_that_is_not_held_says_so() -> None:
-    held, broken = (Counts("Gate@1", 1, RUNS, {"judge latency_ms": stops}, 1.0) for stops in (FAILS_AT - 1, FAILS_AT))
+    held, broken = (Counts("Gate@1", 1, RUNS, {"judge latency_ms": stops}) for stops in (FAILS_AT - 1, FAILS_AT))
     written = document([(ROWS[0], held), (ROWS[1], broken)], "python bench/calibration.py")
     latency = [line for line in written.splitlines() if "| latency_ms |" in line]
     assert ["**not held**" in line for line in latency] == [False, True]

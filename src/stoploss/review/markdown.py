@@ -111,7 +111,7 @@ def _interval(result: Comparison) -> str:
     if result.guardrail is None:
         return "no interval: no guardrail watches it"
     # The change is one of arithmetic means; a guardrail on logarithms has another, with its own interval.
-    of = " of the change in geometric means" if result.guardrail.geometric else ""
+    of = " of the change in geometric means" if result.guardrail.transform == "log" else ""
     return f"interval{of} {interval_text(result.guardrail)}"
 
 
