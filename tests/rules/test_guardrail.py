@@ -299,3 +299,17 @@ def test_one_armed_blocks_are_as_good_as_mixed_ones() -> None:
     mixed = run(spec(LATENCY), slower(by=1.5, seconds=3))
     parted = run(spec(LATENCY), [merged(of_arm(part, 0), of_arm(part, 1)) for part in slower(by=1.5, seconds=3)], 250)
     assert actions(mixed) == actions(parted) == ["set_exposure", "pause"]
+
+
+def test_a_handful_of_failures_decides_nothing_and_it_is_said_what_is_missing() -> None:
+    """A failure counts as the service timeout, a minute: six of them would carry the whole difference."""
+    some = slower(by=1.0)
+    for part, seconds in enumerate(some[:6]):
+        seconds.metrics["error_rate"][:] = 0
+        treated = np.flatnonzero(seconds.variant == 1)
+        seconds.metrics["error_rate"][treated[part]] = 1
+    for seconds in some[6:]:
+        seconds.metrics["error_rate"][:] = 0
+    shown = last(run(spec(PLAIN), some))
+    assert (shown.verdict, shown.reason) == ("undecided", "below_floor")
+    assert "groups of units that carry the difference" in shown.missing

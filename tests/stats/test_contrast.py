@@ -261,3 +261,20 @@ def test_a_relative_margin_that_tolerates_everything_is_refused() -> None:
 def test_a_budget_or_clock_out_of_range_is_refused(alpha: float, tstar: float) -> None:
     with pytest.raises(StatisticsInputError, match=r"(alpha|tstar) is"):
         contrasts(ClosedEpochs.none(1, 16), random_epoch(1), margin=Margin(), alphas=[alpha], tstar=tstar)
+
+
+def test_the_spread_counts_the_groups_that_carry_the_error() -> None:
+    """All alike but for a sign: all of them. One giant: about one. Normal: about a third."""
+    rng = np.random.default_rng(5)
+
+    def spread(of_treatment: IntArray) -> float:
+        n = np.full((1, 256), 100, np.int64)
+        control = np.tile([1_000, 1_010], 128).reshape(1, 256)
+        epoch = EpochTotals(ArmTotals(n, control), ArmTotals(n, of_treatment.reshape(1, 256)))
+        return number(contrasts(ClosedEpochs.none(1, 256), epoch, margin=Margin(), alphas=[0.05], tstar=5_000)).spread
+
+    alike, giant = np.tile([1_010, 1_000], 128), np.full(256, 1_000)
+    giant[7] = 10**7
+    assert spread(alike) == pytest.approx(256)
+    assert spread(giant) == pytest.approx(1, abs=0.01)
+    assert spread(rng.normal(10**6, 10**5, 256).astype(np.int64)) == pytest.approx(256 / 3, rel=0.25)

@@ -5,7 +5,14 @@ import math
 import pytest
 
 from stoploss.stats.errors import StatisticsInputError
-from stoploss.stats.floors import breach_event_floor, continuous_floors, first_unmet, groups_floor, safe_event_floor
+from stoploss.stats.floors import (
+    breach_event_floor,
+    continuous_floors,
+    first_unmet,
+    groups_floor,
+    safe_event_floor,
+    spread_floor,
+)
 
 
 def test_the_smaller_arm_is_named_with_what_it_lacks() -> None:
@@ -27,6 +34,17 @@ def test_a_budget_below_one_in_a_hundred_asks_for_500_units() -> None:
 def test_many_units_in_few_groups_are_not_enough() -> None:
     floor = first_unmet(continuous_floors(n_eff=31.9, units_control=10**6, units_treatment=10**6, alpha=0.05))
     assert floor == groups_floor(31.9)
+
+
+def test_a_difference_that_a_handful_of_groups_carries_is_not_enough() -> None:
+    assert not spread_floor(23.9, 256.0).met
+    assert spread_floor(24.0, 256.0).met
+
+
+def test_few_groups_are_held_to_a_quarter_of_them_which_normal_data_have() -> None:
+    """Normal influences have a spread of a third of their groups: 21 where a segment has 64."""
+    assert spread_floor(64 / 3, 64.0).met
+    assert not spread_floor(15.9, 64.0).met
 
 
 def test_a_breach_of_a_rare_event_needs_events_in_treatment_alone() -> None:

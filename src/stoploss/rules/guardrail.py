@@ -18,7 +18,7 @@ from stoploss.rules.rows import CONTROL, TREATMENT, Moment, Rows
 from stoploss.rules.verdict import Outcome, Reason, Verdict
 from stoploss.segments import EVERYBODY
 from stoploss.stats.contrast import Contrast, NoContrast
-from stoploss.stats.floors import Floor, continuous_floors, first_unmet
+from stoploss.stats.floors import Floor, continuous_floors, first_unmet, spread_floor
 
 
 @dataclass(slots=True)
@@ -34,7 +34,7 @@ class GuardrailState:
 class ContinuousGuardrail:
     plan: GuardrailPlan
     kind: str = field(default="guardrail", init=False)
-    version: int = field(default=2, init=False)
+    version: int = field(default=3, init=False)
 
     @property
     def key(self) -> str:
@@ -96,11 +96,10 @@ class ContinuousGuardrail:
                 continuous_floors(n_eff=1, units_control=units[CONTROL], units_treatment=units[TREATMENT], alpha=alpha)
             )
             return Verdict(stream, Outcome.UNDECIDED, Reason.NO_CONTRAST, told, floor=floor)
-        floor = first_unmet(
-            continuous_floors(
-                n_eff=contrast.n_eff, units_control=units[CONTROL], units_treatment=units[TREATMENT], alpha=alpha
-            )
+        floors = continuous_floors(
+            n_eff=contrast.n_eff, units_control=units[CONTROL], units_treatment=units[TREATMENT], alpha=alpha
         )
+        floor = first_unmet((*floors, spread_floor(contrast.spread, contrast.n_eff)))
         outcome, reason = decide(contrast, harm_floor=floor, safe_floor=floor)
         told = partial(told, safe=outcome == Outcome.SAFE)
         response = self.plan.response(segment)

@@ -140,6 +140,8 @@ class Contrast:
     se            its standard error, > 0
     kappa         skewness of the influences
     n_eff         effective number of groups of the arm that has fewer, >= 1
+    spread        (sum A**2)**2 / sum A**4: how many groups carry the error of the difference; few where a handful of huge
+                  values does, about a third of the groups where the metric is normal
     z             (difference - absolute margin) / se; z_hall after skew, z_corrected after few groups too
     clock         4 * n_T * n_C / (n_T + n_C) summed over epochs: traces, as if the arms were equal
     k             clock * rho**2
@@ -150,6 +152,7 @@ class Contrast:
     se: float
     kappa: float
     n_eff: float
+    spread: float
     z: float
     z_hall: float
     z_corrected: float
@@ -274,6 +277,7 @@ class _Moments:
     weighted_difference: float
     square: float
     cube: float
+    fourth: float
     control_mass_square: float
     treatment_mass_square: float
 
@@ -288,6 +292,7 @@ def _moments(state: ClosedEpochs) -> Iterator[tuple[int, _Moments]]:
         state.weighted_difference[live].tolist(),
         _row_sums(square),
         _row_sums(square * influence),
+        _row_sums(square * square),
         _row_sums(control * control),
         _row_sums(treatment * treatment),
     )
@@ -316,6 +321,7 @@ def _judge(moments: _Moments, absolute: float, alpha: float, rho: float) -> Cont
         se=se,
         kappa=kappa,
         n_eff=n_eff,
+        spread=moments.square * moments.square / moments.fourth,
         z=z,
         z_hall=z_hall,
         z_corrected=z_corrected,
