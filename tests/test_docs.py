@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = sorted(ROOT.glob("docs/*.md"))
+DOCUMENTS = [ROOT / "README.md", ROOT / "bench" / "calibration.md", *sorted(ROOT.glob("docs/*.md"))]
 LINK = re.compile(r"\[(`?)([^\]`]+)`?\]\(([^)#]+)")
 
 
