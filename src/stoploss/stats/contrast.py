@@ -140,8 +140,8 @@ class Contrast:
     se            its standard error, > 0
     kappa         skewness of the influences
     n_eff         effective number of groups of the arm that has fewer, >= 1
-    spread        (sum A**2)**2 / sum A**4: how many groups carry the error of the difference; few where a handful of huge
-                  values does, about a third of the groups where the metric is normal
+    spread        (sum A**2)**2 / sum A**4: how many groups carry the error of the difference; few where a handful of
+                  huge values does, about a third of the groups where the metric is normal
     z             (difference - absolute margin) / se; z_hall after skew, z_corrected after few groups too
     clock         4 * n_T * n_C / (n_T + n_C) summed over epochs: traces, as if the arms were equal
     k             clock * rho**2
