@@ -131,6 +131,7 @@ def test_a_better_treatment_with_all_evidence_is_recommended_for_rollout_and_not
     timeline = run(WHOLE, BETTER)
     assert words_of(timeline)[-1] == ("rollout", "evidence_complete")
     assert actions(timeline) == ["set_exposure"]
+    assert timeline.registry()[-1].recommendation == "rollout"
     [said] = [finding.sentence for finding in timeline.findings if finding.verdict == "rollout"]
     for part in ("recommended: roll out", "worth +", "from quality +", "from cost +", "from risk", "lambdaCost"):
         assert part in said

@@ -96,6 +96,7 @@ def _recommend(state: ExperimentState, moment: Moment, news: bool, out: Outputs)
     if now != before:
         words, severity = recommendation_sentence(verdict, said), verdict.response.severity
         out.journal(state, Finding(verdict.outcome, verdict.reason, words, severity, verdict.evidence))
+        out.registry(state)
     return [(rule, one) for one in (*said, verdict)]
 
 

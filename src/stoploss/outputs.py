@@ -133,6 +133,7 @@ class Outputs:
             command_id=state.desired.command_id,
             changed_at=self.at,
             offset=self.offset,
+            recommendation=state.recommendation,
         )
         self.collected.append(RegistryOutput(state.name, self._ordinal, registry.encode(entry)))
 

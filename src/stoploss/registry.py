@@ -24,6 +24,7 @@ class RegistryEntry:
     command_id: str | None
     changed_at: Micros
     offset: int
+    recommendation: str | None = None
 
 
 def encode(entry: RegistryEntry) -> bytes:

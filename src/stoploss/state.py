@@ -22,6 +22,7 @@ from stoploss.units import DailyCap, SeenUnits
 
 RECENT_TRACES = 65_536
 RESTORED_PART = 1_024
+RECOMMENDATION = "objective/recommendation"
 RECENT_REQUESTS = 256
 STALE_TICKS = 5
 CAUGHT_UP_LAG = 1_000
@@ -186,6 +187,12 @@ class ExperimentState:
     @property
     def hearing_rules(self) -> tuple[HearingRule, ...]:
         return hearing_rules_for(self.spec)
+
+    @property
+    def recommendation(self) -> str | None:
+        """The objective's word to people, as it was last said in this run; None: nothing yet."""
+        said = self.current.verdicts.get(RECOMMENDATION)
+        return said.partition("/")[0] if said else None
 
     @property
     def share(self) -> float | None:

@@ -12,7 +12,9 @@ from stoploss.review.overview import ExperimentStatus
 from stoploss.review.tables import status_table, watch_table
 from tests.review.rows import GUARDED, NOW, arm, experiment, finding, published, status, verdict
 
-SHOWN = ExperimentStatus("checkout", "running", 1, 2, 0.05, "current", ("tenant=acme",), NOW, None, ("windows",), None)
+SHOWN = ExperimentStatus(
+    "checkout", "running", 1, 2, 0.05, "current", ("tenant=acme",), NOW, None, "iterate", ("windows",), None
+)
 HOSTILE = "[red]\x1b[2Jx[/red]"
 
 

@@ -21,6 +21,7 @@ class ExperimentStatus:
     """One experiment as the judge last wrote it.
 
     exposure      share of traffic that may get the treatment variant, 0 to 1
+    recommendation  rollout, iterate or rollback; None: nothing yet, or the spec has no objective
     not_enforced  what the spec asks for and this version does not act on; None where the spec cannot be read
     spec_fault    why it cannot
     """
@@ -34,6 +35,7 @@ class ExperimentStatus:
     stopped_segments: tuple[str, ...]
     changed_at: datetime
     command_id: str | None
+    recommendation: str | None
     not_enforced: tuple[str, ...] | None
     spec_fault: str | None
 
@@ -70,6 +72,7 @@ def status_of(entry: RegistryEntry) -> ExperimentStatus:
         stopped_segments=tuple(map(str, entry.stopped_segments)),
         changed_at=moment(entry.changed_at),
         command_id=entry.command_id,
+        recommendation=entry.recommendation,
         not_enforced=not_enforced,
         spec_fault=fault,
     )

@@ -61,6 +61,7 @@ def status_table(statuses: Sequence[ExperimentStatus]) -> Table | Text:
         "release variant",
         "stopped segments",
         "last change",
+        "recommended",
         "not enforced yet",
     )
     for status in statuses:
@@ -72,6 +73,7 @@ def status_table(statuses: Sequence[ExperimentStatus]) -> Table | Text:
             text(status.release_variant),
             lines(status.stopped_segments or ["none"]),
             text(utc(status.changed_at)),
+            text(status.recommendation or "nothing yet"),
             _not_enforced(status),
         )
     return table
