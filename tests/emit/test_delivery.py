@@ -183,7 +183,7 @@ def test_a_record_above_the_brokers_limit_is_dropped_alone(topics: Topics) -> No
 SERVICE = """
 import os, sys
 from stoploss.emit import Tracer
-tracer = Tracer({bootstrap!r}, service="forks", topic={topic!r}, assignments_topic=None)
+tracer = Tracer({bootstrap!r}, service="forks", topic={topic!r}, assignments_topic=None, close_timeout_s=30)
 tracer.record(unit_id="parent before")
 child = os.fork()
 tracer.record(unit_id="parent after" if child else "child")
@@ -204,7 +204,9 @@ def test_a_fork_sends_each_trace_once_and_both_processes_end_by_themselves(topic
 def test_what_is_pending_at_exit_is_delivered_without_a_word_from_the_service(topics: Topics) -> None:
     script = f"""
 from stoploss.emit import Tracer
-tracer = Tracer({topics.bootstrap!r}, service="short", topic={topics.names["topic"]!r}, assignments_topic=None)
+tracer = Tracer(
+    {topics.bootstrap!r}, service="short", topic={topics.names["topic"]!r}, assignments_topic=None, close_timeout_s=30
+)
 for number in range(50):
     tracer.record(input_tokens=number)
 """
