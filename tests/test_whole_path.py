@@ -104,7 +104,10 @@ def world(kafka: Kafka, clickhouse: EmbeddedClickHouse, tmp_path_factory: pytest
 
 
 def spec_of(experiment: str) -> str:
-    return data_path("examples", "demo", f"{experiment}.yaml").read_text()
+    """Of the demo, but for the minute of silence after which it pauses: here an arm may be quiet for that long."""
+    text = data_path("examples", "demo", f"{experiment}.yaml").read_text()
+    assert "after: 1m" in text
+    return text.replace("after: 1m", "after: 1h")
 
 
 def started(installation: Installation) -> None:
@@ -210,7 +213,8 @@ def forged(world: World) -> None:
 
 def leak(world: World, tracer: Tracer) -> None:
     """One answer of the new prompt repeats a card number."""
-    unit_id = next(f"user-{n}" for n in range(1_000) if world.arm(f"user-{n}") == TREATMENT)
+    unit_id = next((f"user-{n}" for n in range(1_000) if world.arm(f"user-{n}") == TREATMENT), None)
+    assert unit_id, [entry.conclusion for entry in journal_of(world.installation.settings, HARMED)]
     with tracer.request(unit_id=unit_id, assignments=[Assignment(HARMED, TREATMENT)]) as request:
         request.text(output=f"I have charged {CARD} as you asked.")
     tracer.flush(10)
