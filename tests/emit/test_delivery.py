@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import fastavro
@@ -199,6 +200,50 @@ def test_a_fork_sends_each_trace_once_and_both_processes_end_by_themselves(topic
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
     traces = topics.read("topic", 3)
     assert sorted(trace["unit_id"] for trace in traces) == ["child", "parent after", "parent before"]
+
+
+FORKS = """
+import os
+THREADS = []
+os.register_at_fork(before=lambda: THREADS.append(len(os.listdir("/proc/self/task"))))  # runs after the tracer's own
+from stoploss.emit import Tracer
+tracer = Tracer({bootstrap!r}, service="forks", topic={topic!r}, assignments_topic=None, close_timeout_s=30)
+for number in range(20):
+    tracer.record(input_tokens=number)
+    if os.fork() == 0:
+        os._exit(0)
+    os.wait()
+assert THREADS == [2] * 20, THREADS
+"""
+
+
+COUNTS_THREADS = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="it counts them in Linux's /proc")
+
+
+@COUNTS_THREADS
+def test_no_thread_of_the_kafka_client_lives_while_a_service_forks_and_no_trace_is_lost_by_it(topics: Topics) -> None:
+    script = FORKS.format(bootstrap=topics.bootstrap, topic=topics.names["topic"])
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+    assert sorted(trace["input_tokens"] for trace in topics.read("topic", 20)) == list(range(20))
+
+
+@COUNTS_THREADS
+def test_a_fork_without_a_broker_needs_none_and_keeps_what_is_pending() -> None:
+    script = """
+import os
+THREADS = []
+os.register_at_fork(before=lambda: THREADS.append(len(os.listdir("/proc/self/task"))))
+from stoploss.emit import Tracer
+tracer = Tracer("127.0.0.1:1", service="forks", assignments_topic=None, close_timeout_s=0.1)
+tracer.record()
+if os.fork() == 0:
+    os._exit(0)
+os.wait()
+tracer.close()
+assert THREADS == [2], THREADS
+assert tracer.stats.dropped == {"not_delivered_at_close": 1}, tracer.stats
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
 
 
 def test_what_is_pending_at_exit_is_delivered_without_a_word_from_the_service(topics: Topics) -> None:

@@ -59,7 +59,9 @@ class Outlet:
         self._config = {**DEFAULTS, **config}
         self._counters = counters
         self._out_of_time = out_of_time
-        self._producer = self._connected()
+        self._taking_back = False
+        self._taken_back: list[Message] = []
+        self._producer: Producer | None = self._connected()
 
     def _connected(self) -> Producer:
         """Raises KafkaException for settings that librdkafka refuses; an absent broker is no error here."""
@@ -67,37 +69,70 @@ class Outlet:
 
     def produce(self, topic: str, key: str, value: bytes, *, counted: bool) -> None:
         """Hand a value to the client. `counted`: it holds a place among the pending, and gives it back when settled."""
+        if self._handed_over(topic, key, value, counted=counted) and counted:
+            self._counters.sent()
+
+    def _handed_over(self, topic: str, key: str | bytes, value: bytes, *, counted: bool) -> bool:
         on_delivery = self._settle if counted else _ignore
         while True:
             try:
+                if self._producer is None:
+                    self._producer = self._connected()
                 self._producer.produce(topic, value, key=key, on_delivery=on_delivery)
             except BufferError:
                 if not self._out_of_time():
-                    self._producer.poll(FULL_WAIT_S)
+                    self.poll(FULL_WAIT_S)
                     continue
                 self._refused(NOT_DELIVERED, counted=counted)
             except KafkaException as error:
                 self._refused(_cause(error.args[0]), counted=counted)
                 self._replace_if_broken(error.args[0])
             else:
-                if counted:
-                    self._counters.sent()
-            return
+                return True
+            return False
 
-    def poll(self) -> None:
-        self._producer.poll(0)
+    def poll(self, timeout_s: float = 0.0) -> None:
+        self._send_what_was_taken_back()
+        if self._producer is not None:
+            self._producer.poll(timeout_s)
 
     def flush(self, timeout_s: float) -> None:
-        self._producer.flush(timeout_s)
+        self._send_what_was_taken_back()
+        if self._producer is not None:
+            self._producer.flush(timeout_s)
+
+    def disconnect(self, timeout_s: float) -> bool:
+        """End the client and its threads until there is something to send; False where something is on the wire.
+
+        What the client has not sent yet is taken back, and goes to the next one.
+        """
+        if self._producer is not None:
+            self._taking_back = True
+            self._producer.purge(in_queue=True, in_flight=False)
+            on_the_wire = self._producer.flush(timeout_s)
+            self._taking_back = False
+            if on_the_wire:
+                return False
+        self._producer = None
+        return True
+
+    def _send_what_was_taken_back(self) -> None:
+        taken_back, self._taken_back = self._taken_back, []
+        for message in taken_back:
+            topic, key, value = message.topic() or "", message.key() or b"", message.value() or b""
+            self._handed_over(topic, key, value, counted=True)
 
     def close(self) -> None:
         """Give up what is not delivered; each record is counted as such before this returns."""
-        self._producer.purge()
-        self._producer.flush(FLUSH_BEFORE_REPLACING_S)
+        if self._producer is not None:
+            self._producer.purge()
+            self._producer.flush(FLUSH_BEFORE_REPLACING_S)
 
-    def _settle(self, error: KafkaError | None, _message: Message) -> None:
+    def _settle(self, error: KafkaError | None, message: Message) -> None:
         if error is None:
             self._counters.delivered()
+        elif self._taking_back and error.code() == KafkaError._PURGE_QUEUE:
+            self._taken_back.append(message)
         else:
             self._counters.lost(_cause(error))
 

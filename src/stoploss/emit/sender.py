@@ -1,7 +1,7 @@
 """The bounded queue and the daemon thread behind it: the caller's side only counts and appends.
 
-The producer lives in the thread's own frame and nowhere else. A child process made by fork() has neither the thread
-nor the client's threads; since nothing in the child refers to the producer, nothing there tries to end it.
+The producer lives in the thread's own frame and nowhere else. A fork finds the thread standing still, without one (see
+pause.py); the child has neither the thread nor anything that refers to the parent's producer.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -20,6 +21,7 @@ from stoploss.emit.counters import Counters
 from stoploss.emit.encoding import Encoded, Fields
 from stoploss.emit.errors import Unsendable
 from stoploss.emit.outlet import Outlet
+from stoploss.emit.pause import Pause
 
 LOG = logging.getLogger("stoploss.emit")
 MOST_AT_ONCE = 500
@@ -30,6 +32,8 @@ QUIET_AFTER_S = 0.25
 """In a busy time the thread looks every 5 ms for what has gathered: a caller that had to wake it would pay for that."""
 COUNTS_GRACE_S = 0.5
 REPORT_EVERY_S = 10.0
+FORK_WAIT_S = 0.5
+"""A fork waits no longer for what is on the wire: a broker that stopped in between may never answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,13 @@ class Route:
 
 
 Job = tuple[Route, Fields]
+
+
+class Sign(Enum):
+    """What may stand between the records in the queue."""
+
+    END = "nothing follows"
+    WAKE = "look around"
 
 
 class Sender:
@@ -60,12 +71,13 @@ class Sender:
         self._counters = counters
         self._periodic = periodic
         self._every_s = every_s
-        self._queue: SimpleQueue[Job | None] = SimpleQueue()
+        self._queue: SimpleQueue[Job | Sign] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._closed = False
         self._deadline_s = float("inf")
         self._quiet_from_s = float("-inf")
         self._complaint = Complaint(counters)
+        self._pause = Pause()
 
     def offer(self, route: Route, fields: Fields) -> None:
         """Queue a record, or count it as dropped where the bound is reached or the tracer is closed."""
@@ -81,10 +93,22 @@ class Sender:
             if not self._closed:
                 self._closed = True
                 self._deadline_s = time.monotonic() + timeout_s
-                self._queue.put(None)
+                self._queue.put(Sign.END)
             thread = self._thread
         if thread is not None and thread.is_alive():
             thread.join(timeout_s + COUNTS_GRACE_S + IDLE_WAIT_S)
+
+    def hold(self) -> bool:
+        """Before a fork: see to it that no thread of the Kafka client lives. True: `resume` belongs to it."""
+        thread = self._thread
+        if thread is None or not thread.is_alive() or thread is threading.current_thread():
+            return False
+        self._queue.put(Sign.WAKE)
+        self._pause.begin(FORK_WAIT_S)
+        return True
+
+    def resume(self) -> None:
+        self._pause.end()
 
     def start(self) -> None:
         """Start the thread, once; needed where there is something to send periodically but no record yet."""
@@ -102,14 +126,22 @@ class Sender:
 
     def _run(self) -> None:
         try:
+            self._work()
+        finally:
+            self._pause.over()
+
+    def _work(self) -> None:
+        try:
             outlet = Outlet(self._config, self._counters, self._out_of_time)
         except (KafkaException, TypeError, ValueError) as error:
             LOG.error("no trace can be sent, since the Kafka client refuses its settings: %s", error)
+            self._pause.over()
             self._discard("settings refused")
             return
         due_s = time.monotonic() + self._every_s
         open_ = True
         while open_:
+            self._stand_still_for_forks(outlet)
             open_ = self._send_batch(outlet)
             outlet.poll()
             if time.monotonic() >= due_s:
@@ -118,19 +150,26 @@ class Sender:
             self._complaint.speak_at_most_every(REPORT_EVERY_S)
         self._finish(outlet)
 
+    def _stand_still_for_forks(self, outlet: Outlet) -> None:
+        while self._pause.asked():
+            if outlet.disconnect(FLUSH_STEP_S):
+                self._pause.stand()
+
     def _send_batch(self, outlet: Outlet) -> bool:
         """Send what is queued; False once the end of the queue was read."""
         n = 0
         for job in self._queued():
-            if job is None:
+            if job is Sign.END:
                 return False
+            if job is Sign.WAKE:
+                return True
             self._send(outlet, job)
             n += 1
         if n or self._counters.pending():
             self._quiet_from_s = time.monotonic() + QUIET_AFTER_S
         return True
 
-    def _queued(self) -> Iterator[Job | None]:
+    def _queued(self) -> Iterator[Job | Sign]:
         """What has gathered. In a quiet time it waits for a first record, which then has to wake the thread."""
         quiet = time.monotonic() >= self._quiet_from_s
         try:
@@ -180,8 +219,9 @@ class Sender:
 
     def _discard(self, cause: str) -> None:
         """Without a producer every record is lost, but each is counted."""
-        while self._queue.get() is not None:
-            self._counters.lost(cause)
+        while (job := self._queue.get()) is not Sign.END:
+            if job is not Sign.WAKE:
+                self._counters.lost(cause)
             self._complaint.speak_at_most_every(REPORT_EVERY_S)
 
     def _out_of_time(self) -> bool:

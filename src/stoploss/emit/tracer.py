@@ -1,8 +1,9 @@
 """What a service holds: one tracer per process, from which its requests are measured and its outcomes are sent.
 
 Fork: a tracer may be made before fork() (gunicorn's preload, a worker pool). Each child starts with counts of zero, an
-empty queue and its own connection; what the parent had queued, the parent sends. A child that ends through os._exit, as
-multiprocessing's do, runs no exit handlers: call `close()` there.
+empty queue and its own connection; what the parent had queued, the parent sends. The parent's connection is let go for
+the moment of the fork (see pause.py), which waits for what is on the wire, at most half a second. A child that ends
+through os._exit, as multiprocessing's do, runs no exit handlers: call `close()` there.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import atexit
 import os
 import socket
+import threading
 from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
@@ -25,6 +27,8 @@ ASSIGNMENTS_EVERY_S = 10.0
 CLOSE_TIMEOUT_S = 5.0
 
 _open: set[Tracer] = set()
+_fork = threading.local()
+"""The tracers that stand still for the fork under way in this thread."""
 
 
 class Tracer:
@@ -163,10 +167,19 @@ def _close_all() -> None:
         tracer.close()
 
 
+def _hold_for_fork() -> None:
+    _fork.held = [tracer._sender for tracer in list(_open) if tracer._sender.hold()]
+
+
+def _resume_in_parent() -> None:
+    for sender in _fork.held:
+        sender.resume()
+
+
 def _begin_again_in_child() -> None:
     for tracer in _open:
         tracer._begin()
 
 
 atexit.register(_close_all)
-os.register_at_fork(after_in_child=_begin_again_in_child)
+os.register_at_fork(before=_hold_for_fork, after_in_parent=_resume_in_parent, after_in_child=_begin_again_in_child)
