@@ -252,6 +252,18 @@ def test_measures_come_with_each_finding_and_show_the_verdict_that_was_found() -
     assert ("gate", "breach") in [(v.rule, v.verdict) for v in timeline.measures()[-1].verdicts]
 
 
+def test_a_measure_with_a_finding_shows_every_rule_and_segment_though_a_gate_had_stopped_the_run() -> None:
+    timeline = Timeline(spec(EVERY_RULE)).started()
+    timeline.traces(traces(2_000, seed=5, tenant="acme"))
+    timeline.seconds(11)
+    shown_at_ticks = {(v.rule, str(v.segment)) for v in timeline.measures()[-1].verdicts}
+    timeline.traces(tripping())  # type: ignore[arg-type]
+    assert timeline.it.lifecycle == Lifecycle.STOPPED
+    spoken = [(v.rule, str(v.segment)) for v in timeline.measures()[-1].verdicts]
+    assert ("guardrail[0]", "tenant=acme") in spoken
+    assert shown_at_ticks <= set(spoken)
+
+
 def test_measures_show_what_numpy_finds_in_the_same_rows() -> None:
     timeline = Timeline(spec(EVERY_RULE)).started()
     some = traces(2_000, seed=5, tenant="acme")

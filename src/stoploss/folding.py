@@ -17,7 +17,7 @@ from stoploss.stats.exact_sums import BLOCK_ROWS
 SECOND = 1_000_000
 
 
-def moment_of(state: ExperimentState, at: Micros, caught_up: bool, due: tuple[str, ...]) -> Moment:
+def moment_of(state: ExperimentState, at: Micros, caught_up: bool, due: tuple[str, ...], whole: bool = False) -> Moment:
     return Moment(
         at=at,
         caught_up=caught_up,
@@ -25,6 +25,7 @@ def moment_of(state: ExperimentState, at: Micros, caught_up: bool, due: tuple[st
         share=state.share,
         dimensions=state.current.dimensions,
         due=due,
+        whole=whole,
     )
 
 

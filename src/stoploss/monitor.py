@@ -7,6 +7,8 @@ look are themselves in the ledger. State is updated in place and belongs to the 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import assert_never
 
 from stoploss.commands import Action
@@ -32,7 +34,7 @@ from stoploss.measures import Measure, VerdictMeasure
 from stoploss.metrics import column_name, scale_of
 from stoploss.outputs import Output, Outputs
 from stoploss.rules import AnyRule, Heard
-from stoploss.rules.rows import Rows
+from stoploss.rules.rows import Moment, Rows
 from stoploss.rules.verdict import Verdict
 from stoploss.segments import EVERYBODY
 from stoploss.sentences import missing
@@ -96,7 +98,7 @@ def _evidence(state: PartitionState, experiment: ExperimentState, rows: Rows, ou
     said = len(out.collected)
     verdicts = judge(experiment, moment, out)
     if len(out.collected) > said:
-        _measure(experiment, verdicts, out)
+        _measure(experiment, verdicts, moment, out)
 
 
 def _count_exposures(state: ExperimentState, rows: Rows) -> None:
@@ -129,13 +131,13 @@ def _tick_run(state: PartitionState, experiment: ExperimentState, measure: bool,
     if experiment.lifecycle in LIVE:
         settle(experiment)
         due = tuple(experiment.current.dimensions)
-        moment = moment_of(experiment, out.at, state.caught_up, due)
+        moment = moment_of(experiment, out.at, state.caught_up, due, whole=True)
         for rule in experiment.rules:
             rule.tick(experiment.current.rules[rule.key], moment)
         said = len(out.collected)
         verdicts = judge(experiment, moment, out)
         if measure or len(out.collected) > said:
-            _measure(experiment, verdicts, out)
+            _measure(experiment, verdicts, moment, out)
     elif experiment.lifecycle != Lifecycle.REGISTERED:
         _say_exposures(experiment, out)
 
@@ -283,15 +285,31 @@ def _overdue(state: ExperimentState, overdue: AckOverdue, out: Outputs) -> None:
 # ---- measures ------------------------------------------------------------------------------------
 
 
-def _measure(state: ExperimentState, verdicts: list[tuple[AnyRule, Verdict]], out: Outputs) -> None:
+def _measure(
+    state: ExperimentState, verdicts: list[tuple[AnyRule, Verdict]], moment: Moment, out: Outputs
+) -> None:
+    """What people plot: the arms, what was judged, and what the rules say of the rest, which an entry does not ask."""
     settle(state)
     experiment = state.experiment
     names = (experiment.control.name, experiment.treatment.name)
     scales = {column: _scale(experiment, column) for column in state.current.metrics.cells}
     arms = state.current.metrics.arms(names, state.current.dimensions, scales)
+    verdicts = [*verdicts, *_not_asked(state, verdicts, moment)]
     spoken = tuple(_verdict_measure(rule, verdict) for rule, verdict in verdicts)
     measure = Measure(state.name, state.run, state.epoch, out.at, state.partition, out.offset, arms, spoken)
     out.measure(state, measure)
+
+
+def _not_asked(
+    state: ExperimentState, verdicts: list[tuple[AnyRule, Verdict]], moment: Moment
+) -> Iterator[tuple[AnyRule, Verdict]]:
+    """Segments between two ticks, and the rules behind the one that stopped the run. To be plotted, not obeyed."""
+    asked = {(rule.key, verdict.stream) for rule, verdict in verdicts}
+    everything = replace(moment, due=tuple(moment.dimensions), whole=True)
+    for rule in state.rules:
+        for verdict in rule.judge(state.current.rules[rule.key], everything):
+            if (rule.key, verdict.stream) not in asked:
+                yield rule, verdict
 
 
 def _scale(experiment: Experiment, column: str) -> int:

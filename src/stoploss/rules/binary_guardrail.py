@@ -137,7 +137,6 @@ class BinaryGuardrail:
             state.looking = scored != second or worth_a_look(before, state.totals[EVERYBODY].rows)
 
     def tick(self, state: BinaryState, moment: Moment) -> None:
-        state.looking = True
         for first in state.first.values():
             first.close_second(moment.at // SECOND, self.plan.rr0)
 
@@ -150,7 +149,7 @@ class BinaryGuardrail:
 
     def judge(self, state: BinaryState, moment: Moment) -> Iterator[Verdict]:
         for name in moment.due:
-            if name in state.totals and (state.looking or name != EVERYBODY):
+            if name in state.totals and (state.looking or moment.whole or name != EVERYBODY):
                 yield from self._judge_dimension(state, moment, name)
 
     def _judge_dimension(self, state: BinaryState, moment: Moment, name: str) -> Iterator[Verdict]:

@@ -54,7 +54,7 @@ class ContinuousGuardrail:
             state.looking = worth_a_look(before, state.dimensions[EVERYBODY].rows)
 
     def tick(self, state: GuardrailState, moment: Moment) -> None:
-        state.looking = True
+        """Nothing is counted in seconds here."""
 
     def close_epoch(self, state: GuardrailState, moment: Moment) -> None:
         for totals in state.dimensions.values():
@@ -62,7 +62,7 @@ class ContinuousGuardrail:
 
     def judge(self, state: GuardrailState, moment: Moment) -> Iterator[Verdict]:
         for name in moment.due:
-            if name in state.dimensions and (state.looking or name != EVERYBODY):
+            if name in state.dimensions and (state.looking or moment.whole or name != EVERYBODY):
                 yield from self._judge_dimension(state, moment, name)
 
     def _judge_dimension(self, state: GuardrailState, moment: Moment, name: str) -> Iterator[Verdict]:

@@ -110,7 +110,6 @@ class Regression:
             _count(state, read, x)
 
     def tick(self, state: RegressionState, moment: Moment) -> None:
-        state.looking = True
         self._close_batch(state, moment.at // SECOND)
 
     def close_epoch(self, state: RegressionState, moment: Moment) -> None:
@@ -171,7 +170,7 @@ class Regression:
             state.since, state.recent = second, _nothing()
 
     def judge(self, state: RegressionState, moment: Moment) -> Iterator[Verdict]:
-        if EVERYBODY not in moment.due or not state.looking:
+        if EVERYBODY not in moment.due or not (state.looking or moment.whole):
             return
         detail = self.reading.words(state.reference)
         if state.unchanged is None:

@@ -87,6 +87,7 @@ class Moment:
     share        share of traffic of the treatment variant in the open epoch; None: no epoch is open
     dimensions   all segment dimensions
     due          names of those to fold or judge now: everybody at each entry, the segments at each tick
+    whole        everything there is to say is asked for, news or not: at ticks, and for what people plot
     """
 
     at: Micros
@@ -95,3 +96,4 @@ class Moment:
     share: float | None
     dimensions: dict[str, Dimension]
     due: tuple[str, ...]
+    whole: bool = False
