@@ -285,9 +285,7 @@ def _overdue(state: ExperimentState, overdue: AckOverdue, out: Outputs) -> None:
 # ---- measures ------------------------------------------------------------------------------------
 
 
-def _measure(
-    state: ExperimentState, verdicts: list[tuple[AnyRule, Verdict]], moment: Moment, out: Outputs
-) -> None:
+def _measure(state: ExperimentState, verdicts: list[tuple[AnyRule, Verdict]], moment: Moment, out: Outputs) -> None:
     """What people plot: the arms, what was judged, and what the rules say of the rest, which an entry does not ask."""
     settle(state)
     experiment = state.experiment

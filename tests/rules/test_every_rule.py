@@ -216,7 +216,7 @@ def test_a_rule_says_the_same_when_it_is_asked_twice(kind: type) -> None:
 
 
 def moment_at(timeline: Timeline) -> Moment:
-    return moment_of(timeline.it, timeline.at, True, tuple(timeline.it.current.dimensions))
+    return moment_of(timeline.it, timeline.at, True, tuple(timeline.it.current.dimensions), whole=True)
 
 
 def test_rules_are_judged_in_the_order_gates_guardrails_regressions_budgets_drift_health() -> None:
