@@ -1,20 +1,14 @@
-"""The stock client works unchanged, errors are ClickHouse's own, and what was answered is kept."""
+"""The stock client works unchanged, and errors are ClickHouse's own."""
 
 from __future__ import annotations
 
 import gzip
-import http.client
 import json
-import os
-import signal
 import socket
-import sys
 import threading
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
-from urllib.parse import urlencode
 
 import clickhouse_connect
 import lz4.frame  # type: ignore[import-untyped]
@@ -25,15 +19,12 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
 from clickhouse_connect.driver.external import ExternalData
 
-from stoploss.embedded import service
 from stoploss.embedded.clickhouse import EmbeddedClickHouse
 from stoploss.embedded.clickhouse_request import HEAD_BYTES
-from stoploss.embedded.ports import free_port
-from stoploss.errors import EmbeddedUnavailable
 
-from .processes import wait_until, wait_until_gone
+from .asking import ask
+from .processes import wait_until
 
-Response = tuple[int, dict[str, str], bytes]
 COMPRESS: dict[str, Callable[[bytes], bytes]] = {
     "gzip": gzip.compress,
     "deflate": zlib.compress,
@@ -70,26 +61,6 @@ def table(client: Client) -> str:
 
 def connect(clickhouse: EmbeddedClickHouse, **options: Any) -> Client:
     return clickhouse_connect.get_client(host="127.0.0.1", port=clickhouse.port, **options)
-
-
-def ask(
-    clickhouse: EmbeddedClickHouse,
-    body: bytes = b"",
-    method: str = "POST",
-    path: str = "/",
-    headers: Mapping[str, str] | None = None,
-    arguments: Mapping[str, str] | None = None,
-    **more_arguments: str,
-) -> Response:
-    connection = http.client.HTTPConnection("127.0.0.1", clickhouse.port, timeout=60)
-    try:
-        connection.request(
-            method, f"{path}?{urlencode({**(arguments or {}), **more_arguments})}", body or None, dict(headers or {})
-        )
-        response = connection.getresponse()
-        return response.status, dict(response.headers), response.read()
-    finally:
-        connection.close()
 
 
 def rows_of(client: Client, table: str = "t") -> list[tuple[Any, ...]]:
@@ -410,89 +381,3 @@ def test_inserts_and_reads_from_many_threads_lose_nothing(
     for thread in threads:
         thread.join()
     assert [row[0] for row in rows_of(client)] == sorted(w * 1000 + b for w in range(6) for b in range(10))
-
-
-# Across restarts
-
-
-@pytest.mark.parametrize("ending", ["stop", "kill -9"])
-def test_every_answered_insert_survives_a(ending: str, tmp_path: Path) -> None:
-    """The writer is cut off in the middle of its work."""
-    service = EmbeddedClickHouse(tmp_path).start()
-    ask(service, b"CREATE TABLE t (a UInt64) ENGINE = MergeTree ORDER BY a")
-    answered: list[int] = []
-
-    def write() -> None:
-        for number in range(1_000_000):
-            try:
-                status, _, _ = ask(service, b"%d\n" % number, query="INSERT INTO t FORMAT CSV")
-            except (OSError, http.client.HTTPException):
-                return
-            if status == 200:
-                answered.append(number)
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    wait_until(lambda: len(answered) >= 20, what="20 inserts are answered")
-    if ending == "kill -9":
-        pid = service.pid
-        os.kill(pid, signal.SIGKILL)
-        wait_until_gone(pid)
-    service.stop()
-    writer.join()
-
-    with EmbeddedClickHouse(tmp_path) as again:
-        _, _, body = ask(again, b"SELECT a FROM t ORDER BY a")
-    kept = [int(line) for line in body.split()]
-    assert kept[: len(answered)] == answered
-    assert len(kept) <= len(answered) + 1  # the one whose answer was cut off
-
-
-# What is missing
-
-
-def test_a_port_that_is_taken_is_named_with_the_way_out(clickhouse: EmbeddedClickHouse, tmp_path: Path) -> None:
-    with pytest.raises(EmbeddedUnavailable, match=rf"127\.0\.0\.1:{clickhouse.port} .* give another one, or none"):
-        EmbeddedClickHouse(tmp_path, port=clickhouse.port).start()
-
-
-def test_a_chosen_port_that_somebody_else_takes_first_is_chosen_again(
-    clickhouse: EmbeddedClickHouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Somebody else is a server that answers, and the look before the start comes too early to see it."""
-    spare = free_port()
-    choices = iter([clickhouse.port, spare])
-    monkeypatch.setattr(service, "free_port", lambda: next(choices))
-    monkeypatch.setattr(service, "require_free", lambda port, *, title: None)
-    with EmbeddedClickHouse(tmp_path) as other:
-        assert other.port == spare
-
-
-@pytest.mark.parametrize("module", ["chdb", "aiohttp"])
-def test_a_missing_package_is_named_with_the_way_out(
-    module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delitem(sys.modules, module, raising=False)
-    monkeypatch.setattr("sys.path", [str(tmp_path)])
-    with pytest.raises(EmbeddedUnavailable, match=rf"needs .*{module}.* `pip install 'stoploss\[embedded\]'"):
-        EmbeddedClickHouse(tmp_path).start()
-
-
-def test_an_engine_that_dies_while_starting_leaves_its_last_words_and_no_lock(tmp_path: Path) -> None:
-    (tmp_path / "data").write_text("not a directory")
-    with pytest.raises(EmbeddedUnavailable, match=r"(?s)ended while starting, with exit code 1; see .*clickhouse\.log"):
-        EmbeddedClickHouse(tmp_path).start()
-    (tmp_path / "data").unlink()
-    with EmbeddedClickHouse(tmp_path) as service:
-        assert ask(service, b"SELECT 1")[2] == b"1\n"
-
-
-def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(EmbeddedUnavailable, match=rf"cannot use {tmp_path}/file/data \(Not a directory\)"):
-        EmbeddedClickHouse(tmp_path / "file" / "data").start()
-
-
-def test_a_question_mark_in_the_directory_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(EmbeddedUnavailable, match="give a directory without one"):
-        EmbeddedClickHouse(tmp_path / "a?b")
