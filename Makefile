@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOCK := requirements/dev.lock
 STAMP := $(VENV)/.installed
+TOOLS := .tools
 # Further arguments: make demo DEMO="--arrivals requests.csv", make test TESTS=tests/stats
 DEMO ?=
 TESTS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check bench faults docs schemas lock clean
+.PHONY: help setup demo test test-slow check bench faults docs golden schemas sbom audit lock clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -41,9 +42,10 @@ check: $(STAMP) ## ruff, mypy --strict, import contracts, lock file
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(STAMP) ## measure: the SDK's cost in the caller's thread, the judge's fold
+bench: $(STAMP) ## measure: the SDK's cost in the caller's thread, the judge's fold, a replay
 	$(BIN)/python bench/emit_overhead.py
 	$(BIN)/python bench/judge_fold.py
+	$(BIN)/python bench/replay.py
 
 faults: $(STAMP) ## the crash test: judge and intake killed twenty times in running traffic
 	$(BIN)/python -m pytest -m "not slow" tests/test_crashes.py
@@ -51,12 +53,27 @@ faults: $(STAMP) ## the crash test: judge and intake killed twenty times in runn
 docs: $(STAMP) ## check that README, dashboards and examples are what the code says
 	$(BIN)/python -m pytest -q tests/test_readme.py tests/store/test_dashboard.py
 
+golden: $(STAMP) ## judge the golden ledgers anew and write their journals
+	$(BIN)/python -m tests.golden
+
 schemas: $(STAMP) ## write the JSON Schema of a spec anew
 	$(BIN)/python -m stoploss.spec.schema > schemas/experiment.schema.json
+
+$(TOOLS)/.installed: $(STAMP) requirements/audit.lock
+	$(PYTHON) -m venv $(TOOLS)
+	$(BIN)/uv pip sync --quiet --python $(TOOLS)/bin/python --require-hashes requirements/audit.lock
+	@touch $@
+
+sbom: $(TOOLS)/.installed ## CycloneDX list of what is installed: sbom.json
+	$(TOOLS)/bin/cyclonedx-py environment --output-reproducible --output-format JSON --pyproject pyproject.toml --output-file sbom.json $(VENV)
+
+audit: $(TOOLS)/.installed ## look the locked versions up for known faults
+	$(TOOLS)/bin/pip-audit --disable-pip --require-hashes -r $(LOCK)
 
 lock: ## resolve the dependencies anew (needs uv on PATH or in .venv)
 	$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --all-extras --group dev --custom-compile-command "make lock" -o $(LOCK)
 	$(BIN)/uv pip compile requirements/bootstrap.in --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" -o requirements/bootstrap.lock
+	$(BIN)/uv pip compile requirements/audit.in --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" -o requirements/audit.lock
 
 clean: ## remove what setup and demo made
 	rm -rf $(VENV) .stoploss

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
     AdminClient,
     ConfigResource,
     NewTopic,
+    ResourcePatternType,
     ResourceType,
 )
 
+from stoploss.acls import Acl
 from stoploss.errors import ConfigurationError
+from stoploss.kafka import connection
 from stoploss.settings import Settings
 from stoploss.topics import TOPICS, Topic
 
@@ -25,7 +31,7 @@ class Admin:
 
     def __init__(self, bootstrap: str) -> None:
         self.bootstrap = bootstrap
-        self._client = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+        self._client = AdminClient({**connection(bootstrap), "log_level": 0})
 
     def existing(self) -> dict[str, int]:
         """Partition count by topic; raises ConfigurationError where no broker answers."""
@@ -72,10 +78,33 @@ class Admin:
                 raise ConfigurationError(f"created, but not shown by the broker: {', '.join(sorted(unseen))}")
             time.sleep(0.05)
 
+    def allow(self, acls: Sequence[Acl]) -> None:
+        """Creates ACLs; those that are there already stay. Raises ConfigurationError where the broker refuses."""
+        for acl, future in self._client.create_acls([_binding(acl) for acl in acls]).items():
+            try:
+                future.result(TIMEOUT_S)
+            except KafkaException as error:
+                why = error.args[0].str()[:200]
+                raise ConfigurationError(
+                    f"the ACL of {acl.principal} is refused: {why}; ask an administrator of the brokers"
+                ) from error
+
     def configs(self, topic: str) -> dict[str, str]:
         resource = ConfigResource(ResourceType.TOPIC, topic)
         (future,) = self._client.describe_configs([resource]).values()
         return {name: entry.value for name, entry in future.result(TIMEOUT_S).items()}
+
+
+def _binding(acl: Acl) -> AclBinding:
+    return AclBinding(
+        ResourceType[acl.resource.replace("-", "_").upper()],
+        acl.name,
+        ResourcePatternType[acl.pattern.upper()],
+        acl.principal,
+        "*",
+        AclOperation[acl.operation.upper()],
+        AclPermissionType.ALLOW,
+    )
 
 
 def _uuid(name: str, future: object) -> str:

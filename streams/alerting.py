@@ -57,9 +57,13 @@ class Alerting:
         self._firing[key] = alert
         self._post([alert])
 
-    def resolve(self, experiment: str, at: Micros) -> None:
-        """Everything of an experiment is over: a person has resumed it."""
-        over = {key: alert for key, alert in self._firing.items() if alert.experiment == experiment}
+    def resolve(self, experiment: str, at: Micros, alertname: str | None = None) -> None:
+        """All alerts of an experiment are over, since a person has resumed it; or those of one name."""
+        over = {
+            key: alert
+            for key, alert in self._firing.items()
+            if alert.experiment == experiment and alertname in (None, alert.alertname)
+        }
         for key in over:
             del self._firing[key]
         if over:

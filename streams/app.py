@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Awaitable, Callable, Mapping
 
 import faust
 from faust.app.base import BootStrategy
+from faust.types.auth import CredentialsT
 
+from stoploss.kafka import KafkaAddress
 from stoploss.settings import Settings
 from streams.batches import Batch
 from streams.member import Limits
@@ -18,6 +21,19 @@ class Boot(BootStrategy):
 
     enable_kafka_producer = False
     enable_web = False
+
+
+def credentials_of(address: KafkaAddress) -> CredentialsT | None:
+    """How Faust's own client gets in; None: without ado."""
+    security = address.security
+    if security.protocol == "PLAINTEXT":
+        return None
+    trusted = ssl.create_default_context(cafile=str(security.ca_file) if security.ca_file else None)
+    if security.protocol == "SSL":
+        return faust.SSLCredentials(context=trusted)
+    return faust.SASLCredentials(
+        username=security.user, password=security.password, ssl_context=trusted, mechanism=security.mechanism
+    )
 
 
 class App(faust.App):
@@ -41,6 +57,7 @@ def build_app(
     app = App(
         f"stoploss-{settings.installation}-{role}",
         broker=f"kafka://{settings.need_kafka()}",
+        broker_credentials=credentials_of(settings.need_kafka()),
         datadir=str(datadir),
         origin="streams",
         autodiscover=False,

@@ -15,6 +15,7 @@ from typing import NoReturn
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from stoploss.errors import DeliveryFailed
+from stoploss.kafka import connection
 
 Headers = Sequence[tuple[str, bytes]]
 FLUSH_TIMEOUT_S = 30.0
@@ -28,7 +29,7 @@ class Appender:
     def __init__(self, bootstrap: str, *, linger_ms: int = 2) -> None:
         self._producer = Producer(
             {
-                "bootstrap.servers": bootstrap,
+                **connection(bootstrap),
                 "enable.idempotence": True,
                 "enable.gapless.guarantee": True,
                 "delivery.timeout.ms": 0,

@@ -7,31 +7,38 @@ the log, so a judge that catches up after an outage raises no false alarm.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import cast
 
 import structlog
 from aiokafka import ConsumerRecord
+from confluent_kafka import Message
 
 from stoploss import journal, ledger
-from stoploss.commands import Ack, Command
-from stoploss.control.alerts import alert_for, alert_for_finding, alert_for_overdue
-from stoploss.control.messages import CommandMessage, Headers, read_command
-from stoploss.errors import CommandRefused, WireError
-from stoploss.journal import CommandIssued, Finding, JournalEntry
-from stoploss.ledger import AckOverdue, AckReceived
+from stoploss.commands import Ack, AckStatus, Command
+from stoploss.control.alerts import BLIND, OVERDUE, alert_for, alert_for_blind, alert_for_finding, alert_for_overdue
+from stoploss.control.controller import UNVERIFIED
+from stoploss.control.messages import CommandMessage, Headers, read_command, signing_key
+from stoploss.errors import CommandRefused, InvalidExperiment, WireError
+from stoploss.journal import CommandIssued, Finding, JournalEntry, MonitorBlind
+from stoploss.ledger import AckOverdue, AckReceived, Request
+from stoploss.lifecycle import BREAK_GLASS
+from stoploss.registry import RegistryEntry
 from stoploss.settings import Settings
 from stoploss.signing import Verifier
-from stoploss.spec.file import parse_experiment
+from stoploss.state import parsed
 from stoploss.wire import records
 from streams.admin import Admin
 from streams.alerting import REPEAT_EVERY_S, Alerting, is_all_clear, receivers_of
 from streams.app import App, build_app
 from streams.appender import Appender
 from streams.batches import Batch
+from streams.measuring import UNACKED
 from streams.outstanding import Outstanding
+from streams.presence import Presence
 from streams.reading import whole
 from streams.registry_view import RegistryView
 from streams.transport import consumer_of
@@ -39,6 +46,12 @@ from streams.transport import consumer_of
 log = structlog.get_logger("stoploss.courier")
 
 LOOK_EVERY_S = 0.5
+PRESENCE = (AckStatus.ALIVE, AckStatus.LEFT)
+
+
+def age_s(message: Message) -> float:
+    """Seconds since a record was written, by its own stamp."""
+    return max(0.0, time.time() - message.timestamp()[1] / 1_000)
 
 
 class Courier:
@@ -49,6 +62,8 @@ class Courier:
         self._registry = RegistryView(bootstrap, self.topics("registry")).start()
         self._uuid = Admin(bootstrap).uuids([self.topics("acks")])[self.topics("acks")]
         self._outstanding = Outstanding(settings.ack_deadline_ms / 1_000)
+        self._presence = Presence(settings.instance_silent_s)
+        self._broken_glass: set[str] = set()
         self._alerting = Alerting(receivers_of(settings))
         self._thread = ThreadPoolExecutor(1, "courier")
         self._remember()
@@ -66,19 +81,26 @@ class Courier:
 
         What still fires is told again at once: it may have been issued while no courier was there.
         """
+        acks = [(ack, age_s(m)) for m in self._whole("acks") if (ack := self._ack(m.value())) is not None]
+        for ack, age in acks:
+            if ack.status in PRESENCE:
+                self._presence.heard(ack, time.monotonic() - age)
         firing: dict[str, list[Command]] = {}
-        for message in whole(self.settings.need_kafka(), self.topics("control")):
-            command = self._noted(message.value(), cast(Headers, message.headers() or []))
+        for message in self._whole("control"):
+            command = self._noted(message.value(), cast(Headers, message.headers() or []), age_s(message))
             if command is not None and is_all_clear(command):
                 firing.pop(command.experiment, None)
             elif command is not None:
                 firing.setdefault(command.experiment, []).append(command)
-        for message in whole(self.settings.need_kafka(), self.topics("acks")):
-            if (ack := self._ack(message.value())) is not None:
+        for ack, _ in acks:
+            if ack.status not in PRESENCE:
                 self._outstanding.acked(ack)
         for commands in firing.values():
             for command in commands:
                 self._tell(command)
+
+    def _whole(self, topic: str) -> Iterator[Message]:
+        return whole(self.settings.need_kafka(), self.topics(topic))
 
     async def _close(self, *_: object, **__: object) -> None:
         await asyncio.to_thread(self._alerting.close)
@@ -89,21 +111,54 @@ class Courier:
     # ---- commands ------------------------------------------------------------------------------
 
     async def handle_control(self, batch: Batch) -> None:
+        if consumer_of(self.app).owns(batch):
+            await self._in_thread(lambda: self._take_commands(batch))
+        consumer_of(self.app).complete(batch)
+
+    def _take_commands(self, batch: Batch) -> None:
         for record in batch.records:
             if (command := self._noted(record.value, list(record.headers))) is not None:
                 self._tell(command)
-        consumer_of(self.app).complete(batch)
+        self._record(batch)
 
-    def _noted(self, value: bytes | None, headers: Headers) -> Command | None:
-        """The command, where a monitor signed it and it is newer than what was read before; re-sends are not."""
-        topic = self.topics("control")
+    def _noted(self, value: bytes | None, headers: Headers, age: float = 0.0) -> Command | None:
+        """The command, where it is rightly signed and newer than what was read before; re-sends are not."""
+        topic, now_s = self.topics("control"), time.monotonic()
         try:
             command = read_command(value, headers, topic, self.verifier)
         except CommandRefused as error:
             log.error("a command that no monitor signed stands on the control topic", reason=str(error))
             return None
         message = CommandMessage(topic, command.experiment.encode(), value or b"", headers)
-        return command if self._outstanding.issued(command, message, time.monotonic()) else None
+        instances = self._presence.instances(command.controllers, now_s - age)
+        return command if self._outstanding.issued(command, message, now_s, instances) else None
+
+    def _record(self, batch: Batch) -> None:
+        """A person's command past the monitor becomes a fact, so that the judge knows of it; a forged one, too."""
+        for record in batch.records:
+            headers = list(record.headers)
+            try:
+                command = read_command(record.value, headers, batch.tp.topic, self.verifier)
+            except CommandRefused as refusal:
+                self._record_forged(record, batch.tp.partition, str(refusal))
+                continue
+            entry = self._registry.get(command.experiment)
+            if not command.breaks_glass or command.command_id in self._broken_glass or entry is None:
+                continue
+            self._to_ledger(_request_of(command, signing_key(headers), entry, record.offset), entry.partition)
+            self._broken_glass.add(command.command_id)
+        self._appender.flush()
+
+    def _record_forged(self, record: ConsumerRecord, partition: int, why: str) -> None:
+        """As controllers answer it, and also where none was there to answer."""
+        entry = self._registry.get((record.key or b"").decode("utf-8", "replace"))
+        if entry is None:
+            return
+        command_id = UNVERIFIED + hashlib.sha256(record.value or b"").hexdigest()
+        source = f"{record.topic}/{partition}/{record.offset}"
+        at, status = record.timestamp * 1_000, AckStatus.REJECTED.value
+        fact = AckReceived(entry.experiment, command_id, "courier", "", status, why, at, 0, 0, source)
+        self._to_ledger(fact, entry.partition)
 
     def _tell(self, command: Command) -> None:
         if is_all_clear(command):
@@ -113,7 +168,7 @@ class Courier:
 
     def _runbook(self, experiment: str) -> str:
         entry = self._registry.get(experiment)
-        return parse_experiment(entry.spec).metadata.annotations.get("runbook", "") if entry else ""
+        return parsed(entry.spec).metadata.annotations.get("runbook", "") if entry else ""
 
     # ---- acks ----------------------------------------------------------------------------------
 
@@ -134,9 +189,18 @@ class Courier:
             log.warning("ack refused", reason=str(error))
             return None
 
+    def _note_presence(self, ack: Ack) -> None:
+        """Every ledger that has to know is told when the courier looks."""
+        self._presence.heard(ack, time.monotonic())
+        change = self._outstanding.alive if ack.status == AckStatus.ALIVE else self._outstanding.left
+        change(ack.controller, ack.instance)
+
     def _append_ack(self, record: ConsumerRecord, partition: int) -> None:
         ack = self._ack(record.value)
         if ack is None:
+            return
+        if ack.status in PRESENCE:
+            self._note_presence(ack)
             return
         entry = self._registry.get(ack.experiment)
         command = self._outstanding.acked(ack) if entry is not None else None
@@ -157,7 +221,7 @@ class Courier:
         )
         self._to_ledger(fact, entry.partition)
 
-    def _to_ledger(self, fact: AckReceived | AckOverdue, partition: int) -> None:
+    def _to_ledger(self, fact: AckReceived | AckOverdue | Request, partition: int) -> None:
         self._appender.append(self.topics("ledger"), ledger.encode(fact), key=ledger.key_of(fact), partition=partition)
 
     # ---- deadlines -----------------------------------------------------------------------------
@@ -165,9 +229,24 @@ class Courier:
     async def look(self) -> None:
         """Sends again what is overdue, and says so; only the worker that reads the control topic does."""
         if any(tp.topic == self.topics("control") for tp in consumer_of(self.app).owned()):
+            await self._in_thread(self._tell_presence)
             await self._in_thread(self._send_again)
+            UNACKED.set(sum(bool(waiting.awaited) for waiting in self._outstanding.waiting.values()))
+
+    def _tell_presence(self) -> None:
+        """Says in the ledger of each experiment which instances of its controllers live, and which no more."""
+        self._presence.let_go(time.monotonic(), [waiting.awaited for waiting in self._outstanding.waiting.values()])
+        for entry in self._registry.entries():
+            for (controller, instance), status in self._presence.news(entry.experiment, _controllers_of(entry)):
+                at = time.time_ns() // 1_000
+                fact = AckReceived(entry.experiment, "", controller, instance, status.value, "", at, 0, 0, "courier")
+                self._to_ledger(fact, entry.partition)
+        self._presence.forget_gone()
+        self._appender.flush()
 
     def _send_again(self) -> None:
+        for waiting in self._outstanding.settled():
+            self._alerting.resolve(waiting.command.experiment, time.time_ns() // 1_000, OVERDUE)
         for waiting, overdue in self._outstanding.overdue(time.monotonic()):
             command, message = waiting.command, waiting.message
             entry = self._registry.get(command.experiment)
@@ -182,6 +261,7 @@ class Courier:
                     "command not applied in time",
                     experiment=command.experiment,
                     controller=fact.controller,
+                    instance=fact.instance,
                     waited_ms=fact.waited_ms,
                     resent=fact.resent,
                 )
@@ -194,15 +274,46 @@ class Courier:
 
     # ---- findings ------------------------------------------------------------------------------
 
+    def _tell_blind(self, entry: JournalEntry, blind: MonitorBlind) -> None:
+        """Unlike a finding it is over by itself, once the monitor sees again."""
+        if blind.until is None:
+            self._alerting.fire(alert_for_blind(entry, blind, runbook=self._runbook(entry.experiment)))
+        else:
+            self._alerting.resolve(entry.experiment, blind.until, BLIND)
+
     async def handle_journal(self, batch: Batch) -> None:
         """Findings that led to no command are told by themselves; the others are told with their command."""
         entries = list(_journal_entries(batch.records))
         ordered = {(e.experiment, e.ledger_offset) for e in entries if isinstance(e.conclusion, CommandIssued)}
         for entry in entries:
             finding = entry.conclusion
+            if isinstance(finding, MonitorBlind):
+                self._tell_blind(entry, finding)
             if isinstance(finding, Finding) and (entry.experiment, entry.ledger_offset) not in ordered:
                 self._alerting.fire(alert_for_finding(entry, finding, runbook=self._runbook(entry.experiment)))
         consumer_of(self.app).complete(batch)
+
+
+def _controllers_of(entry: RegistryEntry) -> tuple[str, ...]:
+    try:
+        return parsed(entry.spec).spec.assignment.controllers
+    except InvalidExperiment:
+        return ()  # another version's; it was told where the judge read it
+
+
+def _request_of(command: Command, key_id: str, entry: RegistryEntry, offset: int) -> Request:
+    return Request(
+        request_id=command.command_id,
+        experiment=command.experiment,
+        action=BREAK_GLASS,
+        by=f"break-glass key {key_id}",
+        reason=command.reason,
+        at=command.decided_at,
+        partition=entry.partition,
+        accepted=True,
+        opinion="",
+        source=f"{command.topic}/{entry.partition}/{offset}",
+    )
 
 
 def _journal_entries(found: Iterable[ConsumerRecord]) -> Iterable[JournalEntry]:

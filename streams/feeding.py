@@ -23,6 +23,8 @@ from faust.types import TP
 
 from stoploss import ledger
 from stoploss.intake import dead_letters
+from stoploss.intake.canaries import canaries
+from stoploss.intake.pipeline import bounded
 from stoploss.intake.results import Counts, IntakeResult, RawRecord
 from stoploss.intake.rows import ProjectedRows, build_blocks, concatenate
 from stoploss.intake.watched import Watched
@@ -35,6 +37,7 @@ from streams.app import App, build_app
 from streams.appender import Appender
 from streams.batches import Batch
 from streams.gathering import Gathering
+from streams.measuring import DEAD_LETTERS
 from streams.registry_view import RegistryView
 from streams.transport import consumer_of
 
@@ -102,18 +105,28 @@ class Feeder:
         bootstrap = settings.need_kafka()
         self._appender = Appender(bootstrap)
         self._registry = RegistryView(bootstrap, self.topics("registry")).start()
-        self._uuid = Admin(bootstrap).uuids([self.topics(topic)])[self.topics(topic)]
+        self._admin, self._topic = Admin(bootstrap), self.topics(topic)
+        self._uuid = self._topic_uuid()
+        self._canaries = canaries(range(settings.ledger_partitions))
         self._watched: dict[str, Watched] = {}
         self._watched_version = -1
         self._gathering = Gathering[Batch](lambda: self.app, "feeding the ledger", self._feed)
         self._published_at_s = 0.0
         self._totals: dict[TP, Totals] = {}
+        self._unknown: dict[str, int] = {}
         self._thread = ThreadPoolExecutor(1, role)
         self.app: App = build_app(settings, role, {topic: self.handle}, restore=self._taken_over)
         self.app.timer(STATUS_EVERY_S, name=f"streams.{role}.status")(self.status)
 
+    def _topic_uuid(self) -> str:
+        return self._admin.uuids([self._topic])[self._topic]
+
     async def _taken_over(self, tp: TP) -> None:
-        """A partition begins anew at the group's offset: what waited of it is no longer ours."""
+        """A partition begins anew at the group's offset: what waited of it is no longer ours.
+
+        The topic may have been made again meanwhile: under its old UUID its rows would be trimmed as repeats.
+        """
+        self._uuid = await self._in_thread(self._topic_uuid)
         self._totals.pop(tp, None)
         self._gathering.drop(lambda batch: batch.tp == tp)
 
@@ -145,6 +158,16 @@ class Feeder:
         if all(done):
             first, last = part.batches[0], part.batches[-1]
             self._totals.setdefault(first.tp, Totals(first.first)).add(part.result.counts, last.last + 1)
+            self._alarm(part.result.counts.unknown_experiment)
+
+    def _alarm(self, unknown: Mapping[str, int]) -> None:
+        """Says which experiments nobody registered, and again whenever their traces have doubled: none of them has a
+        guardrail, and nobody can stop it."""
+        before = self._unknown
+        self._unknown = bounded([*before.items(), *unknown.items()])
+        for name, traces in self._unknown.items():
+            if traces.bit_length() > before.get(name, 0).bit_length():
+                log.warning("traces of an experiment that is not registered", experiment=name, traces=traces)
 
     def _read(self, batches: Sequence[Batch]) -> list[Read]:
         """Batches of one partition and take-over as one, in order."""
@@ -162,11 +185,12 @@ class Feeder:
         return Source(tp.topic, self._uuid, tp.partition)
 
     def _watch(self) -> dict[str, Watched]:
-        """The experiments of the registry, projected by the spec in force."""
+        """The experiments of the registry, projected by the spec in force, and the canaries."""
         version = self._registry.version
         if version != self._watched_version:
             known = self._watched
-            self._watched = {entry.experiment: _watched(entry, known) for entry in self._registry.entries()}
+            registered = {entry.experiment: _watched(entry, known) for entry in self._registry.entries()}
+            self._watched = {**self._canaries, **registered}
             self._watched_version = version
         return self._watched
 
@@ -186,6 +210,7 @@ class Feeder:
         for value in _clean_values(result.clean, self.kind):
             self._appender.append(self.topics("traces_clean"), value)
         for reject in result.rejects:
+            DEAD_LETTERS.labels(self.role, reject.code).inc()
             letter = dead_letters.dead_letter(reject, self._source(tp), self.role)
             self._appender.append(self.topics("deadletter"), dead_letters.encode(letter), key=tp.topic.encode())
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+
 from stoploss.intake.pipeline import process_traces
+from stoploss.intake.repeats import Remembered
 from stoploss.settings import Settings
 from streams.app import App
 from streams.feeding import Feeder
+from streams.schema_registry import resolver_of
 
 
 def build(settings: Settings, salt: bytes) -> App:
-    return Feeder(settings, "intake", "traces", "traces", process_traces, salt).app
+    process = functools.partial(process_traces, resolve=resolver_of(settings), seen=Remembered())
+    return Feeder(settings, "intake", "traces", "traces", process, salt).app

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+
 from stoploss.intake.pipeline import process_outcomes
 from stoploss.settings import Settings
 from streams.app import App
 from streams.feeding import Feeder
+from streams.schema_registry import resolver_of
 
 
 def build(settings: Settings, salt: bytes) -> App:
-    return Feeder(settings, "joiner", "outcomes", "outcomes", process_outcomes, salt).app
+    process = functools.partial(process_outcomes, resolve=resolver_of(settings))
+    return Feeder(settings, "joiner", "outcomes", "outcomes", process, salt).app

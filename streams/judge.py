@@ -16,6 +16,7 @@ from stoploss.settings import Settings
 from streams.app import App, build_app
 from streams.batches import Batch
 from streams.gathering import Gathering
+from streams.measuring import BEHIND, BLIND
 from streams.partition_judge import Keys, PartitionJudge
 from streams.transport import consumer_of
 
@@ -65,11 +66,16 @@ class Judge:
     async def tick(self) -> None:
         """A second has passed on every partition that is provably ours."""
         owned = [tp.partition for tp in consumer_of(self.app).owned()]
+        BEHIND.clear()
+        BLIND.clear()
         ticks = [self._in_thread(partition, self._ticking(partition)) for partition in owned]
         await asyncio.gather(*ticks)
 
     def _ticking(self, partition: int) -> Callable[[], None]:
-        return lambda: self._judges[partition].tick(self.owner)
+        judge = self._judges[partition]
+        BEHIND.labels(str(partition)).set(judge.behind_s())
+        BLIND.labels(str(partition)).set(judge.blind_runs())
+        return lambda: judge.tick(self.owner)
 
 
 def build(settings: Settings, keys: Keys) -> App:

@@ -1,48 +1,83 @@
-"""Commands that are not applied by every required controller yet, and since when; no Kafka in here."""
+"""Commands that are not applied by everybody who has to yet, and since when; no Kafka in here."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from stoploss.awaited import Awaited
 from stoploss.commands import Ack, AckStatus, Command
 from stoploss.control.messages import CommandMessage
 from stoploss.ledger import AckOverdue
 
+PROMPT_RESENDS = 8
+LONGEST_WAIT = 12
+"""In deadlines: what is not applied after so many re-sends is sent again ever more seldom, but for ever."""
+
 
 @dataclass(slots=True)
 class Waiting:
-    """The last command of an experiment, its message as it was, and the controllers that still have to apply it.
+    """The last command of an experiment, its message as it was, and who still has to apply it.
 
     since_s  monotonic time at which the courier read it at the end of the log, or sent it again
     """
 
     command: Command
     message: CommandMessage
-    controllers: set[str]
+    awaited: Awaited
     since_s: float
     first_s: float
     resent: int = 0
+
+    def patience(self) -> int:
+        """Deadlines until it is sent again."""
+        return min(LONGEST_WAIT, 1 << min(10, max(0, self.resent - PROMPT_RESENDS)))
 
 
 @dataclass(slots=True)
 class Outstanding:
     """The last command of each experiment: a later one subsumes all earlier.
 
-    early  by experiment: a command that is not read yet, and who has applied it; acks come on a topic of their own
+    latest  by experiment: run and sequence of the monitor's last command
+    glass   by experiment: id of the last command of a person, which has no sequence
+    early   by experiment: a command that is not read yet, and who has applied it; acks come on a topic of their own
     """
 
     deadline_s: float
     waiting: dict[str, Waiting] = field(default_factory=dict)
-    early: dict[str, tuple[str, set[str]]] = field(default_factory=dict)
+    latest: dict[str, tuple[int, int]] = field(default_factory=dict)
+    glass: dict[str, str] = field(default_factory=dict)
+    early: dict[str, tuple[str, list[tuple[str, str]]]] = field(default_factory=dict)
 
-    def issued(self, command: Command, message: CommandMessage, now_s: float) -> bool:
-        """Notes a command; False where it is the last one again, or an older one."""
-        known = self.waiting.get(command.experiment)
-        if known is not None and (command.run, command.sequence) <= (known.command.run, known.command.sequence):
+    def issued(
+        self,
+        command: Command,
+        message: CommandMessage,
+        now_s: float,
+        instances: Mapping[str, Sequence[str]] | None = None,
+    ) -> bool:
+        """Notes a command; False where it is the last one again, or an older one.
+
+        instances  those that live, by controller
+        """
+        if not self._is_new(command):
             return False
-        command_id, applied = self.early.pop(command.experiment, ("", set[str]()))
-        controllers = set(command.controllers) - (applied if command_id == command.command_id else set())
-        self.waiting[command.experiment] = Waiting(command, message, controllers, now_s, now_s)
+        command_id, applied = self.early.pop(command.experiment, ("", []))
+        awaited = Awaited.of(command.controllers, instances or {})
+        for controller, instance in applied if command_id == command.command_id else ():
+            awaited.applied_by(controller, instance)
+        self.waiting[command.experiment] = Waiting(command, message, awaited, now_s, now_s)
+        return True
+
+    def _is_new(self, command: Command) -> bool:
+        run, sequence = self.latest.get(command.experiment, (0, 0))
+        if command.breaks_glass:
+            again = self.glass.get(command.experiment) == command.command_id
+            self.glass[command.experiment] = command.command_id
+            return command.run >= run and not again
+        if (command.run, command.sequence) <= (run, sequence):
+            return False
+        self.latest[command.experiment] = (command.run, command.sequence)
         return True
 
     def acked(self, ack: Ack) -> Command | None:
@@ -53,19 +88,39 @@ class Outstanding:
                 self._came_early(ack)
             return None
         if ack.status == AckStatus.APPLIED:
-            waiting.controllers.discard(ack.controller)
+            waiting.awaited.applied_by(ack.controller, ack.instance)
         return waiting.command
 
     def _came_early(self, ack: Ack) -> None:
         if ack.status != AckStatus.APPLIED:
             return
-        command_id, applied = self.early.get(ack.experiment, ("", set[str]()))
-        known = applied if command_id == ack.command_id else set[str]()
-        self.early[ack.experiment] = (ack.command_id, known | {ack.controller})
+        command_id, applied = self.early.get(ack.experiment, ("", []))
+        known = applied if command_id == ack.command_id else []
+        one = (ack.controller, ack.instance)
+        self.early[ack.experiment] = (ack.command_id, known if one in known else [*known, one])
+
+    def alive(self, controller: str, instance: str) -> None:
+        for waiting in self.waiting.values():
+            waiting.awaited.alive(controller, instance)
+
+    def left(self, controller: str, instance: str) -> None:
+        for waiting in self.waiting.values():
+            waiting.awaited.left(controller, instance)
+
+    def settled(self) -> list[Waiting]:
+        """Commands that were overdue and are applied by now; each once."""
+        found = [waiting for waiting in self.waiting.values() if waiting.resent and not waiting.awaited]
+        for waiting in found:
+            waiting.resent = 0
+        return found
 
     def overdue(self, now_s: float) -> list[tuple[Waiting, list[AckOverdue]]]:
-        """Commands whose deadline has passed again, to be sent anew, with what to tell of each controller."""
-        late = [w for w in self.waiting.values() if w.controllers and now_s - w.since_s >= self.deadline_s]
+        """Commands whose deadline has passed again, to be sent anew, with what to tell of each who is late."""
+        late = [
+            waiting
+            for waiting in self.waiting.values()
+            if waiting.awaited and now_s - waiting.since_s >= self.deadline_s * waiting.patience()
+        ]
         return [(waiting, self._again(waiting, now_s)) for waiting in late]
 
     def _again(self, waiting: Waiting, now_s: float) -> list[AckOverdue]:
@@ -81,6 +136,7 @@ class Outstanding:
                 waiting.resent,
                 command.run,
                 command.sequence,
+                instance,
             )
-            for controller in sorted(waiting.controllers)
+            for controller, instance in waiting.awaited.named()
         ]

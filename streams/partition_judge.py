@@ -11,20 +11,22 @@ from dataclasses import dataclass
 import structlog
 from aiokafka import ConsumerRecord
 
-from stoploss import __version__, ledger
+from stoploss import __version__, checkpoints, ledger
 from stoploss.control.messages import write_command
 from stoploss.errors import ReplayDiverged, WireError
 from stoploss.folding import settle
 from stoploss.intake import dead_letters
 from stoploss.intake.results import Reject
+from stoploss.leases.message import headers_of
 from stoploss.ledger import Entry, JudgeVersion, Source
 from stoploss.monitor import step
-from stoploss.outputs import CommandOutput, JournalOutput, MeasureOutput, Output, RegistryOutput
+from stoploss.outputs import CommandOutput, JournalOutput, LeaseOutput, MeasureOutput, Output, RegistryOutput
 from stoploss.rules import rules_version
 from stoploss.settings import Settings
 from stoploss.signing import Signer
 from stoploss.state import Cursor, PartitionState
 from streams.appender import Appender
+from streams.measuring import COMMANDS, CONCLUSIONS, DEAD_LETTERS
 from streams.snapshot_store import cursor_record, read_snapshots, write_snapshot
 from streams.transactions import Outgoing, Transactor
 
@@ -102,17 +104,27 @@ class PartitionJudge:
 
     def judge(self, records: Sequence[ConsumerRecord]) -> None:
         """Folds the records and publishes what follows from them; entries before the snapshot are passed over."""
-        outgoing: list[Outgoing] = []
+        said: list[Output] = []
         touched: dict[str, Cursor] = {}
         for record in records:
             if record.offset <= self._state.offset:
                 continue
             for output in self._fold(record):
-                outgoing.append(self._outgoing(output))
-                touched[output.experiment] = self._cursor_at(output.experiment, record.offset, output.ordinal)
+                said.append(output)
+                if not isinstance(output, LeaseOutput):
+                    touched[output.experiment] = self._cursor_at(output.experiment, record.offset, output.ordinal)
             self._folded_since_snapshot += 1
-        if outgoing:
-            self._publish(outgoing, touched)
+        if said:
+            outgoing = [self._outgoing(output) for output in _with_newest_lease(said)]
+            self._publish([*outgoing, *self._checkpoints(said)], touched)
+            _measure(said)
+
+    def behind_s(self) -> float:
+        """Seconds since the broker took the newest entry that was folded; 0 before the first."""
+        return max(0.0, time.time() - self._state.clock / 1e6) if self._state.clock else 0.0
+
+    def blind_runs(self) -> int:
+        return sum(experiment.current.sight.since is not None for experiment in list(self._state.experiments.values()))
 
     def _fold(self, record: ConsumerRecord) -> list[Output]:
         """Outputs of one entry that were not published before."""
@@ -127,6 +139,8 @@ class PartitionJudge:
         return [output for output in outputs if not self._published(output, record.offset)]
 
     def _published(self, output: Output, offset: int) -> bool:
+        if isinstance(output, LeaseOutput):
+            return False
         cursor = self._cursors.get(output.experiment)
         return cursor is not None and (offset, output.ordinal) <= (cursor.offset, cursor.ordinal)
 
@@ -146,6 +160,9 @@ class PartitionJudge:
         return Cursor(experiment, self.partition, offset, ordinal, state.run, state.sequence, state.number, state.chain)
 
     def _outgoing(self, output: Output) -> Outgoing:
+        if isinstance(output, LeaseOutput):
+            value = output.value
+            return Outgoing(self.topics("leases"), b"", value, headers_of(value, self.keys.signer))
         key = output.experiment.encode()
         match output:
             case JournalOutput():
@@ -157,6 +174,17 @@ class PartitionJudge:
             case CommandOutput():
                 message = write_command(output.command, self.keys.signer, self.settings.installation)
                 return Outgoing(message.topic, message.key, message.value, message.headers)
+
+    def _checkpoints(self, said: Sequence[Output]) -> list[Outgoing]:
+        """In the transaction of the entries that they cover; signed here, as commands are, outside of `step`."""
+        entries = [output for output in said if isinstance(output, JournalOutput)]
+        due = [output for output in entries if checkpoints.is_due(output.entry, self.settings.checkpoint_every)]
+        return [self._checkpoint(output) for output in due]
+
+    def _checkpoint(self, output: JournalOutput) -> Outgoing:
+        value = checkpoints.encode(checkpoints.checkpoint_of(output.entry, output.value, self.settings.installation))
+        key = output.experiment.encode()
+        return Outgoing(self.topics("checkpoints"), key, value, headers_of(value, self.keys.signer))
 
     def _publish(self, outgoing: list[Outgoing], touched: dict[str, Cursor]) -> None:
         for cursor in touched.values():
@@ -183,6 +211,22 @@ class PartitionJudge:
         log.warning("ledger entry passed over", partition=self.partition, offset=record.offset, reason=str(error))
         source = Source(self.topics("ledger"), "", self.partition)
         reject = Reject(record.offset, "malformed", str(error), record.value or b"", record.timestamp)
+        DEAD_LETTERS.labels("judge", reject.code).inc()
         letter = dead_letters.dead_letter(reject, source, "judge", record.key)
         self._appender.append(self.topics("deadletter"), dead_letters.encode(letter))
         self._appender.flush()
+
+
+def _measure(published: Sequence[Output]) -> None:
+    for output in published:
+        match output:
+            case JournalOutput():
+                CONCLUSIONS.inc()
+            case CommandOutput():
+                COMMANDS.labels(output.command.action.value).inc()
+
+
+def _with_newest_lease(said: Sequence[Output]) -> list[Output]:
+    """Of several leases only the newest says anything: the others stand in a backlog."""
+    leases = [output for output in said if isinstance(output, LeaseOutput)]
+    return [output for output in said if not isinstance(output, LeaseOutput)] + leases[-1:]

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from stoploss.errors import ConfigurationError
+from stoploss.kafka import connection
 
 LOAD_TIMEOUT_S = 30.0
 # What a broker answers about a topic that was made a moment ago.
@@ -23,7 +24,7 @@ def reader(bootstrap: str, **config: object) -> Consumer:
     """A consumer of its own: no group to speak of, committed records only, quick to give what is there."""
     return Consumer(
         {
-            "bootstrap.servers": bootstrap,
+            **connection(bootstrap),
             "group.id": "stoploss-reader",
             "enable.auto.commit": False,
             "isolation.level": "read_committed",
@@ -67,11 +68,19 @@ def watermarks(consumer: Consumer, topic: str, partition: int) -> tuple[int, int
             time.sleep(0.1)
 
 
-def whole(bootstrap: str, topic: str, partition: int | None = None) -> Iterator[Message]:
-    """Every committed record of a topic, or of one partition of it, up to its end as of now."""
+def whole(
+    bootstrap: str, topic: str, partition: int | None = None, *, since_ms: int | None = None
+) -> Iterator[Message]:
+    """Every committed record of a topic, or of one partition of it, up to its end as of now.
+
+    since_ms  only records of this time and later, as the topic stamps them
+    """
     consumer = reader(bootstrap, **{"enable.partition.eof": True})
     try:
         starts = [s for s in partitions_from_start(consumer, topic) if partition in (None, s.partition)]
+        if since_ms is not None:
+            times = [TopicPartition(topic, start.partition, since_ms) for start in starts]
+            starts = consumer.offsets_for_times(times, LOAD_TIMEOUT_S)
         waiting = {start.partition for start in starts}
         consumer.assign(starts)
         while waiting:
@@ -85,6 +94,20 @@ def whole(bootstrap: str, topic: str, partition: int | None = None) -> Iterator[
                 waiting.discard(message.partition() or 0)
             else:
                 raise KafkaException(error)
+    finally:
+        consumer.close()
+
+
+def record_at(bootstrap: str, topic: str, partition: int, offset: int) -> Message | None:
+    """The committed record at an offset; None where there is none any more, or yet."""
+    consumer = reader(bootstrap, **{"enable.partition.eof": True})
+    try:
+        known = {start.partition: start.offset for start in partitions_from_start(consumer, topic)}
+        if partition not in known or not known[partition] <= offset < watermarks(consumer, topic, partition)[1]:
+            return None
+        consumer.assign([TopicPartition(topic, partition, offset)])
+        message = consumer.poll(LOAD_TIMEOUT_S)
+        return message if message is not None and message.error() is None and message.offset() == offset else None
     finally:
         consumer.close()
 

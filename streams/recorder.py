@@ -26,7 +26,7 @@ from streams.transport import consumer_of
 
 log = structlog.get_logger("stoploss.recorder")
 
-STREAMS = ("traces_clean", "ledger", "journal", "measures", "control", "acks", "registry", "deadletter")
+STREAMS = ("traces_clean", "ledger", "journal", "checkpoints", "measures", "control", "acks", "registry", "deadletter")
 RETRY_FIRST_S, RETRY_LONGEST_S = 0.5, 15.0
 # ClickHouse may be away for long; only a batch that has stood for an hour says that something else is wrong.
 PATIENT = Limits(progress_timeout_s=3_600.0)
@@ -75,7 +75,8 @@ class Recorder:
     def _connected(self) -> Client:
         if self._client is None:
             client = connect(self.settings.need_clickhouse(), database=self.settings.clickhouse_database)
-            schema.migrate(client)
+            if self.settings.clickhouse_migrate:
+                schema.migrate(client)
             self._client = client
         return self._client
 

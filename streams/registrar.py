@@ -1,9 +1,14 @@
-"""Registrar: reads requests by people and CI in one total order, forms an opinion, and appends both to the ledger."""
+"""Registrar: reads requests by people and CI in one total order, forms an opinion, and appends both to the ledger.
+
+It also tells the ledger what services count themselves, and sends the canaries: whoever owns the one partition of
+requests is the only one who does.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import structlog
@@ -11,7 +16,8 @@ from aiokafka import ConsumerRecord
 
 from stoploss import ledger
 from stoploss.errors import InvalidExperiment, WireError
-from stoploss.intake import dead_letters
+from stoploss.intake import begun, dead_letters
+from stoploss.intake.begun import Begun
 from stoploss.intake.results import Reject
 from stoploss.ledger import Request, Source
 from stoploss.lifecycle import REQUESTS
@@ -22,6 +28,8 @@ from streams.admin import Admin
 from streams.app import App, build_app
 from streams.appender import Appender
 from streams.batches import Batch
+from streams.canary import CanarySender
+from streams.measuring import DEAD_LETTERS
 from streams.registry_view import RegistryView
 from streams.transport import consumer_of
 
@@ -68,12 +76,29 @@ class Registrar:
         self._registry = RegistryView(bootstrap, self.topics("registry")).start()
         self._uuid = Admin(bootstrap).uuids([self.topics("experiments")])[self.topics("experiments")]
         self._given: dict[str, int] = {}
-        self.app: App = build_app(settings, "registrar", {"experiments": self.handle})
+        self._begun: dict[int, Begun] = {}
+        self._thread = ThreadPoolExecutor(1, "registrar")
+        self._canary = CanarySender(bootstrap, self.topics("traces"), Admin(bootstrap))
+        self.app: App = build_app(
+            settings, "registrar", {"experiments": self.handle, "assignments": self.handle_counts}
+        )
+        self.app.timer(settings.canary_every_ms / 1_000, name="streams.registrar.canary")(self.send_canaries)
 
     async def handle(self, batch: Batch) -> None:
         if consumer_of(self.app).owns(batch):
-            await asyncio.get_running_loop().run_in_executor(None, self._append_all, batch)
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._append_all, batch)
         consumer_of(self.app).complete(batch)
+
+    async def handle_counts(self, batch: Batch) -> None:
+        if consumer_of(self.app).owns(batch):
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._append_counts, batch)
+        consumer_of(self.app).complete(batch)
+
+    async def send_canaries(self) -> None:
+        """Only where somebody listens: into all traces, for each ledger partition that has an experiment."""
+        if any(tp.topic == self.topics("experiments") for tp in consumer_of(self.app).owned()):
+            partitions = {entry.partition for entry in self._registry.entries()}
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._canary.send, partitions)
 
     def _append_all(self, batch: Batch) -> None:
         for record in batch.records:
@@ -102,6 +127,21 @@ class Registrar:
         )
         self._appender.append(self.topics("ledger"), ledger.encode(fact), key=ledger.key_of(fact), partition=partition)
 
+    def _append_counts(self, batch: Batch) -> None:
+        """What cannot be read is passed over: the next count of the same instance makes up for it."""
+        counts = self._begun.setdefault(batch.tp.partition, Begun())
+        for record in batch.records:
+            try:
+                counts.take(begun.decode(record.value))
+            except WireError as error:
+                log.warning("assignment count refused", offset=record.offset, reason=str(error))
+        for fact in counts.facts(f"{batch.tp.topic}/{batch.tp.partition}/{batch.last}"):
+            entry = self._registry.get(fact.experiment)
+            if entry is not None:
+                value, key = ledger.encode(fact), ledger.key_of(fact)
+                self._appender.append(self.topics("ledger"), value, key=key, partition=entry.partition)
+        self._appender.flush()
+
     def _partition_of(self, request: Request) -> int | None:
         """Where the experiment lives; None where it was never registered."""
         entry = self._registry.get(request.experiment)
@@ -115,6 +155,7 @@ class Registrar:
     def _dead_letter(self, record: ConsumerRecord, source: Source, code: str, why: str) -> None:
         log.warning("request refused", offset=record.offset, code=code, reason=why)
         reject = Reject(record.offset, code, why, record.value or b"", record.timestamp)
+        DEAD_LETTERS.labels("registrar", code).inc()
         letter = dead_letters.dead_letter(reject, source, "registrar", record.key)
         self._appender.append(self.topics("deadletter"), dead_letters.encode(letter))
 

@@ -14,6 +14,8 @@ from typing import NoReturn
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from stoploss.errors import DeliveryFailed, Fenced
+from stoploss.kafka import connection
+from streams.measuring import TRANSACTION
 
 Headers = Sequence[tuple[str, bytes | None]]
 TRANSACTION_TIMEOUT_MS = 10_000
@@ -38,7 +40,7 @@ class Transactor:
         self.transactional_id, self.partition = transactional_id, partition
         self._producer = Producer(
             {
-                "bootstrap.servers": bootstrap,
+                **connection(bootstrap),
                 "transactional.id": transactional_id,
                 "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
                 "linger.ms": 0,
@@ -60,7 +62,8 @@ class Transactor:
             self._raise_fenced()
         for attempt in range(ATTEMPTS):
             try:
-                self._attempt(records)
+                with TRANSACTION.time():
+                    self._attempt(records)
                 return
             except KafkaException as error:
                 fault: KafkaError = error.args[0]

@@ -34,6 +34,7 @@ from mode import Service, ServiceT
 
 from stoploss.errors import ConfigurationError
 from streams.batches import Batch, Partition, StaleBatch
+from streams.measuring import STALL
 from streams.member import LEAVE_TIMEOUT_S, Limits, MemberThread
 from streams.watchdog import Watchdog, overdue
 
@@ -125,11 +126,27 @@ class BatchConsumer(driver.Consumer):
         """Partitions that are started and provably ours. Timers fire on every worker: check here."""
         if self._failing or not self._thread.is_member():
             return frozenset()
-        return frozenset(tp for tp, p in self._partitions.items() if p.next_offset is not None and not p.fenced)
+        return frozenset(tp for tp, p in dict(self._partitions).items() if p.next_offset is not None and not p.fenced)
 
     def progress(self) -> dict[TP, tuple[int, int | None]]:
         """Per owned partition: the next offset to be read, and the log's end as of the last fetch (None: unknown)."""
         return {tp: (cast(int, self._partitions[tp].next_offset), self.highwater(tp)) for tp in self.owned()}
+
+    def lags(self) -> dict[TP, int]:
+        """Records of each owned partition that are not handed over yet. From any thread."""
+        ends = {tp: (p.next_offset, self.highwater(tp)) for tp, p in dict(self._partitions).items() if not p.fenced}
+        return {tp: max(0, end - at) for tp, (at, end) in ends.items() if at is not None and end is not None}
+
+    def stalled_s(self) -> float:
+        """How long ago the event loop came round; 0 before it has begun to. From any thread."""
+        return monotonic() - self._ticked_at_s if self._watchdog.is_alive() else 0.0
+
+    def unready(self) -> str | None:
+        """Why not every partition that was assigned is read; None: it is. From any thread."""
+        if not self._watchdog.is_alive() or not self._thread.is_member():
+            return "it is not a member of its group"
+        waiting = sorted(f"{tp.topic}-{tp.partition}" for tp in self._thread.assigned() - self.owned())
+        return f"it restores {', '.join(waiting)}" if waiting else None
 
     # ---- reading -------------------------------------------------------------------------------
 
@@ -289,8 +306,11 @@ class BatchConsumer(driver.Consumer):
     @Service.task
     async def _keep_alive(self) -> None:
         self._watchdog.start()
+        due_s = monotonic()
         while not self.should_stop:
+            STALL.labels(self.app.conf.id.rpartition("-")[2]).observe(max(0.0, monotonic() - due_s))
             self._ticked_at_s = monotonic()
+            due_s = self._ticked_at_s + self.limits.watch_interval_s
             self._thread.stay_in_the_group()
             if (why := self._thread.unseen_error()) is not None:
                 self.fail(f"the group coordinator refused this worker: {why!r}", why)
@@ -346,6 +366,11 @@ class BatchConsumer(driver.Consumer):
 def consumer_of(app: AppT) -> BatchConsumer:
     """The app's consumer, typed. Only once the app has its transport."""
     return cast(BatchConsumer, app.consumer)
+
+
+def consumer_if_any(app: AppT) -> BatchConsumer | None:
+    """The app's consumer once it has one; asking `app.consumer` would make it. From any thread."""
+    return cast(BatchConsumer | None, cast(Any, app)._consumer)
 
 
 def each_batch(

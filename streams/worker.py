@@ -12,6 +12,7 @@ from stoploss.control.keys import load_or_create_secret
 from stoploss.errors import ConfigurationError
 from stoploss.settings import Settings
 from stoploss.signing import Signer, Verifier
+from streams import health
 from streams.app import App
 
 
@@ -50,7 +51,8 @@ def _judge(settings: Settings) -> App:
 def _courier(settings: Settings) -> App:
     from streams import courier
 
-    return courier.build(settings, Verifier.load(settings.keys / "monitor.pub"))
+    keys = settings.keys
+    return courier.build(settings, Verifier.load(keys / "monitor.pub", break_glass=keys / "break-glass.pub"))
 
 
 def _recorder(settings: Settings) -> App:
@@ -76,7 +78,10 @@ def run(settings: Settings, roles: Sequence[str]) -> None:
         raise ConfigurationError(f"unknown role {', '.join(unknown) or '(none given)'}; roles: {', '.join(ROLES)}")
     os.environ["RUST_BACKTRACE"] = "0"  # polars tells a malformed block with a backtrace on stderr otherwise
     logs.to_stderr(settings.log_level)
-    first, *others = [ROLES[role](settings) for role in dict.fromkeys(roles)]
+    apps = {role: ROLES[role](settings) for role in roles}
+    if settings.health_port is not None:
+        health.serve(apps, settings.health_host, settings.health_port)
+    first, *others = apps.values()
     worker = faust.Worker(first, *others, loglevel="WARN", redirect_stdouts=False, quiet=True)
     worker.spinner = None
     worker.execute_from_commandline()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from stoploss import ledger
 from stoploss.ledger import Entry
+from stoploss.outputs import Output
 from stoploss.state import PartitionState
 from tests.timelines import bytes_of, refolded, stored
 
@@ -39,10 +40,19 @@ def digest(entries: Iterable[Entry]) -> str:
     """Hash of everything that leaves the judge, and of the state that it is left in."""
     state = PartitionState(0)
     outputs = refolded(entries, state)
+    return f"{len(outputs)} {_hash([*bytes_of(outputs), stored(state)])}"
+
+
+def hash_of(outputs: Iterable[Output]) -> str:
+    """Of everything that leaves the judge alone: a test may have spoilt the state for its own ends."""
+    return _hash(bytes_of(outputs))
+
+
+def _hash(values: Iterable[bytes]) -> str:
     body = hashlib.sha256()
-    for value in [*bytes_of(outputs), stored(state)]:
+    for value in values:
         body.update(len(value).to_bytes(8, "little") + value)
-    return f"{len(outputs)} {body.hexdigest()}"
+    return body.hexdigest()
 
 
 if __name__ == "__main__":

@@ -57,6 +57,14 @@ def test_a_server_says_when_it_is_ready(name: str) -> None:
     assert THEIRS[name]["healthcheck"]["test"][0] == "CMD"
 
 
+@pytest.mark.parametrize("role", sorted(ROLES))
+def test_a_worker_is_asked_whether_it_is_ready_and_for_its_figures(role: str) -> None:
+    port = SERVICES[role]["environment"]["STOPLOSS_HEALTH_PORT"]
+    assert f"http://127.0.0.1:{port}/readyz" in SERVICES[role]["healthcheck"]["test"][-1]
+    [scraped] = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())["scrape_configs"]
+    assert f"{role}:{port}" in scraped["static_configs"][0]["targets"]
+
+
 def test_every_role_runs_once() -> None:
     commands = [service["command"] for service in OURS.values()]
     assert sorted(command[1:] for command in commands if command[0] == "worker") == sorted([role] for role in ROLES)

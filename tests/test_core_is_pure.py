@@ -38,6 +38,10 @@ CORE = (
     "snapshot",
     "spec",
     "watch_sentences",
+    "blind",
+    "canary",
+    "sight",
+    "watching",
 )
 CLIENTS = {
     "confluent_kafka",

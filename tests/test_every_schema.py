@@ -17,9 +17,12 @@ import pytest
 from avro.compatibility import ReaderWriterCompatibilityChecker, SchemaCompatibilityType
 
 from stoploss import journal
+from stoploss.checkpoints import Checkpoint
 from stoploss.commands import Ack, Command
+from stoploss.intake.begun import AssignmentCount
 from stoploss.intake.dead_letters import DeadLetter
 from stoploss.journal import Conclusion, JournalEntry
+from stoploss.leases import Lease
 from stoploss.ledger import FACTS
 from stoploss.measures import Measure
 from stoploss.registry import RegistryEntry
@@ -31,16 +34,20 @@ CLASSES: dict[str, type] = {
     "journal_entry": JournalEntry,
     "command": Command,
     "ack": Ack,
+    "checkpoint": Checkpoint,
     "measure": Measure,
     "registry_entry": RegistryEntry,
     "dead_letter": DeadLetter,
+    "lease": Lease,
+    "assignment_count": AssignmentCount,
 }
-# Decoded into columns at intake, or read in a later version: no class of their own.
-WITHOUT_CLASS = {"trace", "outcome", "lease", "assignment_count"}
+# Decoded into columns at intake: no class of their own.
+WITHOUT_CLASS = {"trace", "outcome"}
 
 # FULL: old readers read new values and new readers old ones. BACKWARD: new readers read old values.
-FULL = {"trace", "outcome", "journal_entry", *FACTS}
-BACKWARD = {"command", "ack", "lease", "dead_letter", "registry_entry", "measure", "assignment_count"}
+# The journal is BACKWARD: its union of conclusions grows, so who reads it is upgraded before who writes it.
+FULL = {"trace", "outcome", "checkpoint", *FACTS}
+BACKWARD = {"journal_entry", "command", "ack", "lease", "dead_letter", "registry_entry", "measure", "assignment_count"}
 
 NAMES = sorted(schemas.current())
 
@@ -272,13 +279,23 @@ NEW = {"name": "new", "type": "long", "doc": "new"}
         ("ack", {"type": ["null", "string"]}, True),
         ("ack", {"removed": True}, True),
         ("ack", {"added": NEW}, False),
-        ("journal_entry", {"removed": True}, False),
+        ("request", {"removed": True}, False),
     ],
 )
 def test_a_change_that_locks_somebody_out_is_refused(name: str, change: dict[str, Any], allowed: bool) -> None:
     found = refusals(name, changed(name, change), schemas.schema(name).source)
     assert (found == []) == allowed
     assert all(why.startswith(f"schemas/{name}.avsc: ") and "Give a new field a default" in why for why in found)
+
+
+def test_the_journal_may_conclude_more_than_before_and_never_less() -> None:
+    """FULL would forbid both: an old reader knows no schema but its own, so a new conclusion is upgraded for first."""
+    now = schemas.schema("journal_entry").source
+    *_, conclusion = now["fields"]
+    fewer = json.loads(json.dumps(now))
+    fewer["fields"][-1]["type"] = conclusion["type"][:-1]
+    assert refusals("journal_entry", now, fewer) == []
+    assert refusals("journal_entry", fewer, now) != []
 
 
 def datum(schema: Any, named: dict[str, Any]) -> Any:
@@ -329,6 +346,8 @@ FINGERPRINTS: dict[str, str] = {
     "ack_overdue": "5c464a40710fbfd4",
     "ack_received": "f05faafbd5bf20bc",
     "assignment_count": "a25f0ab6dab6cb16",
+    "checkpoint": "a370d8bf36dd7a33",
+    "assignments_counted": "c2837051af58eee9",
     "command": "f45ec53704b4d222",
     "dead_letter": "047eeac6cd7c1f17",
     "evidence_block": "72d999c316135a83",

@@ -5,7 +5,7 @@ import pytest
 
 from stoploss.commands import Segment
 from stoploss.metrics import MISSING
-from stoploss.segments import CAPACITY, NO_CELL, NO_CODE, CellMetrics, Dimension, SegmentMetrics, Values, grown
+from stoploss.segments import CAPACITY, NO_CELL, NO_CODE, CellMetrics, Dimension, Grid, SegmentMetrics, Values, grown
 from stoploss.stats import exact_sums
 
 
@@ -65,7 +65,7 @@ def folded(rows: int, seed: int) -> tuple[CellMetrics, np.ndarray, np.ndarray, n
     state = CellMetrics.none(3, quantiles=True)
     for start in range(0, rows, 1_000):
         part = slice(start, start + 1_000)
-        state.fold(cell[part], Values.of(arm[part], x[part], quantiles=True))
+        state.fold(Grid.of(arm[part], cell[part]), Values.of(x[part], quantiles=True))
     return state, arm, cell, x
 
 
@@ -81,22 +81,26 @@ def test_sums_are_those_of_unbounded_integers() -> None:
 
 def test_growing_keeps_every_sum_where_it_was() -> None:
     state, *_ = folded(2_000, seed=2)
-    before = [state.measure(arm, cell, 1_000) for arm in (0, 1) for cell in range(3)]
+    before, quantiles = state.moments(3, 1_000), state.quantiles(3, 1_000)
     state.grow(8)
-    assert [state.measure(arm, cell, 1_000) for arm in (0, 1) for cell in range(3)] == before
-    assert state.measure(1, 7, 1_000) == (0, None, None, [None, None, None])
+    assert [arm[:3] for arm in state.moments(8, 1_000)] == before
+    assert [arm[:3] for arm in state.quantiles(8, 1_000)] == quantiles
+    assert state.moments(8, 1_000)[1][7] == (0, None, None)
+    assert state.quantiles(8, 1_000)[1][7] == [None, None, None]
 
 
 def test_one_value_has_a_mean_and_no_deviation() -> None:
     state = CellMetrics.none(1, quantiles=False)
-    state.fold(np.zeros(1, np.int64), Values.of(np.zeros(1, np.int64), np.array([2_500]), quantiles=False))
-    assert state.measure(0, 0, 1_000) == (1, 2.5, None, [None, None, None])
+    nought = np.zeros(1, np.int64)
+    state.fold(Grid.of(nought, nought), Values.of(np.array([2_500]), quantiles=False))
+    assert state.moments(1, 1_000) == [[(1, 2.5, None)], [(0, None, None)]]
+    assert state.quantiles(1, 1_000) == [[[None, None, None]], [[None, None, None]]]
 
 
 def test_rows_without_a_value_or_a_cell_are_not_counted() -> None:
     metrics, dimension = SegmentMetrics(), Dimension("tenant", {"a": 0})
     arm = np.zeros(3, np.int64)
-    metrics.fold("latency_ms", True, arm, {"tenant": np.array([0, NO_CELL, 0])}, np.array([5, 6, MISSING]))
+    metrics.fold("latency_ms", True, {"tenant": Grid.of(arm, np.array([0, NO_CELL, 0]))}, np.array([5, 6, MISSING]))
     [measured] = metrics.arms(("current", "small"), {"tenant": dimension}, {"latency_ms": 1_000})
     assert (measured.n, measured.segment) == (1, Segment("tenant", "a"))
 
@@ -104,5 +108,5 @@ def test_rows_without_a_value_or_a_cell_are_not_counted() -> None:
 def test_room_is_made_for_the_cells_that_have_rows_and_no_others() -> None:
     """How much room there is must not depend on how rows were cut into blocks."""
     metrics = SegmentMetrics()
-    metrics.fold("x", False, np.zeros(1, np.int64), {"tenant": np.array([2])}, np.array([1]))
+    metrics.fold("x", False, {"tenant": Grid.of(np.zeros(1, np.int64), np.array([2]))}, np.array([1]))
     assert metrics.cells["x"]["tenant"].n.shape == (2, 4)

@@ -282,7 +282,8 @@ class Timeline:
 
     @property
     def breaches(self) -> list[Finding]:
-        return [finding for finding in self.findings if finding.verdict == "breach"]
+        """Those of rules: these services serve on after a stop, which is a finding of its own."""
+        return [f for f in self.findings if f.verdict == "breach" and f.evidence.rule != "after_stop"]
 
     @property
     def it(self) -> ExperimentState:
@@ -309,6 +310,16 @@ class Timeline:
 def actions(timeline: Timeline) -> list[str]:
     """What was ordered, in order."""
     return [str(command.action) for command in timeline.commands]
+
+
+def run(text: str, parts: list[Traces], block_rows: int = 500) -> Timeline:
+    """A started experiment after these traces, one part a second."""
+    timeline = Timeline(text).started()
+    for some in parts:
+        timeline.seconds(1)
+        timeline.traces(some, block_rows=block_rows)
+    timeline.seconds(1)
+    return timeline
 
 
 def merged(*parts: Traces) -> Traces:

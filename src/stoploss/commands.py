@@ -9,6 +9,9 @@ from enum import StrEnum
 Micros = int
 """Microseconds since 1970-01-01 UTC."""
 
+BREAK_GLASS_SEQUENCE = 0
+"""Of a person's command past the monitor: it stands outside the order. The monitor's sequences begin at 1."""
+
 
 class Action(StrEnum):
     UNKNOWN = "unknown"
@@ -87,16 +90,24 @@ class Command:
     topic: str
     controllers: tuple[str, ...]
 
+    @property
+    def breaks_glass(self) -> bool:
+        return self.sequence == BREAK_GLASS_SEQUENCE
+
 
 class AckStatus(StrEnum):
+    """What became of a command; alive and left answer none: an instance says that it must be asked, or no more."""
+
     RECEIVED = "received"
     APPLIED = "applied"
     REJECTED = "rejected"
+    ALIVE = "alive"
+    LEFT = "left"
 
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """A controller's answer to a command."""
+    """A controller's answer to a command, or its sign of life; then it names neither experiment nor command."""
 
     command_id: str
     experiment: str

@@ -45,7 +45,9 @@ def _beyond_watermarks(state: ExperimentState, block: EvidenceBlock, columns: Co
         if not mine.any():
             continue
         before = state.watermarks.get(source.key, -1)
-        new |= mine & (columns.offset > before)
+        beyond = mine & (columns.offset > before)
+        state.current.sight.see(source.key, new=bool(beyond.any()), traces=not block.outcomes)
+        new |= beyond
         state.watermarks[source.key] = max(before, int(columns.offset[mine].max()))
     return new
 

@@ -10,6 +10,7 @@ StoplossError
 ├── CommandRefused            a receiver does not obey: forged, expired, out of order
 ├── RequestRefused            an action that the lifecycle does not allow now
 ├── SnapshotUnreadable        a stored state that does not verify or is of an unknown format
+├── ArchiveUnreadable         an archive that is damaged, cut off, or none at all
 ├── ReplayDiverged            a fold of the ledger and the stored journal disagree
 ├── DeliveryFailed            Kafka refused or lost a record; the worker must end and restart
 └── Fenced                    another owner has taken over; the process must end, never re-initialise
@@ -73,6 +74,10 @@ class RequestRefused(StoplossError):
 
 
 class SnapshotUnreadable(StoplossError):
+    pass
+
+
+class ArchiveUnreadable(StoplossError):
     pass
 
 

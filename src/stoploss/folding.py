@@ -10,7 +10,7 @@ from __future__ import annotations
 from stoploss.commands import Micros
 from stoploss.lifecycle import LIVE
 from stoploss.rules.rows import Moment, Rows, together
-from stoploss.segments import EVERYBODY
+from stoploss.segments import EVERYBODY, Grid
 from stoploss.state import ExperimentState
 from stoploss.stats.exact_sums import BLOCK_ROWS
 
@@ -59,6 +59,7 @@ def _fold_together(state: ExperimentState, rows: Rows, moment: Moment) -> None:
     for rule in state.rules:
         if rule.kind == "guardrail":
             rule.fold(state.current.rules[rule.key], rows, moment)
+    grids = {name: Grid.of(rows.arm, cell) for name, cell in rows.cells.items()}
     for column, values in rows.metrics.items():
         binary = ":" not in column and state.experiment.metric(column).binary
-        state.current.metrics.fold(column, not binary, rows.arm, rows.cells, values)
+        state.current.metrics.fold(column, not binary, grids, values)

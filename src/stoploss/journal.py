@@ -88,6 +88,20 @@ class EvidenceRefused:
     rows: int
 
 
+@dataclass(frozen=True, slots=True)
+class MonitorBlind:
+    """The monitor cannot see what a run does, or sees it again.
+
+    cause  see sight.Blindness; reason: the same with both numbers, as a sentence
+    since  ledger time of the first tick without sight; until: of the first with sight again, None while it is blind
+    """
+
+    cause: str
+    reason: str
+    since: Micros
+    until: Micros | None
+
+
 Conclusion = (
     RequestHandled
     | LifecycleChanged
@@ -97,6 +111,7 @@ Conclusion = (
     | CommandAcked
     | ExposuresCounted
     | EvidenceRefused
+    | MonitorBlind
 )
 
 

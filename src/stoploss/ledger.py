@@ -85,7 +85,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class AckReceived:
-    """A controller's ack, verified by the courier."""
+    """A controller's ack, as the courier read it; alive and left: the courier's word that an instance must be asked."""
 
     experiment: str
     command_id: str
@@ -110,6 +110,7 @@ class AckOverdue:
     resent: int
     run: int
     sequence: int
+    instance: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +134,21 @@ class SourceStatus:
     unknown_experiment: int
     rejected_by_variant: tuple[RejectCount, ...]
     at: Micros
+
+
+@dataclass(frozen=True, slots=True)
+class BegunCount:
+    variant: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class AssignmentsCounted:
+    """Requests that services say they have begun in an experiment since the last such fact."""
+
+    experiment: str
+    begun: tuple[BegunCount, ...]
+    source: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,13 +177,14 @@ class JudgeVersion:
         return f"stoploss {self.stoploss} numpy {self.numpy} river {self.river} tzdata {self.tzdata} {self.rules}"
 
 
-Fact = EvidenceBlock | Request | AckReceived | AckOverdue | SourceStatus | Tick | JudgeVersion
+Fact = EvidenceBlock | Request | AckReceived | AckOverdue | SourceStatus | AssignmentsCounted | Tick | JudgeVersion
 FACTS: dict[str, type[Fact]] = {
     "evidence_block": EvidenceBlock,
     "request": Request,
     "ack_received": AckReceived,
     "ack_overdue": AckOverdue,
     "source_status": SourceStatus,
+    "assignments_counted": AssignmentsCounted,
     "tick": Tick,
     "judge_version": JudgeVersion,
 }

@@ -36,6 +36,9 @@ REQUESTS: dict[str, frozenset[Lifecycle]] = {
     "rollback": LIVE | {Lifecycle.PAUSED},
 }
 
+# A person's signed command past the monitor; no request by the usual way can be one.
+BREAK_GLASS = "break_glass"
+
 # Where a command leads, and how much of the traffic is left to the treatment variant.
 AFTER: dict[Action, Lifecycle] = {
     Action.STOP: Lifecycle.STOPPED,
@@ -49,6 +52,8 @@ STRENGTH = (Lifecycle.RUNNING, Lifecycle.HOLDING, Lifecycle.PAUSED, Lifecycle.RO
 
 def refusal(action: str, state: Lifecycle | None) -> str | None:
     """Why a request is refused in a state (None: the experiment is not registered), or None if it is allowed."""
+    if action == BREAK_GLASS and state not in (None, Lifecycle.REGISTERED):
+        return None
     if action not in REQUESTS:
         return f"unknown action {action!r}; known actions: {', '.join(REQUESTS)}"
     if state is None:

@@ -11,17 +11,22 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import assert_never
 
+from stoploss.acks import acked, hear, overdue
+from stoploss.after_stop import count_exposures, say_exposures
+from stoploss.blind import look
+from stoploss.canary import canary_of
 from stoploss.commands import Action
-from stoploss.counting import count, exposures_after
-from stoploss.decisions import command, enter, judge, judge_one, open_epoch_if_applied
+from stoploss.counting import count
+from stoploss.decisions import command, enter, judge
 from stoploss.errors import InvalidExperiment
 from stoploss.evidence import block_columns
 from stoploss.experiment import Experiment
 from stoploss.folding import fold, moment_of, settle
-from stoploss.journal import CommandAcked, EvidenceRefused, ExposuresCounted, RequestHandled
+from stoploss.journal import EvidenceRefused, RequestHandled
 from stoploss.ledger import (
     AckOverdue,
     AckReceived,
+    AssignmentsCounted,
     Entry,
     EvidenceBlock,
     JudgeVersion,
@@ -33,15 +38,15 @@ from stoploss.lifecycle import LATCHED, LIVE, Lifecycle, refusal
 from stoploss.measures import Measure, VerdictMeasure
 from stoploss.metrics import column_name, scale_of
 from stoploss.outputs import Output, Outputs
-from stoploss.rules import AnyRule, Heard
+from stoploss.rules import AnyRule
 from stoploss.rules.rows import Moment, Rows
 from stoploss.rules.verdict import Verdict
 from stoploss.segments import EVERYBODY
 from stoploss.sentences import missing
 from stoploss.state import RECENT_REQUESTS, Desired, ExperimentState, PartitionState, RunState, SourceState, parsed
+from stoploss.watching import canary
 
 MEASURE_EVERY = 10_000_000
-QUIET_TICKS = 2
 PERSON = "person"
 
 
@@ -58,6 +63,8 @@ def step(state: PartitionState, entry: Entry, control_topic: str = "stoploss.con
     match fact:
         case EvidenceBlock():
             assert columns is not None
+            if fact.experiment == canary_of(state.partition):
+                canary(state, fact, columns, out)
             experiment = state.experiments.get(fact.experiment)
             if experiment and (rows := count(experiment, fact, columns)):
                 _evidence(state, experiment, rows, out)
@@ -65,14 +72,18 @@ def step(state: PartitionState, entry: Entry, control_topic: str = "stoploss.con
             _request(state, fact, out)
         case AckReceived():
             if experiment := state.experiments.get(fact.experiment):
-                _ack(experiment, fact, out)
+                acked(experiment, fact, out)
         case AckOverdue():
             if experiment := state.experiments.get(fact.experiment):
-                _overdue(experiment, fact, out)
+                overdue(experiment, fact, out)
         case SourceStatus():
             state.sources[f"{fact.source.topic}/{fact.source.partition}"] = SourceState(fact.lag)
             for experiment in state.experiments.values():
-                _hear(experiment, fact, out)
+                experiment.current.sight.hear_status(fact, state.canary_topic)
+                hear(experiment, fact, out)
+        case AssignmentsCounted():
+            if experiment := state.experiments.get(fact.experiment):
+                experiment.current.sight.hear_counts(fact)
         case Tick():
             _tick(state, out)
         case JudgeVersion():
@@ -90,7 +101,7 @@ def _evidence(state: PartitionState, experiment: ExperimentState, rows: Rows, ou
         experiment.refused["not started"] = experiment.refused.get("not started", 0) + rows.arm.size
         return
     if experiment.lifecycle in LATCHED | {Lifecycle.PAUSED}:
-        _count_exposures(experiment, rows)
+        count_exposures(experiment, rows, out)
     if experiment.lifecycle in LATCHED:
         return
     moment = moment_of(experiment, out.at, state.caught_up, due=(EVERYBODY,))
@@ -99,17 +110,6 @@ def _evidence(state: PartitionState, experiment: ExperimentState, rows: Rows, ou
     verdicts = judge(experiment, moment, out)
     if len(out.collected) > said:
         _measure(experiment, verdicts, moment, out)
-
-
-def _count_exposures(state: ExperimentState, rows: Rows) -> None:
-    after = state.current.after_stop
-    found = exposures_after(rows, state.desired.decided_at)
-    after.in_flight += found.in_flight
-    after.after_stop += found.after_stop
-    if found.last_at is not None:
-        after.last_at = max(after.last_at or 0, found.last_at)
-    if found.in_flight or found.after_stop:
-        after.quiet_ticks = 0
 
 
 # ---- ticks ---------------------------------------------------------------------------------------
@@ -124,6 +124,7 @@ def _tick(state: PartitionState, out: Outputs) -> None:
         experiment.outcome_cap.advance(out.at)
         if experiment.run >= 1:
             _tick_run(state, experiment, measure, out)
+            look(state, experiment, out)
         _say_refused(experiment, out)
 
 
@@ -139,28 +140,7 @@ def _tick_run(state: PartitionState, experiment: ExperimentState, measure: bool,
         if measure or len(out.collected) > said:
             _measure(experiment, verdicts, moment, out)
     elif experiment.lifecycle != Lifecycle.REGISTERED:
-        _say_exposures(experiment, out)
-
-
-def _say_exposures(state: ExperimentState, out: Outputs) -> None:
-    """Says how many requests the treatment served after the stop, once no more have come for two seconds.
-
-    Where they go on coming, the stop is not obeyed: that is said at once, and whenever their number has doubled.
-    """
-    after = state.current.after_stop
-    total = after.in_flight + after.after_stop
-    after.quiet_ticks += 1
-    over = after.quiet_ticks >= QUIET_TICKS
-    goes_on = after.after_stop >= 2 * max(1, after.said)
-    if total == after.said or not (over or goes_on):
-        return
-    after.said = total
-    out.journal(
-        state,
-        ExposuresCounted(
-            state.desired.command_id or "", after.in_flight, after.after_stop, after.last_at, after.first_harm_at
-        ),
-    )
+        say_exposures(experiment, out)
 
 
 def _say_refused(state: ExperimentState, out: Outputs) -> None:
@@ -225,10 +205,21 @@ def _obey(state: ExperimentState, request: Request, spec: Experiment | None, out
             out.registry(state)
         case "start" | "resume":
             _begin_run(state, request, reason, out)
+        case "break_glass":
+            _follow_broken_glass(state, request, reason, out)
         case action:
             state.desired.exposure = 0.0
             state.desired.release_variant = state.experiment.spec.rollback.to
             command(state, Action(action), f"{PERSON}/{request.request_id}", 1, reason, out)
+
+
+def _follow_broken_glass(state: ExperimentState, request: Request, reason: str, out: Outputs) -> None:
+    """The controllers have obeyed already; the judge says the same in its own order, unless it has stopped before."""
+    if state.lifecycle in LATCHED:
+        return
+    state.desired.exposure = 0.0
+    state.desired.release_variant = state.experiment.spec.rollback.to
+    command(state, Action.STOP, f"{PERSON}/{request.request_id}", 1, reason, out)
 
 
 def _begin_run(state: ExperimentState, request: Request, reason: str, out: Outputs) -> None:
@@ -245,43 +236,6 @@ def _begin_run(state: ExperimentState, request: Request, reason: str, out: Outpu
     command(state, Action.SET_EXPOSURE, f"{PERSON}/{request.request_id}", 1, reason, out, raises=True)
 
 
-# ---- acks ----------------------------------------------------------------------------------------
-
-
-def _hear(state: ExperimentState, fact: Heard, out: Outputs) -> None:
-    """Tells the rules that listen. What is said of commands is judged at once, even after a stop; the rest at ticks."""
-    if state.run < 1:
-        return
-    moment = moment_of(state, out.at, caught_up=False, due=())
-    for rule in state.hearing_rules:
-        rule.hear(state.current.rules[rule.key], fact, moment)
-        if not isinstance(fact, SourceStatus):
-            judge_one(state, rule, moment, out)
-
-
-def _ack(state: ExperimentState, ack: AckReceived, out: Outputs) -> None:
-    _hear(state, ack, out)
-    desired = state.desired
-    mark = f"{ack.controller}/{ack.instance}/{ack.status}"
-    if ack.command_id != desired.command_id or mark in desired.acked:
-        return
-    desired.acked.append(mark)
-    out.journal(state, CommandAcked(ack.command_id, ack.controller, ack.instance, ack.status, ack.reason))
-    if ack.status == "applied" and ack.controller in desired.awaiting:
-        desired.awaiting.remove(ack.controller)
-        was_open = state.epoch_open
-        open_epoch_if_applied(state, out)
-        if state.epoch_open and not was_open:
-            out.registry(state)
-
-
-def _overdue(state: ExperimentState, overdue: AckOverdue, out: Outputs) -> None:
-    if overdue.command_id == state.desired.command_id and overdue.controller in state.desired.awaiting:
-        reason = f"not applied after {overdue.waited_ms} ms, sent again {overdue.resent} times"
-        out.journal(state, CommandAcked(overdue.command_id, overdue.controller, "", "overdue", reason))
-        _hear(state, overdue, out)
-
-
 # ---- measures ------------------------------------------------------------------------------------
 
 
@@ -292,7 +246,8 @@ def _measure(state: ExperimentState, verdicts: list[tuple[AnyRule, Verdict]], mo
     names = (experiment.control.name, experiment.treatment.name)
     scales = {column: _scale(experiment, column) for column in state.current.metrics.cells}
     arms = state.current.metrics.arms(names, state.current.dimensions, scales)
-    verdicts = [*verdicts, *_not_asked(state, verdicts, moment)]
+    if not moment.whole or state.lifecycle in LATCHED:
+        verdicts = [*verdicts, *_not_asked(state, verdicts, moment)]
     spoken = tuple(_verdict_measure(rule, verdict) for rule, verdict in verdicts)
     measure = Measure(state.name, state.run, state.epoch, out.at, state.partition, out.offset, arms, spoken)
     out.measure(state, measure)
@@ -332,5 +287,5 @@ def _verdict_measure(rule: AnyRule, verdict: Verdict) -> VerdictMeasure:
         margin=evidence.margin,
         n_control=evidence.n_control,
         n_treatment=evidence.n_treatment,
-        missing=missing(verdict),
+        missing=missing(verdict, evidence),
     )

@@ -1,12 +1,13 @@
-"""What comes out of a step, in order: journal entries, commands, registry entries, measures."""
+"""What comes out of a step, in order: journal entries, commands, registry entries, measures, leases."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stoploss import journal, measures, registry
+from stoploss import journal, leases, measures, registry
 from stoploss.commands import Action, Command, Evidence, Micros, derived_id
 from stoploss.journal import Conclusion, JournalEntry
+from stoploss.leases import Lease
 from stoploss.measures import Measure
 from stoploss.registry import RegistryEntry
 from stoploss.state import ExperimentState
@@ -44,7 +45,19 @@ class MeasureOutput:
     value: bytes
 
 
-Output = JournalOutput | CommandOutput | RegistryOutput | MeasureOutput
+@dataclass(frozen=True, slots=True)
+class LeaseOutput:
+    """Of no single experiment: only the newest one of a partition counts, and one that is repeated does no harm."""
+
+    lease: Lease
+
+    @property
+    def value(self) -> bytes:
+        return leases.encode(self.lease)
+
+
+OfExperiment = JournalOutput | CommandOutput | RegistryOutput | MeasureOutput
+Output = OfExperiment | LeaseOutput
 
 
 class Outputs:
@@ -54,15 +67,20 @@ class Outputs:
         self.partition, self.offset, self.at = partition, offset, at
         self.control_topic = control_topic
         self.collected: list[Output] = []
+        self._counts: dict[str, int] = {}
 
-    @property
-    def _ordinal(self) -> int:
-        return len(self.collected)
+    def _ordinal(self, state: ExperimentState) -> int:
+        """Of an experiment's next output: no id depends on who else stands on the partition."""
+        return self._counts.get(state.name, 0)
+
+    def _add(self, output: OfExperiment) -> None:
+        self.collected.append(output)
+        self._counts[output.experiment] = output.ordinal + 1
 
     def journal(self, state: ExperimentState, conclusion: Conclusion) -> JournalEntry:
         """Appends a conclusion to the experiment's chain."""
         entry = JournalEntry(
-            entry_id=derived_id(state.name, self.partition, self.offset, self._ordinal),
+            entry_id=derived_id(state.name, self.partition, self.offset, self._ordinal(state)),
             experiment=state.name,
             number=state.number,
             run=state.run,
@@ -70,12 +88,12 @@ class Outputs:
             at=self.at,
             ledger_partition=self.partition,
             ledger_offset=self.offset,
-            ordinal=self._ordinal,
+            ordinal=self._ordinal(state),
             previous=state.chain,
             conclusion=conclusion,
         )
         value = journal.encode(entry)
-        self.collected.append(JournalOutput(state.name, self._ordinal, entry, value))
+        self._add(JournalOutput(state.name, self._ordinal(state), entry, value))
         state.number, state.chain = state.number + 1, journal.hash_of(value)
         return entry
 
@@ -93,7 +111,9 @@ class Outputs:
         experiment, desired = state.experiment, state.desired
         state.sequence += 1
         command = Command(
-            command_id=derived_id(state.name, state.run, rule, version, self.partition, self.offset, self._ordinal),
+            command_id=derived_id(
+                state.name, state.run, rule, version, self.partition, self.offset, self._ordinal(state)
+            ),
             experiment=state.name,
             run=state.run,
             epoch=state.epoch,
@@ -113,11 +133,13 @@ class Outputs:
             topic=self.control_topic,
             controllers=experiment.spec.assignment.controllers,
         )
-        self.collected.append(CommandOutput(state.name, self._ordinal, command))
+        self._add(CommandOutput(state.name, self._ordinal(state), command))
         return command
 
     def registry(self, state: ExperimentState) -> None:
         """Publishes the experiment's entry in the registry, as it now stands."""
+        after = state.current.after_stop
+        counted = after.said >= 0
         entry = RegistryEntry(
             experiment=state.name,
             partition=self.partition,
@@ -134,8 +156,15 @@ class Outputs:
             changed_at=self.at,
             offset=self.offset,
             recommendation=state.recommendation,
+            in_flight=after.in_flight if counted else None,
+            after_stop=after.after_stop if counted else None,
+            first_harm_at=after.first_harm_at if counted else None,
+            last_exposure_at=(after.last_at or state.desired.decided_at) if counted else None,
         )
-        self.collected.append(RegistryOutput(state.name, self._ordinal, registry.encode(entry)))
+        self._add(RegistryOutput(state.name, self._ordinal(state), registry.encode(entry)))
 
     def measure(self, state: ExperimentState, measure: Measure) -> None:
-        self.collected.append(MeasureOutput(state.name, self._ordinal, measures.encode(measure)))
+        self._add(MeasureOutput(state.name, self._ordinal(state), measures.encode(measure)))
+
+    def lease(self, lease: Lease) -> None:
+        self.collected.append(LeaseOutput(lease))

@@ -25,6 +25,10 @@ class RegistryEntry:
     changed_at: Micros
     offset: int
     recommendation: str | None = None
+    in_flight: int | None = None
+    after_stop: int | None = None
+    first_harm_at: Micros | None = None
+    last_exposure_at: Micros | None = None
 
 
 def encode(entry: RegistryEntry) -> bytes:

@@ -24,12 +24,14 @@ from stoploss.metrics import MISSING
 from stoploss.stats import exact_sums, histogram
 
 IntArray = npt.NDArray[np.int64]
+Moments = tuple[int, float | None, float | None]
 
 EVERYBODY = ""
 CAPACITY = 64
 PATIENCE = 20
 CANDIDATES = 1_024
 NO_CODE = 65_535
+QUANTILES = (0.5, 0.95, 0.99)
 NO_CELL = -1
 
 
@@ -105,27 +107,63 @@ def grown(used: int, size: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
+class Grid:
+    """The rows of a block by arm and cell of one dimension, prepared once for all metrics.
+
+    inside  index of the rows that have a cell; None: all have one
+    arm, cell  of these rows; cells: so many have room for them
+    keys    flat place of each in totals of (2, cells), and how many each place gets, as they were asked for
+    """
+
+    inside: IntArray | None
+    arm: IntArray
+    cell: IntArray
+    cells: int
+    keys: dict[int, tuple[IntArray, IntArray]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, arm: IntArray, cell: IntArray) -> Self:
+        there = cell != NO_CELL
+        inside = None if there.all() else np.flatnonzero(there)
+        if inside is not None:
+            arm, cell = arm[inside], cell[inside]
+        return cls(inside, arm, cell, int(cell.max()) + 1 if cell.size else 0)
+
+    def only(self, chosen: npt.NDArray[np.bool_]) -> Grid:
+        """Those of the block's rows alone that are chosen."""
+        cell = np.full(chosen.size, NO_CELL)
+        arm = np.zeros(chosen.size, np.int64)
+        inside = slice(None) if self.inside is None else self.inside
+        cell[inside], arm[inside] = self.cell, self.arm
+        return Grid.of(arm[chosen], cell[chosen])
+
+    def key(self, cells: int) -> tuple[IntArray, IntArray]:
+        if cells not in self.keys:
+            key = self.arm * cells + self.cell
+            self.keys[cells] = key, np.bincount(key, minlength=2 * cells).reshape(2, cells)
+        return self.keys[cells]
+
+
+@dataclass(frozen=True, slots=True)
 class Values:
-    """The rows of a block that have a value of one metric, prepared once for all dimensions.
+    """Values of one metric, prepared once for all dimensions.
 
     x        the values as float64, which holds them exactly and is what np.bincount sums
     bucket   of the histogram; None for rates, which have no quantiles
     """
 
-    arm: IntArray
     x: npt.NDArray[np.float64]
     squares: exact_sums.SquareParts
     bucket: IntArray | None
 
     @classmethod
-    def of(cls, arm: IntArray, x: IntArray, quantiles: bool) -> Self:
+    def of(cls, x: IntArray, quantiles: bool) -> Self:
         bucket = histogram.bucket_of(x) if quantiles else None
-        return cls(arm, x.astype(np.float64), exact_sums.square_parts(x), bucket)
+        return cls(x.astype(np.float64), exact_sums.square_parts(x), bucket)
 
-    def take(self, keep: npt.NDArray[np.bool_]) -> Values:
-        squares = exact_sums.SquareParts(self.squares.low[keep], self.squares.middle[keep], self.squares.high[keep])
-        bucket = None if self.bucket is None else self.bucket[keep]
-        return Values(self.arm[keep], self.x[keep], squares, bucket)
+    def take(self, index: IntArray) -> Values:
+        bucket = None if self.bucket is None else self.bucket[index]
+        return Values(self.x[index], self.squares.take(index), bucket)
 
 
 @dataclass(slots=True)
@@ -160,31 +198,30 @@ class CellMetrics:
         if self.buckets.shape[1]:
             self.buckets = np.pad(self.buckets, ((0, 0), (0, more), (0, 0)))
 
-    def fold(self, cell: IntArray, values: Values) -> None:
-        """Adds rows that have a value, each in its arm and cell; at most 8,192 rows."""
-        cells = self.n.shape[1]
-        key = values.arm * cells + cell
-        self.n += np.bincount(key, minlength=2 * cells).reshape(2, cells)
-        self.total += np.bincount(key, values.x, minlength=2 * cells).astype(np.int64).reshape(2, cells)
+    def fold(self, grid: Grid, values: Values) -> None:
+        """Adds the rows of a grid, one value for each; at most 8,192 rows."""
+        shape = self.n.shape
+        key, n = grid.key(shape[1])
+        self.n += n
+        self.total += np.bincount(key, values.x, minlength=n.size).astype(np.int64).reshape(shape)
         self.squares = exact_sums.fold_parts(self.squares, key, values.squares)
         if values.bucket is not None:
             np.add.at(self.buckets.reshape(-1), key * histogram.BUCKETS + values.bucket, 1)
 
-    def measure(self, arm: int, cell: int, scale: int) -> tuple[int, float | None, float | None, list[float | None]]:
-        """Rows, mean, standard deviation and p50, p95, p99, in the metric's own unit; None is no data."""
-        n = int(self.n[arm, cell])
-        if not n:
-            return 0, None, None, [None, None, None]
-        squares = exact_sums.total(self.squares, arm * self.n.shape[1] + cell)
-        mean, variance = exact_sums.mean_and_variance(n, int(self.total[arm, cell]), squares)
-        deviation = None if variance is None else round_significant(variance**0.5 / scale)
-        return n, round_significant(mean / scale), deviation, self._quantiles(arm, cell, scale)
+    def moments(self, cells: int, scale: int) -> list[list[Moments]]:
+        """Rows, mean and standard deviation by arm and cell, of so many cells, in the metric's own unit."""
+        n, total = self.n[:, :cells].tolist(), self.total[:, :cells].tolist()
+        limbs = self.squares.reshape(3, 2, -1)[:, :, :cells].tolist()
+        arms = zip(n, total, *limbs, strict=True)
+        return [[_moments(scale, *one) for one in zip(*arm, strict=True)] for arm in arms]
 
-    def _quantiles(self, arm: int, cell: int, scale: int) -> list[float | None]:
+    def quantiles(self, cells: int, scale: int) -> list[list[list[float | None]]]:
+        """p50, p95 and p99 by arm and cell, of so many cells."""
         if not self.buckets.shape[1]:
-            return [None, None, None]
-        found = histogram.quantiles(self.buckets[arm, cell], (0.5, 0.95, 0.99))
-        return [None if value is None else round_significant(value / scale) for value in found]
+            return [[[None] * len(QUANTILES)] * cells] * 2
+        found = histogram.quantiles(self.buckets[:, :cells].reshape(-1, histogram.BUCKETS), QUANTILES)
+        rounded = [[None if x is None else round_significant(x / scale) for x in row] for row in found]
+        return [rounded[:cells], rounded[cells:]]
 
 
 @dataclass(slots=True)
@@ -194,21 +231,20 @@ class SegmentMetrics:
 
     cells: dict[str, dict[str, CellMetrics]] = field(default_factory=dict)
 
-    def fold(self, metric: str, quantiles: bool, arm: IntArray, cells: Mapping[str, IntArray], x: IntArray) -> None:
-        """Adds the rows of one metric in all dimensions; rows without value or cell are left out.
-
-        cells  cell of each row by name of the dimension
-        """
+    def fold(self, metric: str, quantiles: bool, grids: Mapping[str, Grid], x: IntArray) -> None:
+        """Adds the rows of one metric in all dimensions; rows without a value are left out."""
         present = x != MISSING
-        if not present.any():
+        if not present.all():
+            index = np.flatnonzero(present)
+            grids, x = {name: grid.only(present) for name, grid in grids.items()}, x[index]
+        if not x.size:
             return
-        whole = bool(present.all())
-        values = Values.of(arm, x, quantiles) if whole else Values.of(arm[present], x[present], quantiles)
+        values = Values.of(x, quantiles)
         if metric not in self.cells:
             self.cells = dict(sorted({**self.cells, metric: {}}.items()))
         dims = self.cells[metric]
-        for name, cell in cells.items():
-            _fold_dimension(dims, name, cell if whole else cell[present], values)
+        for name, grid in grids.items():
+            _fold_dimension(dims, name, grid, values)
         if list(dims) != sorted(dims):
             self.cells[metric] = dict(sorted(dims.items()))
 
@@ -224,27 +260,37 @@ class SegmentMetrics:
         )
 
 
-def _fold_dimension(dims: dict[str, CellMetrics], name: str, cell: IntArray, values: Values) -> None:
-    inside = cell != NO_CELL
-    if not inside.all():
-        cell, values = cell[inside], values.take(inside)
-    if not cell.size:
+def _fold_dimension(dims: dict[str, CellMetrics], name: str, grid: Grid, values: Values) -> None:
+    if not grid.cells:
         return
-    state, used = dims.get(name), int(cell.max()) + 1
+    if grid.inside is not None:
+        values = values.take(grid.inside)
+    state = dims.get(name)
     if state is None:
-        state = dims[name] = CellMetrics.none(grown(used, 1), values.bucket is not None)
-    if used > state.n.shape[1]:
-        state.grow(grown(used, state.n.shape[1]))
-    state.fold(cell, values)
+        state = dims[name] = CellMetrics.none(grown(grid.cells, 1), values.bucket is not None)
+    if grid.cells > state.n.shape[1]:
+        state.grow(grown(grid.cells, state.n.shape[1]))
+    state.fold(grid, values)
 
 
 def _measures(
     metric: str, state: CellMetrics, dimension: Dimension, variants: tuple[str, str], scale: int
 ) -> list[ArmMeasure]:
-    found = []
-    for cell in range(min(dimension.used, state.n.shape[1])):
+    found, cells = [], min(dimension.used, state.n.shape[1])
+    moments, quantiles = state.moments(cells, scale), state.quantiles(cells, scale)
+    for cell in range(cells):
+        segment = dimension.segment(cell)
         for arm, variant in enumerate(variants):
-            n, mean, deviation, (p50, p95, p99) = state.measure(arm, cell, scale)
+            n, mean, deviation = moments[arm][cell]
             if n:
-                found.append(ArmMeasure(variant, dimension.segment(cell), metric, n, mean, deviation, p50, p95, p99))
+                found.append(ArmMeasure(variant, segment, metric, n, mean, deviation, *quantiles[arm][cell]))
     return found
+
+
+def _moments(scale: int, n: int, total: int, low: int, middle: int, high: int) -> Moments:
+    """From exact sums; None is no data."""
+    if not n:
+        return 0, None, None
+    mean, variance = exact_sums.mean_and_variance(n, total, exact_sums.joined(low, middle, high))
+    deviation = None if variance is None else round_significant(variance**0.5 / scale)
+    return n, round_significant(mean / scale), deviation

@@ -61,9 +61,12 @@ def sentence(verdict: Verdict, experiment: Experiment) -> str:
             return found or f"{evidence.rule} {evidence.metric}{where} is {verdict.outcome}"
 
 
-def missing(verdict: Verdict) -> str:
-    """What a verdict still lacks, with both numbers; what stands before a rollout, in words."""
-    if verdict.evidence.rule == "objective" and verdict.detail:
+def missing(verdict: Verdict, found: Evidence | None = None) -> str:
+    """What a verdict still lacks, with both numbers; what stands before a rollout, in words.
+
+    found  its evidence, where it was found already
+    """
+    if verdict.detail and (found or verdict.evidence).rule == "objective":
         return verdict.detail
     if verdict.floor is None:
         return "no epoch has both arms yet" if verdict.reason == Reason.NO_CONTRAST else ""

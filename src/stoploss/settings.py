@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import quote, urlsplit, urlunsplit
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from stoploss.errors import ConfigurationError
+from stoploss.kafka import KafkaAddress, Mechanism, Protocol, Security
 from stoploss.topics import Names
 
 
@@ -15,19 +17,41 @@ class Settings(BaseSettings):
     """Where everything is.
 
     kafka              bootstrap servers; unset: `stoploss up` and `demo` start the embedded broker
+    kafka_protocol     SASL_SSL: user and password over TLS; SSL: TLS alone; PLAINTEXT: neither
+    kafka_user         whom the brokers are to know this process as, with kafka_password or kafka_password_file
+    kafka_ca_file      certificates, PEM, of whoever signed the brokers'; unset: those of the system
     clickhouse_url     HTTP address of ClickHouse; unset: the embedded engine
+    clickhouse_password_file  password of the user that the address names, where it names none itself
+    clickhouse_migrate the recorder makes the tables; false where its user may only insert: `stoploss tables` makes them
     home               keys, the embedded parts' data, and the addresses of a running `stoploss up`
     topic_prefix       before every topic name
     installation       name of this installation: part of consumer groups, transactional ids and signatures
     ledger_partitions  of the topics partitioned by experiment; fixed once they exist
     source_partitions  of traces, outcomes and the other topics
     replication        replication factor of topics that stoploss creates
+    checkpoint_every   journal entries of an experiment from one signed checkpoint to the next
+    schema_registry    address of a schema registry, for records in Confluent's framing
+    canary_every_ms    how often the registrar sends a canary into each partition of the traces; a service's lease time
+                       is at least six times as long
+    instance_silent_s  an instance of a controller that was silent for so long is not waited for any more, unless it is
+                       late with a command: it says every 30 s that it lives
+    health_host        where a worker answers /livez, /readyz and /metrics
+    health_port        and its port there; unset: nowhere
     """
 
     model_config = SettingsConfigDict(env_prefix="STOPLOSS_", env_file=".env", extra="ignore", frozen=True)
 
     kafka: str | None = None
+    kafka_protocol: Protocol = "PLAINTEXT"
+    kafka_user: str | None = None
+    kafka_password: SecretStr | None = None
+    kafka_password_file: Path | None = None
+    kafka_mechanism: Mechanism = "SCRAM-SHA-512"
+    kafka_ca_file: Path | None = None
     clickhouse_url: str | None = None
+    schema_registry: str | None = Field(None, pattern=r"^https?://")
+    clickhouse_password_file: Path | None = None
+    clickhouse_migrate: bool = True
     clickhouse_database: str = Field("stoploss", pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")
     home: Path = Path(".stoploss")
     topic_prefix: str = "stoploss."
@@ -39,6 +63,11 @@ class Settings(BaseSettings):
     alertmanager_url: str | None = None
     webhook_url: str | None = None
     ack_deadline_ms: int = Field(5_000, ge=100)
+    checkpoint_every: int = Field(256, ge=1)
+    canary_every_ms: int = Field(5_000, ge=100, le=10_000)
+    instance_silent_s: float = Field(900.0, ge=60.0)
+    health_host: str = "127.0.0.1"
+    health_port: int | None = Field(None, ge=0, le=65_535)
     log_level: str = Field("INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$")
 
     @property
@@ -49,12 +78,29 @@ class Settings(BaseSettings):
     def keys(self) -> Path:
         return self.home / "keys"
 
-    def need_kafka(self) -> str:
+    def need_kafka(self) -> KafkaAddress:
         if not self.kafka:
             raise ConfigurationError(
                 "no Kafka address: set STOPLOSS_KAFKA=host:port, or start the embedded one with `stoploss up`"
             )
-        return self.kafka
+        return KafkaAddress(self.kafka, self._security())
+
+    def _security(self) -> Security:
+        """Raises ConfigurationError where what is set would not be used, or what is needed is missing."""
+        password = _secret(self.kafka_password, self.kafka_password_file, "STOPLOSS_KAFKA_PASSWORD")
+        if self.kafka_protocol != "SASL_SSL":
+            if self.kafka_user or password:
+                raise ConfigurationError(
+                    f"STOPLOSS_KAFKA_USER and its password are not used with {self.kafka_protocol}; set "
+                    "STOPLOSS_KAFKA_PROTOCOL=SASL_SSL"
+                )
+            return Security(self.kafka_protocol, self.kafka_ca_file)
+        if not self.kafka_user or not password:
+            raise ConfigurationError(
+                "STOPLOSS_KAFKA_PROTOCOL=SASL_SSL needs STOPLOSS_KAFKA_USER and STOPLOSS_KAFKA_PASSWORD_FILE "
+                "(or STOPLOSS_KAFKA_PASSWORD)"
+            )
+        return Security(self.kafka_protocol, self.kafka_ca_file, self.kafka_user, password, self.kafka_mechanism)
 
     def need_clickhouse(self) -> str:
         if not self.clickhouse_url:
@@ -62,7 +108,54 @@ class Settings(BaseSettings):
                 "no ClickHouse address: set STOPLOSS_CLICKHOUSE_URL=http://host:8123, "
                 "or start the embedded one with `stoploss up`"
             )
-        return self.clickhouse_url
+        if self.clickhouse_password_file is None:
+            return self.clickhouse_url
+        return with_password(self.clickhouse_url, _read_secret(self.clickhouse_password_file))
+
+
+def _secret(value: SecretStr | None, file: Path | None, name: str) -> str:
+    """From the environment or from a file; empty where neither is set."""
+    if value is not None and file is not None:
+        raise ConfigurationError(f"{name} and {name}_FILE are both set; keep one of them")
+    if file is not None:
+        return _read_secret(file)
+    return value.get_secret_value() if value is not None else ""
+
+
+def _read_secret(file: Path) -> str:
+    """A file's only line: editors end it with a line break."""
+    try:
+        secret = file.read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"the secret in {file} cannot be read: {error}") from None
+    if not secret:
+        raise ConfigurationError(f"the file {file} holds no secret; write it there, or unset it")
+    return secret
+
+
+def with_password(url: str, password: str) -> str:
+    """The address with the password of its user, where it has none.
+
+    >>> with_password("http://recorder@host:8123", "p@ss")
+    'http://recorder:p%40ss@host:8123'
+    """
+    parts = urlsplit(url)
+    if not parts.username or parts.password:
+        raise ConfigurationError(
+            "STOPLOSS_CLICKHOUSE_PASSWORD_FILE wants an address that names a user and no password: http://USER@HOST:8123"
+        )
+    user, _, host = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=f"{user}:{quote(password, safe='')}@{host}"))
+
+
+def without_secrets(url: str) -> str:
+    """The address as it may be shown.
+
+    >>> without_secrets("https://recorder:p%40ss@host:8443")
+    'https://host:8443'
+    """
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def load(**overrides: object) -> Settings:

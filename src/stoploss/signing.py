@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -49,7 +49,8 @@ def _load_private(path: Path) -> Ed25519PrivateKey:
     return key
 
 
-def _load_public(path: Path) -> Ed25519PublicKey:
+def load_public_key(path: Path) -> Ed25519PublicKey:
+    """The key of a PEM file; raises ConfigurationError where it holds none."""
     try:
         key = serialization.load_pem_public_key(_read(path, "public key"))
     except (ValueError, UnsupportedAlgorithm) as error:
@@ -80,18 +81,29 @@ class Signer:
 class Verifier:
     """Trusts the public keys it was given, several while a key is being changed (99 µs a value)."""
 
-    def __init__(self, keys: Mapping[str, Ed25519PublicKey]) -> None:
-        self._keys = dict(keys)
+    def __init__(
+        self, keys: Mapping[str, Ed25519PublicKey], break_glass: Mapping[str, Ed25519PublicKey] | None = None
+    ) -> None:
+        """break_glass: keys of people; what they sign may only take the treatment away."""
+        self._keys = {**keys, **(break_glass or {})}
+        self._of_people = frozenset(break_glass or {})
 
     @classmethod
-    def load(cls, *paths: Path) -> Verifier:
-        """The verifier of some PEM public keys; raises ConfigurationError where there is none."""
+    def load(cls, *paths: Path, break_glass: Path | None = None) -> Verifier:
+        """The verifier of some PEM public keys; raises ConfigurationError where there is none.
+
+        break_glass: the public key of people; where there is no such file, nobody may break the glass
+        """
         if not paths:
             raise ConfigurationError("no public key to verify commands with; give the monitor.pub of `stoploss keys`")
-        return cls({key_id_of(key): key for key in map(_load_public, paths)})
+        people = [load_public_key(break_glass)] if break_glass is not None and break_glass.exists() else []
+        return cls(_by_id(map(load_public_key, paths)), _by_id(people))
 
-    def verify(self, value: bytes, header: str | bytes | None) -> None:
-        """Returns where a trusted key signed exactly these bytes; raises CommandRefused with the reason elsewhere."""
+    def is_of_people(self, key_id: str) -> bool:
+        return key_id in self._of_people
+
+    def verify(self, value: bytes, header: str | bytes | None) -> str:
+        """Id of the trusted key that signed exactly these bytes; raises CommandRefused with the reason elsewhere."""
         key_id, signature = _parse(header)
         key = self._keys.get(key_id)
         if key is None:
@@ -103,6 +115,16 @@ class Verifier:
             raise CommandRefused(
                 f"the signature of key {key_id} is wrong: the value was changed on its way, or it is forged"
             ) from None
+        return key_id
+
+
+def _by_id(keys: Iterable[Ed25519PublicKey]) -> dict[str, Ed25519PublicKey]:
+    return {key_id_of(key): key for key in keys}
+
+
+def key_id_in(header: str | bytes | None) -> str:
+    """The key id that a header names; raises CommandRefused where it is none."""
+    return _parse(header)[0]
 
 
 def _parse(header: str | bytes | None) -> tuple[str, bytes]:

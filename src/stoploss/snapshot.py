@@ -32,6 +32,18 @@ MAGIC = b"STPLSNP1"
 MAC_SIZE = 32
 RIVER = importlib.metadata.version("river")
 LARGEST_STATE = 1 << 30
+_OF_ANOTHER_FORM = (
+    zstandard.ZstdError,
+    KeyError,
+    TypeError,
+    ValueError,
+    IndexError,
+    AttributeError,
+    OverflowError,
+    MemoryError,
+    RecursionError,
+)
+"""What bytes under the right MAC raise that another version wrote, or a fault of ours."""
 T = TypeVar("T")
 
 
@@ -52,14 +64,14 @@ def load(kind: type[T], data: bytes, secret: bytes) -> T:
         raise SnapshotUnreadable(f"format {header!r} is not {MAGIC!r}; fold the ledger instead")
     if not hmac.compare_digest(mac, _mac(packed, secret)):
         raise SnapshotUnreadable("the MAC does not verify: other secret, or altered bytes; fold the ledger instead")
-    body = zstandard.ZstdDecompressor().decompress(packed, max_output_size=LARGEST_STATE)
-    size = int.from_bytes(body[:8], "little")
-    made = json.loads(body[8 : 8 + size])
-    if made.get("river") != RIVER:
-        raise SnapshotUnreadable(f"made with river {made.get('river')}, this is {RIVER}; fold the ledger instead")
     try:
+        body = zstandard.ZstdDecompressor().decompress(packed, max_output_size=LARGEST_STATE)
+        size = int.from_bytes(body[:8], "little")
+        made = json.loads(body[8 : 8 + size])
+        if made.get("river") != RIVER:
+            raise SnapshotUnreadable(f"made with river {made.get('river')}, this is {RIVER}; fold the ledger instead")
         return _restore(kind, made["state"], _Arrays(memoryview(body)[8 + size :]))  # type: ignore[no-any-return]
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except _OF_ANOTHER_FORM as error:
         raise SnapshotUnreadable(f"the state is not of this version: {error!r}; fold the ledger instead") from error
 
 

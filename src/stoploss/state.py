@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, ClassVar, Self
 
-import numpy as np
-import numpy.typing as npt
-
+from stoploss.awaited import Awaited
 from stoploss.commands import Micros, Segment
 from stoploss.experiment import Experiment
 from stoploss.journal import GENESIS
 from stoploss.lifecycle import Lifecycle
+from stoploss.recent import RecentTraces
 from stoploss.rules import AnyRule, Hearing, HearingRule, RuleState, rules_of
 from stoploss.rules.rows import Rows
 from stoploss.segments import EVERYBODY, PATIENCE, Dimension, SegmentMetrics
+from stoploss.sight import Sight
 from stoploss.spec.file import parse_experiment
 from stoploss.units import DailyCap, SeenUnits
 
-RECENT_TRACES = 65_536
-RESTORED_PART = 1_024
 RECOMMENDATION = "objective/recommendation"
 RECENT_REQUESTS = 256
 STALE_TICKS = 5
@@ -45,58 +41,12 @@ def hearing_rules_for(spec: str) -> tuple[HearingRule, ...]:
     return tuple(rule for rule in rules_for(spec) if isinstance(rule, Hearing))
 
 
-class RecentTraces:
-    """Hashes of the last 65,536 traces: repeats among them are dropped."""
-
-    PLAIN: ClassVar[Any] = np.ndarray
-
-    def __init__(self) -> None:
-        self.order: deque[list[int]] = deque()  # of the blocks that they came in: sets are quick in bulk
-        self.known: set[int] = set()
-
-    def fresh(self, trace: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
-        """Which rows are of a trace not seen lately; remembers them."""
-        hashes = trace.tolist()
-        if len(set(hashes)) == len(hashes) and self.known.isdisjoint(hashes):
-            self._remember(hashes)
-            return np.ones(trace.size, np.bool_)
-        fresh = np.zeros(trace.size, np.bool_)
-        for row, known in enumerate(hashes):
-            if known not in self.known:
-                fresh[row] = True
-                self._remember([known])
-        return fresh
-
-    def holds(self, trace: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
-        """Which rows are of a trace that is known."""
-        if not self.known:
-            return np.zeros(trace.size, np.bool_)
-        return np.fromiter((known in self.known for known in trace.tolist()), np.bool_, trace.size)
-
-    def _remember(self, hashes: list[int]) -> None:
-        """Adds hashes that are distinct and not known; forgets as many of the oldest as are too many."""
-        self.order.append(hashes)
-        self.known.update(hashes)
-        while (surplus := len(self.known) - RECENT_TRACES) > 0:
-            oldest = self.order.popleft()
-            self.known.difference_update(oldest[:surplus])
-            if surplus < len(oldest):
-                self.order.appendleft(oldest[surplus:])
-
-    def to_plain(self) -> npt.NDArray[np.uint64]:
-        return np.array([known for part in self.order for known in part], np.uint64)
-
-    @classmethod
-    def from_plain(cls, plain: npt.NDArray[np.uint64]) -> Self:
-        restored, hashes = cls(), plain.tolist()
-        for start in range(0, len(hashes), RESTORED_PART):
-            restored._remember(hashes[start : start + RESTORED_PART])
-        return restored
-
-
 @dataclass(slots=True)
 class AfterStop:
-    """Requests that the treatment still served after it was stopped, and what of it was said."""
+    """Requests that the treatment still served after it was stopped, and what of it was said.
+
+    contradicting  those begun after the stop was applied by all who have to
+    """
 
     in_flight: int = 0
     after_stop: int = 0
@@ -104,19 +54,25 @@ class AfterStop:
     first_harm_at: Micros | None = None
     said: int = -1
     quiet_ticks: int = 0
+    contradicting: int = 0
+    contradicting_said: int = 0
 
 
 @dataclass(slots=True)
 class Desired:
-    """The state that commands order, and how far it is applied."""
+    """The state that commands order, and how far it is applied.
+
+    applied_at  ledger time at which all who have to had applied the last command; None: not yet
+    """
 
     release_variant: str
     exposure: float = 0.0
     stopped_segments: list[Segment] = field(default_factory=list)
     command_id: str | None = None
     decided_at: Micros = 0
-    awaiting: list[str] = field(default_factory=list)
+    awaiting: Awaited = field(default_factory=Awaited)
     acked: list[str] = field(default_factory=list)
+    applied_at: Micros | None = None
 
 
 @dataclass(slots=True)
@@ -131,6 +87,7 @@ class RunState:
     metrics: SegmentMetrics = field(default_factory=SegmentMetrics)
     verdicts: dict[str, str] = field(default_factory=dict)
     after_stop: AfterStop = field(default_factory=AfterStop)
+    sight: Sight = field(default_factory=Sight)
     waiting: list[Rows] = field(default_factory=list, metadata={"transient": True})
     waiting_at: Micros = field(default=0, metadata={"transient": True})
 
@@ -151,6 +108,8 @@ class ExperimentState:
     watermarks  by source: highest offset whose rows are counted
     served_otherwise  traces that were not served as declared, for their outcomes
     number      number of the next journal entry, chain: hash of the last
+    instances   by controller: its instances that live
+    refusals    commands other than the one in force that controllers have refused; refusals_heard: the last ones' acks
     """
 
     name: str
@@ -175,6 +134,9 @@ class ExperimentState:
     outcome_cap: DailyCap = field(default_factory=DailyCap)
     refused: dict[str, int] = field(default_factory=dict)
     refused_said: dict[str, int] = field(default_factory=dict)
+    instances: dict[str, list[str]] = field(default_factory=dict)
+    refusals: int = 0
+    refusals_heard: list[str] = field(default_factory=list)
 
     @property
     def experiment(self) -> Experiment:
@@ -216,6 +178,7 @@ class PartitionState:
     offset    last entry folded, -1 before the first
     measured  the ten seconds of ledger time in which measures were last due
     sources   by topic and partition; a topic that was made again takes the place of the one before
+    canaries  by source: highest offset of a canary that was heard; they come from canary_topic
     """
 
     partition: int
@@ -225,6 +188,8 @@ class PartitionState:
     version: str = ""
     experiments: dict[str, ExperimentState] = field(default_factory=dict)
     sources: dict[str, SourceState] = field(default_factory=dict)
+    canaries: dict[str, int] = field(default_factory=dict)
+    canary_topic: str = ""
 
     @property
     def caught_up(self) -> bool:

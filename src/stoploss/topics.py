@@ -43,8 +43,8 @@ FOR_GOOD = -1
 TOPICS: dict[str, Topic] = {
     topic.name: topic
     for topic in (
-        Topic("traces", "one Trace per request"),
-        Topic("outcomes", "late facts about a trace"),
+        Topic("traces", "one Trace per request", append_time=True),
+        Topic("outcomes", "late facts about a trace", append_time=True),
         Topic("assignments", "assignment counts of services, every 10 s"),
         Topic("experiments", "requests by people and CI", partitions=1, retention_ms=FOR_GOOD, append_time=True),
         Topic(
@@ -55,10 +55,11 @@ TOPICS: dict[str, Topic] = {
             append_time=True,
         ),
         Topic("journal", "everything the monitor concluded", fixed=True, retention_ms=FOR_GOOD),
+        Topic("checkpoints", "signatures under the journals", fixed=True, retention_ms=FOR_GOOD),
         Topic("measures", "running state, to plot", fixed=True, retention_ms=7 * DAY_MS),
         Topic("control", "signed commands", fixed=True, retention_ms=30 * DAY_MS),
         Topic("acks", "controllers' answers", retention_ms=30 * DAY_MS),
-        Topic("leases", "the monitor's sign of life", fixed=True, retention_ms=600_000),
+        Topic("leases", "the monitor's sign of life", fixed=True, retention_ms=600_000, append_time=True),
         Topic("registry", "spec, lifecycle and desired state of each experiment", fixed=True, compact=True),
         Topic("snapshots", "the judge's state and its cursors", fixed=True, compact=True),
         Topic("traces_clean", "masked and validated batches for the recorder"),

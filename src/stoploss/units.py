@@ -22,6 +22,7 @@ CAP_CELLS = 1 << 16  # DailyCap.admit reads 16 bits
 CAP_PER_DAY = 10
 DISTINCT_SLOTS = 2_048
 SAMPLE_LIMIT = 8_192
+LATELY = 4 * SAMPLE_LIMIT
 DAY_MICROS = 86_400_000_000
 
 
@@ -32,12 +33,12 @@ def occurrence_rank(key: npt.NDArray[np.integer[Any]]) -> IntArray:
     [0, 0, 1, 2, 1]
     """
     order = np.argsort(key, kind="stable")
-    sorted_key = key[order]
-    starts = np.flatnonzero(np.r_[True, sorted_key[1:] != sorted_key[:-1]]) if key.size else np.zeros(0, np.int64)
-    position = np.arange(key.size)
-    lengths = np.diff(np.r_[starts, key.size])
+    position, again = np.arange(key.size), key[order]
+    # The place of the first of its key, up to each row: 0 where the key goes on, hence the highest so far.
+    first = np.zeros(key.size, np.int64)
+    first[1:] = np.where(again[1:] != again[:-1], position[1:], 0)
     rank = np.empty(key.size, np.int64)
-    rank[order] = position - np.repeat(starts, lengths)
+    rank[order] = position - np.maximum.accumulate(first)
     return rank
 
 
@@ -95,9 +96,11 @@ class DistinctUnits:
         return cls(np.zeros((2, cells, DISTINCT_SLOTS), np.bool_))
 
     def add(self, arm: IntArray, cell: IntArray, unit: UnitArray) -> None:
-        slot = ((unit >> np.uint64(20)) & np.uint64(DISTINCT_SLOTS - 1)).astype(np.int64)
-        # One flat index is four times as quick as three.
-        self.taken.reshape(-1)[(arm * self.taken.shape[1] + cell) * DISTINCT_SLOTS + slot] = True
+        self.take(slots(arm * self.taken.shape[1] + cell, unit))
+
+    def take(self, slot: IntArray) -> None:
+        """Takes slots that are known already; see slots."""
+        self.taken.reshape(-1)[slot] = True
 
     def grow(self, cells: int) -> None:
         more = cells - self.taken.shape[1]
@@ -105,8 +108,14 @@ class DistinctUnits:
 
     def counts(self) -> IntArray:
         """(2, cells): slots taken. Never more than there are units."""
-        counts: IntArray = np.count_nonzero(self.taken, axis=2).astype(np.int64)
+        counts: IntArray = np.bitwise_count(self.taken.view(np.uint64)).sum(axis=2, dtype=np.int64)
         return counts
+
+
+def slots(key: IntArray, unit: UnitArray) -> IntArray:
+    """Place of each unit in DistinctUnits.taken, flat; key: arm * cells + cell of each row."""
+    slot: IntArray = key * DISTINCT_SLOTS + ((unit >> np.uint64(20)) & np.uint64(DISTINCT_SLOTS - 1)).astype(np.int64)
+    return slot
 
 
 @dataclass(slots=True)
@@ -114,19 +123,35 @@ class ArmSample:
     """A sample of units with their arm, to find one unit in two variants within an epoch.
 
     A unit is sampled where its hash lies below 2**64 >> halvings; the threshold halves when the sample is full.
+
+    lately  the last units that came, by arm and bits of their hash: they have nothing new to tell
     """
 
     arm_of: dict[int, int] = field(default_factory=dict)
     changed: dict[int, bool] = field(default_factory=dict)
     halvings: int = 0
+    lately: UnitArray | None = field(default=None, compare=False, metadata={"transient": True})
 
     def add(self, arm: IntArray, unit: UnitArray) -> None:
-        sampled = np.flatnonzero(unit >> np.uint64(64 - self.halvings) == 0) if self.halvings else np.arange(unit.size)
-        for key, side in zip(unit[sampled].tolist(), arm[sampled].tolist(), strict=True):
+        if self.halvings:
+            sampled = np.flatnonzero(unit >> np.uint64(64 - self.halvings) == 0)
+            arm, unit = arm[sampled], unit[sampled]
+        new = self._not_lately(arm, unit)
+        for key, side in zip(unit[new].tolist(), arm[new].tolist(), strict=True):
             if self.arm_of.setdefault(key, side) != side:
                 self.changed[key] = True
         while len(self.arm_of) > SAMPLE_LIMIT:
             self._halve()
+
+    def _not_lately(self, arm: IntArray, unit: UnitArray) -> IntArray:
+        """Rows whose unit and arm are not those that came last in their place; they are now."""
+        if self.lately is None:
+            # No unit of place p is ~p, so nobody is there yet.
+            self.lately = np.tile(~np.arange(LATELY, dtype=np.uint64), 2)
+        place = arm * LATELY + (unit & np.uint64(LATELY - 1)).astype(np.int64)
+        new = np.flatnonzero(self.lately[place] != unit)
+        self.lately[place[new]] = unit[new]
+        return new
 
     def _halve(self) -> None:
         self.halvings += 1

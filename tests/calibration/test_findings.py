@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import pytest
 
 from stoploss.calibration.findings import detection, promised_stops, stop_rate, stop_rates
 from stoploss.calibration.promises import Promise, promises, total
 from stoploss.calibration.rehearsal import Alarm, Ended
 from stoploss.calibration.trials import Scenario
+from stoploss.rules import AnyRule, rules_of
 from stoploss.spec.file import parse_experiment
 from tests.timelines import EVERY_RULE, spec
 
@@ -69,3 +72,17 @@ def test_every_rule_says_what_it_promises_and_the_sum_bounds_all() -> None:
         parse_experiment(spec("guardrails: [{metric: error_rate, direction: lower, margin: {relative: 0}}]"))
     )
     assert {p.rule: p.alpha for p in without}["guardrail[0]"] == 0.01
+
+
+def has_error_budget(rule: AnyRule) -> bool:
+    """Whether it holds evidence against a limit: a rule shows that by an alpha, its module's, its own or its plan's."""
+    module = vars(import_module(type(rule).__module__))
+    return bool({"ALPHA", "RateBatch"} & set(module)) or hasattr(getattr(rule, "plan", rule), "alpha")
+
+
+def test_every_rule_with_an_error_budget_promises_it_but_for_the_objective_which_stops_nothing() -> None:
+    experiment = parse_experiment(spec(EVERY_RULE))
+    promising = {promise.rule for promise in promises(experiment) if promise.alpha is not None}
+    budgeted = {rule.key for rule in rules_of(experiment) if has_error_budget(rule)}
+    assert promising == budgeted - {"objective"}
+    assert {"drift[0]", "mix_drift[1]", "judge_drift", "audit", "alignment", "coverage", "unresolved"} <= promising

@@ -22,6 +22,16 @@ def test_the_private_half_and_the_secret_are_the_owners_alone(stoploss: Program,
     assert modes == {"monitor.key": "0o600", "monitor.pub": "0o644", "secret.key": "0o600"}
 
 
+def test_the_pair_of_people_is_made_by_itself_and_is_not_the_monitors(stoploss: Program, tmp_path: Path) -> None:
+    ended = stoploss("keys", "--break-glass")
+    keys = tmp_path / "home" / "keys"
+    assert ended.code == 0
+    assert {path.name for path in keys.iterdir()} == {"break-glass.key", "break-glass.pub"}
+    assert oct((keys / "break-glass.key").stat().st_mode & 0o777) == "0o600"
+    stoploss("keys")
+    assert Signer.load(keys / "break-glass.key").key_id != Signer.load(keys / "monitor.key").key_id
+
+
 def test_keys_that_exist_are_not_overwritten(stoploss: Program, tmp_path: Path) -> None:
     stoploss("keys")
     before = (tmp_path / "home" / "keys" / "monitor.key").read_bytes()

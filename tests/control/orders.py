@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from stoploss.commands import Action, Command, Evidence, Segment
+from stoploss.commands import BREAK_GLASS_SEQUENCE, Action, Command, Evidence, Segment
 
 NOW = 1_700_000_000_000_000
 SECOND = 1_000_000
@@ -59,6 +59,12 @@ def order(action: Action = Action.SET_EXPOSURE, sequence: int = 1, run: int = 1,
     }
     fields = {**defaults, **changes}
     return dataclasses.replace(FIRST, action=action, sequence=sequence, run=run, **fields)
+
+
+def broken_glass(run: int = 1, **changes: Any) -> Command:
+    """A person's stop past the monitor, given a second after everything else."""
+    fields = {"command_id": f"glass-{run}", "decided_at": NOW + SECOND, **changes}
+    return order(Action.STOP, BREAK_GLASS_SEQUENCE, run, reason="ada broke the glass", **fields)
 
 
 def rollback(sequence: int = 2, run: int = 1, **changes: Any) -> Command:

@@ -1,71 +1,16 @@
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
-
-import pytest
+import dataclasses
 
 from stoploss.commands import Ack, AckStatus, Action, Command
-from stoploss.control.controller import UNVERIFIED, Controller
-from stoploss.control.flagd import FlagdFile
-from stoploss.control.messages import CommandMessage, write_command
+from stoploss.control.controller import UNVERIFIED
+from stoploss.control.messages import CommandMessage
 from stoploss.control.position import PositionFile, position_after
-from stoploss.signing import Signer, Verifier
 
 from .orders import NOW, SECOND, order, rollback
+from .site import Site
 
 LATE = NOW + 3_600 * SECOND
-
-
-@dataclass
-class Site:
-    """One controller over a directory that outlives it."""
-
-    directory: Path
-    signer: Signer
-    verifier: Verifier
-    now: int = NOW
-    controller: Controller = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.restart()
-
-    @property
-    def flags(self) -> Path:
-        return self.directory / "flags.json"
-
-    @property
-    def positions(self) -> Path:
-        return self.directory / "positions.json"
-
-    def restart(self) -> None:
-        self.controller = Controller(
-            name="flagd",
-            instance="a",
-            actuator=FlagdFile(self.flags),
-            verifier=self.verifier,
-            positions=PositionFile(self.positions),
-            clock=lambda: self.now,
-        )
-
-    def message(self, command: Command) -> CommandMessage:
-        return write_command(command, self.signer, "test")
-
-    def send(self, command: Command) -> list[Ack]:
-        return self.controller.handle(self.message(command))
-
-    def catch_up(self, *commands: Command, in_force: dict[str, str] | None = None) -> list[Ack]:
-        return self.controller.catch_up([self.message(command) for command in commands], in_force or {})
-
-    def flag(self) -> Any:
-        return json.loads(self.flags.read_text())["flags"]["checkout-model"]
-
-
-@pytest.fixture
-def site(tmp_path: Path, signer: Signer, verifier: Verifier) -> Site:
-    return Site(tmp_path, signer, verifier)
 
 
 def _said(acks: list[Ack]) -> list[tuple[str, str, str]]:
@@ -122,6 +67,13 @@ def test_a_forgery_is_rejected_under_an_id_of_its_own(site: Site) -> None:
     assert ack.command_id.startswith(UNVERIFIED)
     assert "forged" in ack.reason
     assert (ack.experiment, ack.run, ack.sequence) == ("checkout", 0, 0)
+    assert not site.flags.exists()
+
+
+def test_a_command_of_another_installation_is_rejected_and_says_so(site: Site) -> None:
+    (ack,) = site.controller.handle(dataclasses.replace(site.message(rollback()), topic="other.control"))
+    assert ack.status is AckStatus.REJECTED
+    assert "it was copied from another installation" in ack.reason
     assert not site.flags.exists()
 
 

@@ -19,7 +19,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from stoploss import registry
-from stoploss.commands import Ack, Command
+from stoploss.commands import Ack, AckStatus, Command
 from stoploss.control.controller import Controller
 from stoploss.control.flagd import FlagdFile
 from stoploss.control.kafka_loop import ControlTopics, run_controller
@@ -143,6 +143,18 @@ class Installation:
         finally:
             consumer.close()
 
+    def presence(self, wanted: int) -> list[tuple[str, str]]:
+        """The first so many signs of life: (instance, status)."""
+        found: list[tuple[str, str]] = []
+        with self._reading_acks() as consumer:
+            deadline = time.monotonic() + WAIT_S
+            while len(found) < wanted and time.monotonic() < deadline:
+                message = consumer.poll(0.05)
+                if message is not None and message.error() is None:
+                    ack = records.decode(message.value(), {"ack": Ack})
+                    found += [(ack.instance, ack.status.value)] if not ack.command_id else []
+        return found
+
     def flag_command(self) -> Any:
         """Id of the command that the flag file shows."""
         return json.loads(self.flags.read_text())["flags"]["checkout-model"]["metadata"]["command_id"]
@@ -151,7 +163,8 @@ class Installation:
 def _poll_into(consumer: Consumer, found: list[Ack]) -> bool:
     message = consumer.poll(0.05)
     if message is not None and message.error() is None:
-        found.append(records.decode(message.value(), {"ack": Ack}))
+        ack = records.decode(message.value(), {"ack": Ack})
+        found += [ack] if ack.status not in (AckStatus.ALIVE, AckStatus.LEFT) else []
     return False
 
 
@@ -250,6 +263,16 @@ def test_two_instances_both_read_every_command(site: Installation) -> None:
         ("b", "applied"),
         ("b", "received"),
     ]
+
+
+def test_an_instance_says_that_it_lives_once_it_has_caught_up_and_that_it_goes(site: Installation) -> None:
+    with site.controller("a"):
+        site.presence(1)
+        with site.controller("b"):
+            pass
+    said = site.presence(4)
+    for instance in ("a", "b"):
+        assert [status for name, status in said if name == instance] == ["alive", "left"]
 
 
 def test_a_missing_topic_is_named_with_the_way_to_make_it(site: Installation, tmp_path: Path) -> None:

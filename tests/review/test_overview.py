@@ -45,6 +45,13 @@ def test_status_says_what_of_the_spec_is_not_enforced() -> None:
     assert shown.changed_at == NOW
 
 
+def test_status_counts_from_the_first_harmful_trace_to_the_last_exposure() -> None:
+    times = {"first_harm_at": MICROS, "last_exposure_at": MICROS + 7_250_000}
+    shown = status_of(replace(ENTRY, in_flight=3, after_stop=2, **times))
+    assert (shown.in_flight, shown.after_stop, shown.harm_to_last_s) == (3, 2, 7.25)
+    assert status_of(ENTRY).harm_to_last_s is None
+
+
 def test_a_spec_of_another_version_does_not_hide_the_experiment() -> None:
     shown = status_of(replace(ENTRY, spec="kind: Experiment\nfromTheFuture: true"))
     assert (shown.lifecycle, shown.not_enforced) == ("running", None)

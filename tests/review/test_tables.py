@@ -30,6 +30,14 @@ def test_status_shows_state_exposure_segments_and_what_is_not_enforced() -> None
         assert part in text
 
 
+def test_status_shows_what_was_served_after_the_stop_and_how_long_harm_lasted() -> None:
+    stopped = replace(SHOWN, lifecycle="stopped", in_flight=3, after_stop=1_200, harm_to_last_s=7.25)
+    text = " ".join(rendered(status_table([stopped])).replace("│", " ").split())
+    assert "3 in flight, 1,200 begun" in text
+    assert "7.2 s from the first" in text
+    assert "not counted yet" in rendered(status_table([replace(stopped, in_flight=None)]))
+
+
 def test_status_says_when_a_spec_cannot_be_read() -> None:
     text = rendered(status_table([replace(SHOWN, not_enforced=None, spec_fault="line 2 is wrong")]))
     assert "unknown: line 2 is wrong" in text

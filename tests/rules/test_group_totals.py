@@ -7,8 +7,8 @@ import pytest
 
 from stoploss.metrics import MISSING
 from stoploss.rules.binary_guardrail import FirstTraces
-from stoploss.rules.group_totals import GROUPS_OF_A_SEGMENT, GROUPS_OF_EVERYBODY, GroupTotals, usable
-from stoploss.rules.rows import Rows
+from stoploss.rules.group_totals import GROUPS_OF_A_SEGMENT, GROUPS_OF_EVERYBODY, GroupTotals
+from stoploss.rules.rows import Rows, with_value
 from stoploss.segments import NO_CELL, Dimension
 from stoploss.stats.contrast import Contrast, Margin, NoContrast
 
@@ -56,11 +56,12 @@ def test_rows_that_may_not_be_compared_add_nothing(column: str) -> None:
     assert not totals.n.any()
 
 
-def test_rows_without_a_value_or_a_cell_are_not_usable() -> None:
+def test_rows_without_a_value_or_a_cell_do_not_count() -> None:
     some = rows(3)
     some.metrics["x"][0] = MISSING
     some.cells["tenant"][1] = NO_CELL
-    assert usable(some, "tenant", some.metrics["x"]).tolist() == [False, False, True]
+    counted, x = with_value(some.counted("tenant"), some.metrics["x"])
+    assert (counted.index.tolist(), x.tolist()) == ([2], [some.metrics["x"][2]])
 
 
 def test_room_is_made_for_the_cells_that_have_rows_and_no_others() -> None:
@@ -80,7 +81,7 @@ def test_growing_changes_no_contrast() -> None:
         totals.fold(rows(4_000, seed=2, cells=2), TENANTS, "x")
     large.fold(rows(50, seed=3, cells=20), TENANTS, "absent")
     large._grow(32)
-    first, second = (totals.contrasts(margin, [0.01, 0.01], 5_000) for totals in (small, large))
+    first, second = (list(totals.contrasts(margin, [0.01, 0.01], 5_000)) for totals in (small, large))
     assert all(isinstance(contrast, Contrast) for contrast in first)
     assert first == second
     assert isinstance(large.contrasts(margin, [0.01] * 3, 5_000)[2], NoContrast)

@@ -17,7 +17,7 @@ from stoploss.metrics import MISSING
 from stoploss.rules.guardrail_plan import GuardrailPlan
 from stoploss.rules.reading import REFERENCE, Reference, tail_threshold
 from stoploss.rules.rows import Moment, Rows
-from tests.timelines import SECRET, SPEC, Timeline, Traces, actions, spec, traces
+from tests.timelines import SECRET, SPEC, Timeline, Traces, actions, run, spec, traces
 
 CAPPED = "{metric: latency_ms, direction: lower, margin: {relative: 0.15}, transform: capped}"
 TAIL = "{metric: latency_ms, direction: lower, margin: {relative: 0.50}, transform: exceedance}"
@@ -27,15 +27,6 @@ QUICK_TIMEOUT = SPEC.replace("control: current}", "control: current, serviceTime
 
 def guarded(*guardrails: str, text: str = SPEC, more: str = "") -> str:
     return spec(f"guardrails: [{', '.join(guardrails)}]\n{more}", text)
-
-
-def run(text: str, parts: list[Traces], block_rows: int = 500) -> Timeline:
-    timeline = Timeline(text).started()
-    for some in parts:
-        timeline.seconds(1)
-        timeline.traces(some, block_rows=block_rows)
-    timeline.seconds(1)
-    return timeline
 
 
 def clean(seconds: int, first: int = 0, **changes: Any) -> list[Traces]:

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from stoploss.stats.burn_rate import burn_of_bad, burn_of_spend, seconds_to_exhaustion, threshold, windows
+from stoploss.stats.burn_rate import burn_of_bad, burn_of_spend, threshold, windows
 from stoploss.stats.errors import StatisticsInputError
 
 from .oracle_cases import case, near
@@ -42,13 +42,6 @@ def test_the_burn_of_money_is_the_one_computed_by_hand() -> None:
     assert fires == expected["page_1h_and_5min"]
 
 
-def test_the_time_left_is_the_one_computed_by_hand() -> None:
-    money = ORACLE["inputs"]["money"]
-    left = seconds_to_exhaustion(money["budget"] - money["spent_so_far"], money["spend_last_1h"], HOUR)
-    assert left is not None
-    assert left / HOUR == near("burn_rate", ORACLE["expected"]["hours_to_exhaustion_at_1h_rate"])
-
-
 def test_nano_dollars_beyond_53_bits_are_rounded_once() -> None:
     assert burn_of_spend(10**17 + 1, HOUR, 10**17 + 1, HOUR) == 1.0
 
@@ -56,11 +49,6 @@ def test_nano_dollars_beyond_53_bits_are_rounded_once() -> None:
 def test_an_idle_window_burns_nothing_of_money_and_says_nothing_of_quality() -> None:
     assert burn_of_spend(0, HOUR, 500, 24 * HOUR) == 0.0
     assert burn_of_bad(0, 0, 0.99) is None
-    assert seconds_to_exhaustion(10, 0, HOUR) is None
-
-
-def test_a_spent_budget_has_no_time_left() -> None:
-    assert seconds_to_exhaustion(-1, 0, HOUR) == 0.0
 
 
 def test_exactly_the_tolerated_share_burns_at_one() -> None:
@@ -86,7 +74,5 @@ def test_a_budget_or_span_that_is_not_positive_is_refused(value: float) -> None:
 def test_spending_that_is_no_amount_is_refused() -> None:
     with pytest.raises(StatisticsInputError, match="spend is nan"):
         burn_of_spend(math.nan, HOUR, 1, HOUR)
-    with pytest.raises(StatisticsInputError, match="remaining is nan"):
-        seconds_to_exhaustion(math.nan, 1, HOUR)
     with pytest.raises(StatisticsInputError, match=r"fraction is 1\.5"):
         threshold(1.5, HOUR, HOUR)

@@ -10,7 +10,6 @@ from stoploss.stats.exact_sums import (
     BLOCK_ROWS,
     fold_squares,
     mean_and_variance,
-    merge_squares,
     total,
     zero_squares,
 )
@@ -20,9 +19,9 @@ from .properties import STEADY
 ROWS = st.lists(st.tuples(st.integers(0, 2), st.integers(-(2**40) + 1, 2**40 - 1)), max_size=60)
 
 
-def folded(rows: list[tuple[int, int]]) -> np.ndarray:
+def folded(rows: list[tuple[int, int]], before: np.ndarray | None = None) -> np.ndarray:
     cell, x = np.array(rows, dtype=np.int64).reshape(-1, 2).T
-    return fold_squares(zero_squares(3), cell, x)
+    return fold_squares(zero_squares(3) if before is None else before, cell, x)
 
 
 @STEADY
@@ -34,11 +33,19 @@ def test_the_sum_of_squares_is_exact(rows: list[tuple[int, int]]) -> None:
 
 @STEADY
 @given(rows=ROWS, cut=st.integers(0, 60), seed=st.integers(0, 99))
-def test_the_order_of_rows_and_of_merges_changes_no_bit(rows: list[tuple[int, int]], cut: int, seed: int) -> None:
+def test_the_order_of_rows_and_where_blocks_are_cut_changes_no_bit(
+    rows: list[tuple[int, int]], cut: int, seed: int
+) -> None:
     shuffled = [rows[i] for i in np.random.default_rng(seed).permutation(len(rows))]
-    head, tail = folded(shuffled[:cut]), folded(shuffled[cut:])
-    for merged in (merge_squares(head, tail), merge_squares(tail, head)):
-        assert merged.tolist() == folded(rows).tolist()
+    for head, tail in ((shuffled[:cut], shuffled[cut:]), (shuffled[cut:], shuffled[:cut])):
+        assert folded(tail, folded(head)).tolist() == folded(rows).tolist()
+
+
+@pytest.mark.parametrize("largest", [2**20 - 1, 2**20, 2**31 - 1, 2**31, 2**40 - 1])
+def test_values_of_every_size_add_to_those_of_every_other(largest: int) -> None:
+    """Squares are cut into as many parts as the largest value of a block needs."""
+    limbs = folded([(0, largest), (0, -largest), (1, 3)], folded([(0, 2**40 - 1), (0, 7)]))
+    assert [total(limbs, cell) for cell in (0, 1)] == [2 * largest**2 + (2**40 - 1) ** 2 + 49, 9]
 
 
 def test_full_blocks_of_the_largest_values_stay_exact() -> None:
@@ -92,8 +99,3 @@ def test_a_block_that_could_break_exactness_is_refused() -> None:
 def test_a_cell_that_does_not_exist_is_refused(cell: int) -> None:
     with pytest.raises(StatisticsInputError, match="there are 3 cells"):
         fold_squares(zero_squares(3), np.array([cell]), np.array([1]))
-
-
-def test_states_of_different_size_are_not_merged() -> None:
-    with pytest.raises(StatisticsInputError, match=r"\(3, 1\) and \(3, 2\)"):
-        merge_squares(zero_squares(1), zero_squares(2))

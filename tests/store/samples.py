@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import polars as pl
 
-from stoploss import journal, ledger, measures, registry
+from stoploss import checkpoints, journal, ledger, measures, registry
 from stoploss.commands import Ack, AckStatus, Action, Command, Evidence, Segment, derived_id
 from stoploss.intake import dead_letters
 from stoploss.intake.dead_letters import DeadLetter
@@ -121,6 +121,12 @@ def journal_values(experiment: str = NAME) -> list[bytes]:
         values.append(journal.encode(entry))
         previous = journal.hash_of(values[-1])
     return values
+
+
+def checkpoint_values() -> list[bytes]:
+    """Of the first two entries."""
+    first = journal_values()[:2]
+    return [checkpoints.encode(checkpoints.checkpoint_of(journal.decode(value), value, "here")) for value in first]
 
 
 def command(experiment: str = NAME) -> Command:
@@ -323,6 +329,7 @@ def story() -> dict[str, list[Stored]]:
     return {
         "ledger": stored("ledger", [*map(ledger.encode, facts()), b"\x00\xff no fact"]),
         "journal": stored("journal", journal_values()),
+        "checkpoints": stored("checkpoints", checkpoint_values(), headers=signed),
         "measures": stored("measures", [measures.encode(measure(step)) for step in range(STEPS)]),
         "control": stored("control", [control, control], headers=signed),
         "acks": stored("acks", [b"forged", *(records.encode("ack", ack) for ack in acks)]),

@@ -5,23 +5,36 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 from confluent_kafka import Message
 
-from stoploss import ledger
-from stoploss.commands import Ack, AckStatus, Command
-from stoploss.control.keys import create_keys
-from stoploss.control.messages import write_command
-from stoploss.journal import CommandAcked, Conclusion, EpochOpened
+from stoploss import journal, ledger
+from stoploss.cli.break_glass import command_of
+from stoploss.commands import Ack, AckStatus, Action, Command
+from stoploss.control.controller import UNVERIFIED
+from stoploss.control.keys import create_break_glass_keys, create_keys
+from stoploss.control.messages import CommandMessage, write_command
+from stoploss.journal import GENESIS, CommandAcked, Conclusion, EpochOpened, JournalEntry, MonitorBlind, RequestHandled
 from stoploss.ledger import AckOverdue, AckReceived
+from stoploss.lifecycle import BREAK_GLASS
 from stoploss.signing import Signer
 from stoploss.wire import records
 from tests.control.orders import rollback
 from tests.control.receiver import Receiver, receiving
-from tests.installation import Installation, Kafka, Role, Tail, appending, headers_of, installed, journal_of
+from tests.installation import (
+    Installation,
+    Kafka,
+    Role,
+    Tail,
+    appending,
+    headers_of,
+    installed,
+    journal_of,
+    registry_of,
+)
 from tests.timelines import SPEC
 
 pytestmark = pytest.mark.kafka
@@ -40,11 +53,11 @@ class World:
     ledger: Tail
     names: Iterator[int] = field(default_factory=itertools.count)
 
-    def registered(self) -> str:
-        """A new experiment that the controller `flagd` must obey."""
+    def registered(self, controller: str = "flagd") -> str:
+        """A new experiment that this controller must obey."""
         name = f"checkout-{next(self.names)}"
         spec = SPEC.replace("name: checkout", f"name: {name}").replace(
-            "flag: checkout,", f"flag: {name}, controllers: [flagd],"
+            "flag: checkout,", f"flag: {name}, controllers: [{controller}],"
         )
         self.installation.ask("register", name, spec=spec)
         return name
@@ -72,10 +85,29 @@ class World:
     def last(self, experiment: str) -> Command:
         return records.decode(self.sent(experiment)[-1].value(), {"command": Command})
 
-    def ack(self, command: Command, controller: str = "flagd", status: AckStatus = AckStatus.APPLIED) -> None:
+    def ack(
+        self,
+        command: Command,
+        controller: str = "flagd",
+        status: AckStatus = AckStatus.APPLIED,
+        instance: str = "one",
+        reason: str = "",
+    ) -> None:
         at, sequence = time.time_ns() // 1_000, command.sequence
-        ack = Ack(command.command_id, command.experiment, command.run, sequence, controller, "one", status, "", at)
+        ack = Ack(
+            command.command_id, command.experiment, command.run, sequence, controller, instance, status, reason, at
+        )
         self.put("acks", command.experiment, records.encode("ack", ack))
+
+    def present(self, controller: str, instance: str, status: AckStatus = AckStatus.ALIVE) -> None:
+        ack = Ack("", "", 0, 0, controller, instance, status, "", time.time_ns() // 1_000)
+        self.put("acks", "", records.encode("ack", ack))
+
+    def put_control(self, partition: int, message: CommandMessage) -> None:
+        appender = appending(self.installation.settings)
+        headers = [(name, value or b"") for name, value in message.headers]
+        appender.append(message.topic, message.value, key=message.key, partition=partition, headers=headers)
+        appender.flush()
 
     def put(self, topic: str, key: str, value: bytes, headers: Sequence[tuple[str, bytes]] = ()) -> None:
         settings = self.installation.settings
@@ -108,7 +140,8 @@ def world(kafka: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wo
         receiving() as receiver,
         installed(kafka, home, webhook_url=receiver.url, ack_deadline_ms=DEADLINE_MS) as installation,
     ):
-        installation.worker("registrar", "judge")
+        create_break_glass_keys(installation.settings.keys)
+        installation.worker("registrar", "judge", "intake")
         courier = installation.worker("courier")
         tails = Tail(installation.settings, "control"), Tail(installation.settings, "ledger")
         yield World(installation, receiver, courier, *tails)
@@ -142,6 +175,77 @@ def test_what_is_applied_is_not_sent_again_and_opens_the_epoch(world: World) -> 
 
 def is_overdue(conclusion: Conclusion) -> bool:
     return isinstance(conclusion, CommandAcked) and conclusion.status == "overdue"
+
+
+def test_of_three_instances_a_dead_one_is_named_told_and_keeps_the_command_from_counting_as_applied(
+    world: World,
+) -> None:
+    for instance in ("a", "b", "c"):
+        world.present("edge", instance)
+    name = world.registered("edge")
+    world.wait(lambda: len(world.acked(name)) >= 3)
+    world.installation.ask("start", name)
+    world.wait(lambda: world.sent(name))
+    start = world.last(name)
+    for instance in ("a", "b"):
+        world.ack(start, "edge", instance=instance)
+    world.wait(lambda: len(world.overdue(name)) >= 2 and world.told(name))
+    assert {(fact.controller, fact.instance) for fact in world.overdue(name)[-2:]} == {("edge", "c")}
+    assert ("StoplossCommandOverdue", "firing") in world.told(name)
+    assert not opened(world, name)
+    world.ack(start, "edge", instance="c")
+    world.wait(lambda: opened(world, name))
+    world.wait(lambda: ("StoplossCommandOverdue", "resolved") in world.told(name))
+
+
+def opened(world: World, experiment: str) -> bool:
+    entries = journal_of(world.installation.settings, experiment)
+    return any(isinstance(entry.conclusion, EpochOpened) for entry in entries)
+
+
+def test_an_instance_that_goes_in_order_is_waited_for_no_more(world: World) -> None:
+    for instance in ("a", "b"):
+        world.present("side", instance)
+    name = world.registered("side")
+    world.wait(lambda: len(world.acked(name)) >= 2)
+    world.installation.ask("start", name)
+    world.wait(lambda: world.sent(name))
+    world.ack(world.last(name), "side", instance="a")
+    world.present("side", "b", AckStatus.LEFT)
+    world.wait(lambda: opened(world, name))
+
+
+def test_the_refusal_of_a_forgery_reaches_the_journal_with_its_reason(world: World) -> None:
+    name = world.running()
+    forged = replace(world.last(name), command_id="unverified-00", run=0, sequence=0)
+    world.ack(forged, status=AckStatus.REJECTED, reason="not signed")
+    world.wait(lambda: refused(world, name))
+    assert refused(world, name) == [("unverified-00", "not signed")]
+
+
+def refused(world: World, experiment: str) -> list[tuple[str, str]]:
+    conclusions = [entry.conclusion for entry in journal_of(world.installation.settings, experiment)]
+    return [(c.command_id, c.reason) for c in conclusions if isinstance(c, CommandAcked) and c.status == "rejected"]
+
+
+def test_broken_glass_becomes_a_fact_and_the_judge_stops_in_its_own_order(world: World) -> None:
+    name, settings = world.running(), world.installation.settings
+    entry = registry_of(settings, name)
+    assert entry is not None
+    person = Signer.load(settings.keys / "break-glass.key")
+    glass = command_of(entry, "ada broke the glass", settings.topics("control"), "nonce", time.time_ns() // 1_000)
+    message = write_command(glass, person, settings.installation)
+    world.put_control(entry.partition, message)
+    world.wait(lambda: world.last(name).sequence == 2)
+    assert (world.last(name).action, world.last(name).exposure) == (Action.STOP, 0.0)
+    [handled] = [
+        entry.conclusion
+        for entry in journal_of(settings, name)
+        if isinstance(entry.conclusion, RequestHandled) and entry.conclusion.action == BREAK_GLASS
+    ]
+    assert (handled.accepted, handled.by) == (True, f"break-glass key {person.key_id}")
+    assert handled.reason == "ada broke the glass"
+    world.wait(lambda: ("StoplossStop", "firing") in world.told(name))
 
 
 def test_a_rejected_command_is_sent_again_and_the_reason_is_in_the_ledger(world: World) -> None:
@@ -195,6 +299,10 @@ def test_a_forged_command_is_neither_told_nor_sent_again(world: World, tmp_path:
     world.wait(lambda: world.told(name))
     assert world.told(name) == [("StoplossPause", "firing")]
     assert sum(message.value() == forged.value for message in world.sent(name)) == 1
+    world.wait(lambda: refused(world, name))
+    [(command_id, reason)] = refused(world, name)
+    assert command_id.startswith(UNVERIFIED)
+    assert "is not trusted here" in reason
 
 
 def test_a_courier_that_takes_over_tells_what_still_fires_and_resolves_it_on_resume(world: World) -> None:
@@ -214,3 +322,13 @@ def test_a_courier_that_takes_over_tells_what_still_fires_and_resolves_it_on_res
     world.wait(lambda: ("StoplossPause", "resolved") in world.told(name))
     assert [status for _, status in world.told(name)].count("resolved") == 1
     assert world.told(over)[already:] == []
+
+
+def test_blindness_is_told_when_it_begins_and_when_it_is_over(world: World) -> None:
+    name = world.running()
+    for number, until in ((1_000, None), (1_001, 9)):
+        said = MonitorBlind("rejects", "intake refused 61 %", 5, until)
+        value = journal.encode(JournalEntry(f"e{number}", name, number, 1, 1, 5, 0, 10**9, number, GENESIS, said))
+        world.put("journal", name, value)
+    world.wait(lambda: len(world.told(name)) >= 2)
+    assert world.told(name) == [("StoplossMonitorBlind", "firing"), ("StoplossMonitorBlind", "resolved")]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from stoploss.commands import Ack, AckStatus, Command
 from stoploss.control.messages import CommandMessage
 from stoploss.ledger import AckOverdue
 from streams.outstanding import Outstanding
-from tests.control.orders import TOPIC, order, rollback
+from tests.control.orders import TOPIC, broken_glass, order, rollback
 
 DEADLINE_S = 5.0
 
@@ -111,6 +113,48 @@ def test_an_ack_of_another_command_settles_nothing_early() -> None:
     outstanding.acked(ack(rollback(sequence=3)))
     outstanding.issued(rollback(), message(rollback()), 0.0)
     assert [fact.command_id for fact in overdue(outstanding, DEADLINE_S)] == [rollback().command_id]
+
+
+def test_each_instance_that_is_late_is_named() -> None:
+    outstanding = Outstanding(DEADLINE_S)
+    outstanding.issued(order(), message(order()), 0.0, {"flagd": ["one", "two", "three"]})
+    outstanding.acked(ack(order()))
+    assert [fact.instance for fact in overdue(outstanding, DEADLINE_S)] == ["three", "two"]
+    outstanding.left("flagd", "two")
+    outstanding.alive("flagd", "four")
+    assert [fact.instance for fact in overdue(outstanding, 2 * DEADLINE_S)] == ["four", "three"]
+
+
+def test_what_nobody_applies_for_long_is_sent_ever_more_seldom_but_for_ever() -> None:
+    outstanding = issued(order())
+    sent_at_s = [second for second in range(3_600) if overdue(outstanding, float(second))]
+    waits_s = [after - before for before, after in itertools.pairwise(sent_at_s)]
+    assert waits_s[:8] == [5] * 8
+    assert waits_s[8:12] == [10, 20, 40, 60]
+    assert set(waits_s[12:]) == {60}
+
+
+def test_a_command_that_was_late_and_is_applied_is_told_once() -> None:
+    outstanding = issued(order())
+    assert outstanding.settled() == []
+    overdue(outstanding, DEADLINE_S)
+    outstanding.acked(ack(order()))
+    assert [waiting.command for waiting in outstanding.settled()] == [order()]
+    assert outstanding.settled() == []
+
+
+def test_broken_glass_is_awaited_over_any_sequence_and_the_monitors_next_command_takes_its_place() -> None:
+    outstanding = issued(order(sequence=7), broken_glass())
+    assert [fact.command_id for fact in overdue(outstanding, DEADLINE_S)] == ["glass-1"]
+    assert not outstanding.issued(order(sequence=7), message(order(sequence=7)), 0.0)
+    assert not outstanding.issued(broken_glass(), message(broken_glass()), 0.0)
+    assert outstanding.issued(rollback(8), message(rollback(8)), 0.0)
+    assert not outstanding.issued(broken_glass(), message(broken_glass()), 0.0)
+
+
+def test_broken_glass_of_a_run_that_a_person_has_ended_is_not_awaited() -> None:
+    outstanding = issued(order(run=2))
+    assert not outstanding.issued(broken_glass(run=1), message(broken_glass(run=1)), 0.0)
 
 
 def test_experiments_do_not_settle_each_other() -> None:

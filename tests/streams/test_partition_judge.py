@@ -11,6 +11,7 @@ import pytest
 from aiokafka import ConsumerRecord
 
 from stoploss import journal
+from stoploss.checkpoints import SignedValue, is_due
 from stoploss.commands import Command
 from stoploss.control.messages import read_command
 from stoploss.errors import Fenced, ReplayDiverged
@@ -19,6 +20,7 @@ from stoploss.ledger import EvidenceBlock, Fact, Request
 from stoploss.replay import StoredEntry, replay
 from stoploss.settings import Settings
 from stoploss.signing import Verifier
+from stoploss.verification import Verification, verify
 from streams import partition_judge as module
 from streams.partition_judge import Keys, PartitionJudge
 from streams.snapshot_store import read_snapshots
@@ -47,7 +49,8 @@ LEAKS = 9
 @pytest.fixture
 def settings(kafka: Kafka, tmp_path: Path) -> Settings:
     settings = settings_of(kafka, tmp_path)
-    create_topics(settings, "ledger", "journal", "registry", "measures", "control", "snapshots", "deadletter")
+    names = ("ledger", "journal", "checkpoints", "registry", "measures", "control", "snapshots", "deadletter")
+    create_topics(settings, *names)
     return settings
 
 
@@ -159,6 +162,31 @@ def test_entries_from_before_the_snapshot_are_passed_over(
     assert values(settings, "journal", 0) == folded(settings)
 
 
+@pytest.mark.parametrize("died_at", [1, LEAKS + 1, 13])
+def test_checkpoints_go_out_with_their_entries_each_once_whoever_judges(
+    settings: Settings, keys: Keys, died_at: int
+) -> None:
+    """G9: signed with the monitor's key, of the right entries, and still each once after a judge has died."""
+    settings = settings.model_copy(update={"checkpoint_every": 3})
+    append_facts(settings, 0, story())
+    records = ledger_of(settings)
+    judged_in_pieces(judge_of(settings, keys), records[:died_at], 1)
+    assert verified(settings).fault is None
+    judge_of(settings, keys).judge(records)
+    found = verified(settings)
+    due = [value for value in folded(settings) if is_due(journal.decode(value), 3)]
+    assert (found.fault, found.entries, found.checkpoints) == (None, len(folded(settings)), len(due))
+
+
+def verified(settings: Settings) -> Verification:
+    """What stands on the topics, by the public key alone."""
+    marks = [
+        SignedValue(message.value() or b"", (dict(headers_of(message))["stoploss-signature"] or b"").decode())
+        for message in messages(settings, "checkpoints")
+    ]
+    return verify("checkout", values(settings, "journal", 0), marks, Verifier.load(settings.keys / "monitor.pub"))
+
+
 def test_outputs_and_cursor_are_published_together_or_not_at_all(settings: Settings, keys: Keys) -> None:
     append_facts(settings, 0, story())
     records = ledger_of(settings)
@@ -177,7 +205,8 @@ def test_outputs_and_cursor_are_published_together_or_not_at_all(settings: Setti
 
 
 def everything(settings: Settings) -> dict[str, list[bytes]]:
-    return {name: values(settings, name, 0) for name in ("journal", "control", "registry", "measures", "snapshots")}
+    names = ("journal", "checkpoints", "control", "registry", "measures", "snapshots")
+    return {name: values(settings, name, 0) for name in names}
 
 
 @pytest.mark.parametrize("tampered", [{"chain": "0" * 64}, {"number": 99}], ids=["chain", "number"])

@@ -24,8 +24,14 @@ from tests.timelines import Timeline, traces, with_gate
 pytestmark = pytest.mark.kafka
 
 NO_FACT = b"no fact at all"
-WRITTEN = ("ledger", "journal", "measures", "control", "registry", "deadletter")
-VIEWS = {"ledger": "ledger_v", "journal": "journal_v", "control": "commands_v", "registry": "registry_v"}
+WRITTEN = ("ledger", "journal", "checkpoints", "measures", "control", "registry", "deadletter")
+VIEWS = {
+    "ledger": "ledger_v",
+    "journal": "journal_v",
+    "checkpoints": "checkpoints_v",
+    "control": "commands_v",
+    "registry": "registry_v",
+}
 
 Gathered = list[tuple[str, Batch]]
 

@@ -108,7 +108,7 @@ def test_confluent_framing_is_read_with_the_schema_that_the_resolver_gives() -> 
     values = [confluent(schema, FULL), confluent(schema, FULL, 43)]
     decoded = decode_values(values, "trace", {42: schema}.get)
     assert decoded.frame.to_dicts() == [FULL]
-    assert decoded.refused[0].reason == "the schema registry has no schema with id 43"
+    assert decoded.refused[0].reason.startswith("the schema registry has no schema with id 43, or has not answered")
 
 
 def test_a_writer_without_a_field_gives_its_default() -> None:

@@ -22,7 +22,7 @@ def as_judged(requests: Requests, plan: GuardrailPlan) -> IntArray | None:
     if x is None or not (x != MISSING).any():
         return None
     if reading.transform == "capped":
-        cap = freeze(x[x != MISSING].tolist(), CAP).threshold
+        cap = freeze(x[x != MISSING].tolist(), CAP)
         return np.where(x == MISSING, MISSING, np.minimum(x, cap))
     if reading.transform == "exceedance":
         return np.where(x == MISSING, MISSING, beyond(x, reading).astype(np.int64))

@@ -8,7 +8,19 @@ from dataclasses import dataclass
 
 from stoploss.calibration.injection import watched
 from stoploss.experiment import Experiment
-from stoploss.rules import AnyRule, declared, over_exposure, rejects, rules_of, sample_ratio
+from stoploss.rules import (
+    AnyRule,
+    coverage,
+    declared,
+    drift,
+    mix_drift,
+    over_exposure,
+    rate_batch,
+    rejects,
+    rules_of,
+    sample_ratio,
+    unresolved,
+)
 from stoploss.rules.alignment import AlignmentRule
 from stoploss.rules.audit import AuditRule
 from stoploss.rules.binary_guardrail import BinaryGuardrail
@@ -21,8 +33,12 @@ FIXED: dict[type, float] = {
     over_exposure.OverExposure: over_exposure.ALPHA,
     declared.Declared: declared.ALPHA,
     rejects.Rejects: rejects.ALPHA,
+    drift.Drift: 3 * drift.ALPHA,
+    mix_drift.MixDrift: mix_drift.ALPHA + mix_drift.BATCH_ALPHA,
+    coverage.CoverageRule: len(coverage.ARMS) * rate_batch.ALPHA,
+    unresolved.UnresolvedRule: rate_batch.ALPHA,
 }
-"""Of rules whose error budget no spec chooses."""
+"""Of rules whose error budget no spec chooses. A drift asks three questions of each alarm of its detector."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +46,9 @@ class Promise:
     """Of one rule.
 
     rule     key of the rule; watches: what it watches, in words
-    alpha    error budget over the whole run, all its streams together; None: it counts or compares, and promises none
+    alpha    error budget over the whole run, all its streams together; None: it counts or compares, and promises none.
+             A rule that begins anew (with each batch of grades, audits, scores or units, with each alarm of a detector)
+             promises so much each time
     """
 
     rule: str

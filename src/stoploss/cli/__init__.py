@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from stoploss.cli import dead_letter_commands
 from stoploss.errors import InvalidExperiment, StoplossError
 
 REFUSED, ANSWER_IS_NO = 1, 3
@@ -38,7 +39,6 @@ app = typer.Typer(
     add_completion=True,
 )
 
-Source = Literal["kafka", "clickhouse"]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Experiment = Annotated[str, typer.Argument(help="Name of the experiment.", metavar="EXPERIMENT")]
 Why = Annotated[str, typer.Option("--reason", "-m", help="Why; kept for good.")]
@@ -110,20 +110,34 @@ def controller(
 @app.command()
 def topics(
     show: Annotated[bool, typer.Option("--print", help="Print what would be created; touch nothing.")] = False,
+    acls: Annotated[bool, typer.Option("--acls", help="The ACLs of every role instead of the topics.")] = False,
     as_json: Json = False,
 ) -> None:
     """Create the topics that are missing, or print all of them."""
     from stoploss.cli import running
 
-    running.topics(show, as_json)
+    (running.acls if acls else running.topics)(show, as_json)
 
 
 @app.command()
-def keys() -> None:
+def tables() -> None:
+    """Create the tables of ClickHouse that are missing.
+
+    A recorder does so by itself, unless its user may only insert.
+    """
+    from stoploss.cli import running
+
+    running.tables()
+
+
+@app.command()
+def keys(
+    break_glass: Annotated[bool, typer.Option("--break-glass", help="The pair of people, for `break-glass`.")] = False,
+) -> None:
     """Make the key pair that signs commands."""
     from stoploss.cli import running
 
-    running.keys()
+    running.keys(break_glass)
 
 
 @app.command()
@@ -196,6 +210,27 @@ def rollback(experiment: Experiment, reason: Why = "", as_json: Json = False) ->
     asking.ask("rollback", experiment, reason, as_json)
 
 
+@app.command(name="break-glass")
+def stop_past_the_monitor(
+    experiment: Experiment,
+    to: Annotated[  # noqa: ARG001 (said aloud, for there is no other way)
+        Literal["control"], typer.Option("--to", help="Whom everybody is given to: the control variant.")
+    ],
+    reason: Why = "",
+    key: Annotated[Path | None, typer.Option("--key", help="Private key; break-glass.key of the home without.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Stop past the monitor, with a key of people.
+
+    For when the monitor is down or wrong. It can only take the treatment away, and holds until a resume. The exit code
+    is 3 where not every required controller has applied it.
+    """
+    from stoploss.cli import break_glass
+
+    if not break_glass.break_glass(experiment, reason, key, as_json):
+        raise typer.Exit(ANSWER_IS_NO)
+
+
 # ---- reading ---------------------------------------------------------------------------------------
 
 
@@ -245,17 +280,64 @@ def review(
 @app.command()
 def replay(
     experiment: Experiment,
-    source: Annotated[Source, typer.Option("--from", help="Where ledger and journal are read.")] = "kafka",
+    source: Annotated[
+        str, typer.Option("--from", help="kafka, clickhouse, or an archive.", metavar="SOURCE")
+    ] = "kafka",
+    rules: Annotated[Path | None, typer.Option(help="Another spec: what it would have done.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="With --rules: draw that here, as .svg.")] = None,
     as_json: Json = False,
 ) -> None:
     """Judge the ledger again and compare with the journal.
 
-    The exit code is 3 where they differ.
+    Where several versions judged it, each span is compared; the exit code is 3 where this version does not reproduce
+    its own. With --rules, another spec of the experiment judges what was recorded: sooner or later stops, exposures
+    saved or added, new stops and their cause.
     """
     from stoploss.cli import addresses, replaying
 
-    if not replaying.replay(addresses.resolved(), experiment, source, as_json):
+    if not replaying.replay(addresses.resolved(), experiment, source, rules, picture, as_json):
         raise typer.Exit(ANSWER_IS_NO)
+
+
+Keys = Annotated[
+    list[Path] | None, typer.Option("--key", help="Public key to trust; the installation's own without. Repeat it.")
+]
+
+
+@app.command()
+def verify(
+    what: Annotated[str, typer.Argument(help="Name of an experiment, or an archive.", metavar="EXPERIMENT|FILE")],
+    key: Keys = None,
+    as_json: Json = False,
+) -> None:
+    """Check a journal: every link, every signature.
+
+    From ClickHouse, or offline from a file of `archive`. The exit code is 1 where anything is not as the monitor wrote
+    it; then the first such thing is named.
+    """
+    from stoploss.cli import addresses, verifying
+
+    if not verifying.verify(addresses.resolved(), what, key or (), as_json):
+        raise typer.Exit(REFUSED)
+
+
+@app.command()
+def archive(
+    experiment: Experiment,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Write the archive here.")],
+    key: Keys = None,
+    as_json: Json = False,
+) -> None:
+    """Write all evidence of an experiment into one file.
+
+    Ledger, journal, commands and checkpoints, from ClickHouse: for `verify`, and for `replay --from FILE`.
+    """
+    from stoploss.cli import addresses, archiving
+
+    archiving.archive(addresses.resolved(), experiment, output, key or (), as_json)
+
+
+app.add_typer(dead_letter_commands.app, name="deadletter")
 
 
 # ---- before the start ------------------------------------------------------------------------------

@@ -94,6 +94,8 @@ def written(settings: Settings) -> Iterator[None]:
         settings.source_partitions,
     )
     partial = path.with_suffix(".tmp")
+    partial.unlink(missing_ok=True)
+    partial.touch(mode=0o600)  # the address of ClickHouse may hold a password
     partial.write_text(json.dumps(asdict(addresses)))
     os.replace(partial, path)
     try:

@@ -13,7 +13,8 @@ from dataclasses import asdict, dataclass
 from stoploss import __version__
 from stoploss.cli import addresses
 from stoploss.errors import StoplossError
-from stoploss.settings import Settings
+from stoploss.kafka import connection
+from stoploss.settings import Settings, without_secrets
 
 LEAST_FREE_BYTES = 2 * 1024**3
 CLOCK_LIMIT_MS = 500
@@ -126,7 +127,7 @@ def _roles(settings: Settings) -> str:
     from streams.worker import ROLES
 
     groups = {f"stoploss-{settings.installation}-{role}": role for role in ROLES}
-    client = AdminClient({"bootstrap.servers": settings.need_kafka(), "log_level": 0})
+    client = AdminClient({**connection(settings.need_kafka()), "log_level": 0})
     described = client.describe_consumer_groups(list(groups), request_timeout=ANSWER_TIMEOUT_S)
     members = {groups[name]: len(future.result(ANSWER_TIMEOUT_S).members) for name, future in described.items()}
     if absent := [role for role in ROLES if not members[role]]:
@@ -140,7 +141,7 @@ def _clickhouse(settings: Settings) -> str:
     from stoploss.store.client import connect
 
     client = connect(settings.need_clickhouse(), database=settings.clickhouse_database)
-    return f"{settings.need_clickhouse()} answers, version {client.server_version}"
+    return f"{without_secrets(settings.need_clickhouse())} answers, version {client.server_version}"
 
 
 def _keys(settings: Settings) -> Finding:

@@ -20,6 +20,7 @@ from stoploss import ledger
 from stoploss.cli.output import console, is_terminal, json_text, print_json, show, write_file
 from stoploss.errors import ConfigurationError, InvalidExperiment
 from stoploss.experiment import Experiment
+from stoploss.kafka import connection
 from stoploss.lifecycle import Lifecycle
 from stoploss.review.chain import FindingLine
 from stoploss.review.document import Review, Rows
@@ -117,7 +118,7 @@ def read_statuses(settings: Settings) -> list[ExperimentStatus]:
 
 def _require_broker(bootstrap: str) -> None:
     """A short question first: reading a topic waits half a minute, and librdkafka complains on stderr meanwhile."""
-    AdminClient({"bootstrap.servers": bootstrap, "log_level": 0}).list_topics(timeout=BROKER_TIMEOUT_S)
+    AdminClient({**connection(bootstrap), "log_level": 0}).list_topics(timeout=BROKER_TIMEOUT_S)
 
 
 # ---- from ClickHouse -----------------------------------------------------------------------------

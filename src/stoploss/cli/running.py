@@ -7,11 +7,12 @@ import signal
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stoploss.cli import addresses
-from stoploss.settings import Settings, load
+from stoploss.settings import Settings, load, without_secrets
 from stoploss.topics import DAY_MS, FOR_GOOD, TOPICS, Topic
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def _interrupt_once() -> None:
 
 def _tell(stack: Stack) -> None:
     settings = stack.settings
-    say(f"up: Kafka {settings.kafka}, ClickHouse {settings.clickhouse_url}")
+    say(f"up: Kafka {settings.kafka}, ClickHouse {without_secrets(settings.need_clickhouse())}")
     say(f"flag file: {stack.flag_file}; logs: {stack.logs}; end with Ctrl-C")
 
 
@@ -101,7 +102,7 @@ def controller(file: Path, name: str, instance: str) -> None:
         name=name,
         instance=instance,
         actuator=FlagdFile(file),
-        verifier=Verifier.load(settings.keys / "monitor.pub"),
+        verifier=Verifier.load(settings.keys / "monitor.pub", break_glass=settings.keys / "break-glass.pub"),
         positions=PositionFile(file.with_name(f"{file.name}.position.json")),
     )
     names = settings.topics
@@ -132,6 +133,24 @@ def topics(show: bool, as_json: bool) -> None:
         print(f"created: {', '.join(created) or 'none, all were there'}")
 
 
+def acls(show: bool, as_json: bool) -> None:
+    """Allows each user what it needs; printed, as the commands of Kafka's own tool."""
+    from stoploss.acls import all_acls
+    from streams.admin import Admin
+
+    settings = addresses.resolved() if show else addresses.connected()
+    wanted = all_acls(settings)
+    if not show:
+        Admin(settings.need_kafka()).allow(wanted)
+    if as_json:
+        print(json.dumps({"acls": [asdict(acl) for acl in wanted], "created": not show}, indent=2))
+    elif show:
+        for acl in wanted:
+            print(acl.command(settings.kafka or "HOST:PORT"))
+    else:
+        print(f"allowed: {len(wanted)} ACLs of {len({acl.principal for acl in wanted})} users")
+
+
 def print_table(settings: Settings) -> None:
     from rich.table import Table
 
@@ -160,10 +179,26 @@ def _kept(topic: Topic) -> str:
     return "1 day" if days == 1 else f"{days} days"
 
 
-def keys() -> None:
-    from stoploss.control.keys import create_keys, load_or_create_secret
+def tables() -> None:
+    from stoploss.store import schema
+    from stoploss.store.client import connect
+
+    settings = addresses.resolved()
+    client = connect(settings.need_clickhouse(), database=settings.clickhouse_database)
+    schema.migrate(client)
+    client.close()
+    print(f"tables of {settings.clickhouse_database}: all there")
+
+
+def keys(break_glass: bool) -> None:
+    from stoploss.control.keys import create_break_glass_keys, create_keys, load_or_create_secret
 
     settings = load()
+    if break_glass:
+        pair = create_break_glass_keys(settings.keys)
+        print(f"key {pair.key_id}: {pair.private} breaks the glass, keep it where on-call is; controllers and courier")
+        print(f"trust it once {pair.public} is in their home's keys and they were started again")
+        return
     pair = create_keys(settings.keys)
     load_or_create_secret(settings.keys / "secret.key")
     print(f"key {pair.key_id}: {pair.private} signs, {pair.public} verifies; give only the second to controllers")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from pathlib import Path
 
@@ -108,10 +109,12 @@ def plain(lifecycle: str) -> str:
 
 
 def _send(tracer: Tracer, traffic: Traffic, traces: int, title: str) -> None:
+    """Under ids of this run: the same seed again is the same traffic, and other requests."""
+    run = os.urandom(4).hex()
     with Progress(console=output.console(), transient=True, disable=not output.is_terminal()) as progress:
         task = progress.add_task(title, total=traces)
         for simulated in paced(traffic.traces(traces)):
-            tracer.record(**simulated.trace)
+            tracer.record(**{**simulated.trace, "trace_id": f"{simulated.trace['trace_id'][:24]}{run}"})
             progress.advance(task)
     tracer.close()
 

@@ -18,8 +18,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from pydantic import SecretStr
+
 from stoploss.cli.addresses import require_listener
-from stoploss.control.keys import create_keys, load_or_create_secret
+from stoploss.control.keys import create_break_glass_keys, create_keys, load_or_create_secret
 from stoploss.embedded.clickhouse import EmbeddedClickHouse
 from stoploss.embedded.kafka import EmbeddedKafka
 from stoploss.settings import Settings, load
@@ -102,6 +104,8 @@ class Stack:
         self.say(f"topics: {len(made)} created" if made else "topics: all there")
         if not (self.settings.keys / "monitor.key").exists():
             create_keys(self.settings.keys)
+        if not (self.settings.keys / "break-glass.pub").exists():
+            create_break_glass_keys(self.settings.keys)
         load_or_create_secret(self.settings.keys / "secret.key")
         for group in self.roles:
             self._run("+".join(group), ("worker", *group))
@@ -194,7 +198,12 @@ def _how(code: int) -> str:
 def environment(settings: Settings) -> dict[str, str]:
     """Settings as the environment variables of a child."""
     values = settings.model_dump(exclude_none=True)
-    return {f"STOPLOSS_{name.upper()}": str(value) for name, value in values.items()}
+    return {f"STOPLOSS_{name.upper()}": _text(value) for name, value in values.items()}
+
+
+def _text(value: object) -> str:
+    """A secret travels in the environment of a child, and nowhere else."""
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
 
 
 def end_with_parent() -> None:

@@ -6,9 +6,12 @@ import dataclasses
 from dataclasses import dataclass
 
 from stoploss.commands import Action, Command, Evidence, Micros, Segment
-from stoploss.journal import Finding, JournalEntry
+from stoploss.journal import Finding, JournalEntry, MonitorBlind
 from stoploss.ledger import AckOverdue
 
+OVERDUE = "StoplossCommandOverdue"
+BLIND = "StoplossMonitorBlind"
+FINDING = "StoplossFinding"
 SEVERITY = {
     Action.STOP: "page",
     Action.ROLLBACK: "page",
@@ -62,11 +65,15 @@ class Alert:
         return {name: value for name, value in told.items() if value}
 
 
+def alertname_of(action: Action) -> str:
+    return "Stoploss" + action.value.title().replace("_", "")
+
+
 def alert_for(command: Command, *, runbook: str = "") -> Alert:
     """A command was issued; a dry run is told, but wakes nobody."""
     evidence = command.evidence
     return Alert(
-        alertname="Stoploss" + command.action.value.title().replace("_", ""),
+        alertname=alertname_of(command.action),
         severity="info" if command.dry_run else SEVERITY[command.action],
         experiment=command.experiment,
         variant=command.treatment_variant,
@@ -87,7 +94,7 @@ def alert_for_finding(entry: JournalEntry, finding: Finding, *, variant: str = "
     variant  the variant that it speaks of, "" for the experiment as a whole
     """
     return Alert(
-        alertname="StoplossFinding",
+        alertname=FINDING,
         severity=finding.severity,
         experiment=entry.experiment,
         variant=variant,
@@ -101,18 +108,36 @@ def alert_for_finding(entry: JournalEntry, finding: Finding, *, variant: str = "
     )
 
 
-def alert_for_overdue(command: Command, overdue: AckOverdue, *, at: Micros, runbook: str = "") -> Alert:
-    """A controller has not applied a command: whatever was stopped may still be running."""
+def alert_for_blind(entry: JournalEntry, blind: MonitorBlind, *, runbook: str = "") -> Alert:
+    """The monitor does not see what an experiment does: nobody would notice harm."""
     return Alert(
-        alertname="StoplossCommandOverdue",
+        alertname=BLIND,
+        severity="page",
+        experiment=entry.experiment,
+        variant="",
+        segment="",
+        rule="blind",
+        run=entry.run,
+        summary=f"The monitor is blind for {entry.experiment}: {blind.reason}",
+        evidence="",
+        runbook=runbook,
+        starts_at=blind.since,
+    )
+
+
+def alert_for_overdue(command: Command, overdue: AckOverdue, *, at: Micros, runbook: str = "") -> Alert:
+    """An instance of a controller has not applied a command: whatever was stopped may still be running."""
+    who = f"{overdue.controller}/{overdue.instance}" if overdue.instance else overdue.controller
+    return Alert(
+        alertname=OVERDUE,
         severity="page",
         experiment=command.experiment,
         variant=command.treatment_variant,
         segment="",
-        rule="",
+        rule=f"acks/{who}",
         run=command.run,
         summary=(
-            f"Controller {overdue.controller} has not applied {command.action.value} of {command.experiment} "
+            f"Controller {who} has not applied {command.action.value} of {command.experiment} "
             f"after {overdue.waited_ms / 1000:.1f} s and {overdue.resent} re-sends: {command.treatment_variant} "
             "may still be serving. Set the flag by hand."
         ),

@@ -21,6 +21,7 @@ from stoploss.signing import Verifier
 
 log = structlog.get_logger(__name__)
 
+NO_EXPERIMENT = ""
 UNVERIFIED = "unverified-"
 """Begins the id in the rejection of a message that could not be verified: what it claims to be is not believed."""
 
@@ -129,6 +130,11 @@ class Controller:
             return self._ack(command, AckStatus.REJECTED, f"could not be applied: {error}")
         self._standing[command.experiment] = after
         return self._ack(command, AckStatus.APPLIED)
+
+    def presence(self, status: AckStatus) -> Ack:
+        """That this instance is there (alive), or goes in order (left): every live one has to apply each command."""
+        name, instance, at = self.name, self.instance, self._clock()
+        return Ack("", NO_EXPERIMENT, 0, 0, name, instance, status, "", at)
 
     def _ack(self, command: Command, status: AckStatus, reason: str = "") -> Ack:
         return Ack(

@@ -40,10 +40,10 @@ def decide(position: Position | None, command: Command, now: Micros, *, in_force
     in_force  the registry names this command as the state that holds now: restoring it after a start raises nothing,
               so it may be expired
     """
-    reason = _contradiction(command) or _out_of_order(position, command)
+    reason = _contradiction(command) or _out_of_order(position, command) or _past_glass(position, command)
     if reason:
         return Refuse(reason)
-    if position is not None and position.command_id == command.command_id:
+    if position is not None and command.command_id in (position.command_id, position.glass_id):
         return AckAgain()
     reason = _not_raisable(position, command) or (None if in_force else _expired(position, command, now))
     return Refuse(reason) if reason else Obey()
@@ -75,10 +75,24 @@ def _out_of_order(position: Position | None, command: Command) -> str | None:
         return None
     if command.run < position.run:
         return f"it is of run {command.run}; run {position.run} was applied already"
+    if command.breaks_glass:
+        return None
     if command.sequence < position.sequence:
         return f"its sequence {command.sequence} is below {position.sequence}, applied last in run {position.run}"
     if command.sequence == position.sequence and command.command_id != position.command_id:
         return f"sequence {command.sequence} of run {command.run} was applied with another id, {position.command_id}"
+    return None
+
+
+def _past_glass(position: Position | None, command: Command) -> str | None:
+    """What a person has stopped past the monitor stays so until a person resumes, later; lowering is always obeyed."""
+    if position is None or position.glass_id is None or not raises_exposure(position, command):
+        return None
+    broken = f"a person broke the glass at {rfc3339(position.glass_at)} and"
+    if command.run == position.run:
+        return f"{broken} nothing raises the exposure of run {position.run}; a person's resume opens a new run"
+    if command.decided_at <= position.glass_at:
+        return f"{broken} this was decided before, at {rfc3339(command.decided_at)}; resume again"
     return None
 
 

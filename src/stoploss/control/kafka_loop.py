@@ -7,6 +7,7 @@ position file, and a state is level-triggered, so reading a command twice does n
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -15,16 +16,18 @@ import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from stoploss import registry
-from stoploss.commands import Ack
+from stoploss.commands import Ack, AckStatus
 from stoploss.control.controller import Controller
 from stoploss.control.messages import CommandMessage, Headers
 from stoploss.control.trouble import TroubleLog
 from stoploss.errors import ConfigurationError, DeliveryFailed, WireError
+from stoploss.kafka import connection
 from stoploss.wire import records
 
 log = structlog.get_logger(__name__)
 
 POLL_S = 0.1
+ALIVE_EVERY_S = 30.0
 METADATA_S = 5.0
 FLUSH_S = 10.0
 
@@ -45,7 +48,7 @@ class ControlTopics:
 
 def _connection(topics: ControlTopics, trouble: TroubleLog) -> dict[str, Any]:
     return {
-        "bootstrap.servers": topics.bootstrap,
+        **connection(topics.bootstrap),
         "reconnect.backoff.max.ms": 1_000,
         "log_level": 2,  # its lines on stderr say what error_cb says, twenty times a second
         "error_cb": trouble,
@@ -78,6 +81,7 @@ def run_controller(
     trouble = TroubleLog()
     consumer = Consumer({**consumer_settings(controller), **_connection(topics, trouble)})
     publisher = AckPublisher(topics, trouble)
+    presence = Presence(controller, publisher)
     try:
         partitions = _partitions(consumer, topics, stop, trouble)
         consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for topic, number in partitions])
@@ -88,9 +92,10 @@ def run_controller(
         consumer.incremental_unassign([TopicPartition(*at) for at in partitions if at[0] == topics.registry])
         if caught_up is not None:
             caught_up.set()
-        for message in _messages(consumer, stop, trouble, idle=publisher.serve):
+        for message in _messages(consumer, stop, trouble, idle=presence.tell):
             if message.error() is None and message.topic() == topics.control:
                 publisher.publish(controller.handle(_command_message(message)))
+        presence.end()
     finally:
         publisher.close()
         consumer.close()
@@ -193,6 +198,23 @@ def _topic(message: Message) -> str:
     return message.topic() or ""
 
 
+class Presence:
+    """Says that this instance lives, now and then, and once that it goes: whoever is killed says nothing."""
+
+    def __init__(self, controller: Controller, publisher: AckPublisher) -> None:
+        self._controller, self._publisher = controller, publisher
+        self._due_s = 0.0
+
+    def tell(self) -> None:
+        self._publisher.serve()
+        if time.monotonic() >= self._due_s:
+            self._due_s = time.monotonic() + ALIVE_EVERY_S
+            self._publisher.publish([self._controller.presence(AckStatus.ALIVE)])
+
+    def end(self) -> None:
+        self._publisher.publish([self._controller.presence(AckStatus.LEFT)])
+
+
 class AckPublisher:
     """Publishes acks without waiting: one that is lost is asked for again by the courier's re-send."""
 
@@ -204,7 +226,9 @@ class AckPublisher:
 
     def publish(self, acks: list[Ack]) -> None:
         for ack in acks:
-            self._produce(ack.experiment.encode(), records.encode("ack", ack))
+            # An empty key would scatter an instance's signs of life over the partitions, out of order.
+            key = ack.experiment or f"{ack.controller}/{ack.instance}"
+            self._produce(key.encode(), records.encode("ack", ack))
         self.serve()
 
     def _produce(self, key: bytes, value: bytes) -> None:

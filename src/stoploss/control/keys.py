@@ -14,6 +14,8 @@ from stoploss.signing import key_id_of
 
 PRIVATE_NAME = "monitor.key"
 PUBLIC_NAME = "monitor.pub"
+BREAK_GLASS_PRIVATE_NAME = "break-glass.key"
+BREAK_GLASS_PUBLIC_NAME = "break-glass.pub"
 SECRET_BYTES = 32
 
 
@@ -28,8 +30,16 @@ class KeyPair:
 
 def create_keys(directory: Path) -> KeyPair:
     """Makes monitor.key (PEM, 0600) and monitor.pub (PEM); raises ConfigurationError rather than overwrite one."""
-    directory.mkdir(parents=True, exist_ok=True)
-    private, public = directory / PRIVATE_NAME, directory / PUBLIC_NAME
+    return _create_pair(directory / PRIVATE_NAME, directory / PUBLIC_NAME)
+
+
+def create_break_glass_keys(directory: Path) -> KeyPair:
+    """Makes the pair of people who may stop past the monitor; the private half belongs where on-call can reach it."""
+    return _create_pair(directory / BREAK_GLASS_PRIVATE_NAME, directory / BREAK_GLASS_PUBLIC_NAME)
+
+
+def _create_pair(private: Path, public: Path) -> KeyPair:
+    private.parent.mkdir(parents=True, exist_ok=True)
     for path in (private, public):
         if path.exists():
             raise ConfigurationError(

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stoploss.commands import Command
+from stoploss.commands import Action, Command
 from stoploss.control.rfc3339 import rfc3339
 from stoploss.errors import CommandRefused, WireError
-from stoploss.signing import SIGNATURE_HEADER, Signer, Verifier
+from stoploss.signing import SIGNATURE_HEADER, Signer, Verifier, key_id_in
 from stoploss.wire import records
 
 Headers = Sequence[tuple[str, bytes | None]]
@@ -50,7 +50,7 @@ def cloud_event(command: Command, installation: str) -> dict[str, str]:
 
 def read_command(value: bytes | None, headers: Headers | None, topic: str, verifier: Verifier) -> Command:
     """The command of a message: verified first, then parsed; raises CommandRefused with the reason."""
-    verifier.verify(value or b"", _signature(headers or ()))
+    key_id = verifier.verify(value or b"", _signature(headers or ()))
     try:
         command = records.decode(value, {"command": Command})
     except WireError as error:
@@ -59,7 +59,28 @@ def read_command(value: bytes | None, headers: Headers | None, topic: str, verif
         raise CommandRefused(
             f"made for the topic {command.topic!r} but read from {topic!r}: it was copied from another installation"
         )
+    _check_authority(command, key_id, verifier)
     return command
+
+
+def _check_authority(command: Command, key_id: str, verifier: Verifier) -> None:
+    """A person's key breaks the glass and does nothing else; nobody but a person breaks it."""
+    if not verifier.is_of_people(key_id):
+        if command.breaks_glass:
+            raise CommandRefused(
+                f"key {key_id} is the monitor's and its command has no sequence: only people's have none"
+            )
+        return
+    takes_away = command.action is Action.STOP and command.exposure == 0
+    if not (command.breaks_glass and takes_away and command.release_variant == command.control_variant):
+        raise CommandRefused(
+            f"key {key_id} may only break the glass: a stop without sequence that gives everybody the control variant"
+        )
+
+
+def signing_key(headers: Headers) -> str:
+    """Id of the key that a message names: believe it only after `read_command`."""
+    return key_id_in(_signature(headers))
 
 
 def _signature(headers: Headers) -> bytes | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stoploss.commands import Action, Command, Segment
+from stoploss.commands import BREAK_GLASS_SEQUENCE, Action, Command, Micros, Segment
 from stoploss.control.files import replace_file
 from stoploss.errors import SnapshotUnreadable
 
@@ -21,7 +21,9 @@ LATCHING = frozenset({Action.STOP, Action.ROLLBACK})
 class Position:
     """The last applied command of an experiment and the state it left.
 
-    latched  stopped or rolled back: within this run nothing raises exposure again
+    latched   stopped or rolled back: within this run nothing raises exposure again
+    glass_id  a person's command that stopped it past the monitor; None: there is none since the last resume
+    glass_at  when it was given, microseconds since 1970-01-01 UTC: only a later resume ends it
     """
 
     run: int
@@ -31,11 +33,16 @@ class Position:
     exposure: float
     stopped_segments: tuple[Segment, ...]
     latched: bool
+    glass_id: str | None = None
+    glass_at: Micros = 0
 
 
 def position_after(command: Command, before: Position | None) -> Position:
     """Where a controller stands once it has applied a command."""
-    still_latched = before is not None and before.latched and before.run == command.run
+    if command.breaks_glass:
+        return _behind_glass(command, before)
+    same_run = before is not None and before.run == command.run
+    still_latched = before is not None and before.latched and same_run
     return Position(
         run=command.run,
         sequence=command.sequence,
@@ -44,6 +51,23 @@ def position_after(command: Command, before: Position | None) -> Position:
         exposure=command.exposure,
         stopped_segments=command.stopped_segments,
         latched=still_latched or command.action in LATCHING,
+        glass_id=before.glass_id if before is not None and same_run else None,
+        glass_at=before.glass_at if before is not None and same_run else 0,
+    )
+
+
+def _behind_glass(command: Command, before: Position | None) -> Position:
+    """The monitor's place in its own order stays as it was: what it sends later is still told from what it sent."""
+    return Position(
+        run=command.run,
+        sequence=before.sequence if before is not None and before.run == command.run else BREAK_GLASS_SEQUENCE,
+        command_id=before.command_id if before is not None else "",
+        release_variant=command.release_variant,
+        exposure=command.exposure,
+        stopped_segments=command.stopped_segments,
+        latched=True,
+        glass_id=command.command_id,
+        glass_at=command.decided_at,
     )
 
 
@@ -68,8 +92,14 @@ class PositionFile:
 
 
 def _dump(positions: Mapping[str, Position]) -> bytes:
-    experiments = {name: dataclasses.asdict(position) for name, position in sorted(positions.items())}
+    experiments = {name: _fields(position) for name, position in sorted(positions.items())}
     return json.dumps({"format": FORMAT, "experiments": experiments}, indent=1, ensure_ascii=False).encode()
+
+
+def _fields(position: Position) -> dict[str, Any]:
+    """Without those of broken glass where there is none: the version before knows nothing of them."""
+    fields = dataclasses.asdict(position)
+    return {name: value for name, value in fields.items() if position.glass_id or not name.startswith("glass_")}
 
 
 def _read(path: Path) -> dict[str, Position]:
@@ -108,5 +138,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "release_variant": (str,),
     "exposure": (float, int),
     "latched": (bool,),
+    "glass_id": (str, type(None)),
+    "glass_at": (int,),
 }
 """JSON's own types, exactly: a boolean is no number here."""

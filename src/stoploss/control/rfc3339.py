@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 from stoploss.commands import Micros
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EARLIEST, LATEST = -62_135_596_800_000_000, 253_402_300_799_999_999
+"""Years 1 to 9999, which are all that there are to `datetime`; a signed command may name any number."""
 
 
 def rfc3339(at: Micros) -> str:
@@ -15,4 +17,5 @@ def rfc3339(at: Micros) -> str:
     >>> rfc3339(1_700_000_000_000_001)
     '2023-11-14T22:13:20.000001Z'
     """
-    return (EPOCH + timedelta(microseconds=at)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    moment = EPOCH + timedelta(microseconds=min(max(at, EARLIEST), LATEST))
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

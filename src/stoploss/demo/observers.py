@@ -57,7 +57,7 @@ class Watch:
         self.acks: list[SeenAck] = []
         self.journal: list[JournalEntry] = []
         self._hear = hear
-        self._verifier = Verifier.load(settings.keys / "monitor.pub")
+        self._verifier = Verifier.load(settings.keys / "monitor.pub", break_glass=settings.keys / "break-glass.pub")
         self._control, self._acks = settings.topics("control"), settings.topics("acks")
         self._consumer = reader(settings.need_kafka())
         topics = (self._control, self._acks, settings.topics("journal"))

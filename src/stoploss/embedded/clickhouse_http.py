@@ -64,7 +64,7 @@ class Front:
     def application(self) -> web.Application:
         app = web.Application(client_max_size=STATEMENT_MAX_BYTES, middlewares=[loopback_only])
         app.router.add_get("/ping", self._ping)
-        app.router.add_route("*", "/", self._statement)
+        app.router.add_route("*", "/", self._statement, expect_handler=_expected)
         app.on_cleanup.append(self._close)
         return app
 
@@ -80,7 +80,7 @@ class Front:
         if request.method in ("GET", "HEAD") and "query" not in request.query:
             return await self._ping(request)
         response = await self._answer_or_refuse(request)
-        response.headers["X-ClickHouse-Query-Id"] = request.query.get("query_id") or str(uuid.uuid4())
+        response.headers["X-ClickHouse-Query-Id"] = _query_id(request)
         response.headers["X-ClickHouse-Timezone"] = self._engine.timezone
         return response
 
@@ -89,6 +89,9 @@ class Front:
             return await self._answer(request, await read_request(request))
         except EngineError as error:
             return _refusal(error, error.status)
+        except UnicodeDecodeError as error:
+            not_text = EngineError.of(62, "SYNTAX_ERROR", f"The statement is not UTF-8 ({error})")
+            return _refusal(not_text, not_text.status)
         except CompressionError as error:
             return _refusal(EngineError.of(271, "CANNOT_DECOMPRESS", str(error)), HTTPStatus.BAD_REQUEST)
 
@@ -107,6 +110,14 @@ class Front:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
 
+async def _expected(request: web.Request) -> None:
+    """aiohttp's own handler would quote a header that is no text, and fail over it."""
+    if request.headers.get("Expect", "").lower() != "100-continue":
+        raise web.HTTPExpectationFailed
+    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    request.writer.output_size = 0  # nothing of the answer itself is sent yet
+
+
 @web.middleware
 async def loopback_only(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -120,6 +131,12 @@ async def loopback_only(
     return await handler(request)
 
 
+def _query_id(request: web.Request) -> str:
+    """The caller's, if it can stand in a header."""
+    wanted = request.query.get("query_id", "")
+    return wanted if wanted and wanted.isascii() and wanted.isprintable() else str(uuid.uuid4())
+
+
 def _text_and_format(sql: bytes, request: Request) -> tuple[str, str]:
     """The statement to run and the format of its result."""
     if not sql.strip():
@@ -127,10 +144,7 @@ def _text_and_format(sql: bytes, request: Request) -> tuple[str, str]:
     if "client_protocol_version" in request.arguments and is_driver_hello(sql):
         # The Go driver frames blocks by the revision it is told. chDB writes them plain, as of revision 0.
         return HELLO, request.output_format
-    try:
-        text = sql.decode()
-    except UnicodeDecodeError as error:
-        raise EngineError.of(62, "SYNTAX_ERROR", f"The statement is not UTF-8 ({error})") from error
+    text = sql.decode()
     return text, result_format(sql) or request.output_format
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import zlib
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import IO
@@ -18,6 +20,7 @@ HEAD_BYTES = 256 << 10
 STATEMENT_MAX_BYTES = 256 << 20
 READ_BYTES = 256 << 10
 DEFAULT_FORMAT = "TabSeparated"
+_FORMAT = re.compile(r"[A-Za-z0-9_]{1,64}")
 PARAMETER = "param_"
 # Arguments of the interface itself; every other one is a setting.
 INTERFACE_ARGUMENTS = frozenset(
@@ -55,10 +58,13 @@ async def read_request(request: web.Request) -> Request:
         body = _nothing()
     _refuse_unsupported(arguments)
     headers = request.headers
+    wanted_format = arguments.get("default_format") or headers.get("X-ClickHouse-Format") or DEFAULT_FORMAT
+    if not _FORMAT.fullmatch(wanted_format):
+        raise EngineError.of(73, "UNKNOWN_FORMAT", f"Unknown format {wanted_format!r:.80}")
     return Request(
         arguments=arguments,
         body=body,
-        output_format=arguments.get("default_format") or headers.get("X-ClickHouse-Format") or DEFAULT_FORMAT,
+        output_format=wanted_format,
         scope=Scope(
             database=arguments.get("database") or headers.get("X-ClickHouse-Database") or "",
             settings={name: value for name, value in arguments.items() if _is_setting(name)},
@@ -122,7 +128,11 @@ async def _nothing() -> AsyncIterator[bytes]:
 async def _form_fields(request: web.Request) -> dict[str, str]:
     """clickhouse_connect sends a form when parameters are too long for an address."""
     fields: dict[str, str] = {}
-    for name, value in (await request.post()).items():
+    try:
+        form = await request.post()
+    except (ValueError, LookupError, RuntimeError, AssertionError, zlib.error) as error:
+        raise EngineError.of(36, "BAD_ARGUMENTS", f"The body is no form, as its Content-Type says: {error}") from error
+    for name, value in form.items():
         if not isinstance(value, str):
             raise EngineError.of(
                 48,

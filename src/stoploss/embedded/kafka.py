@@ -20,6 +20,7 @@ from stoploss.embedded.ports import LOOPBACK, free_port
 from stoploss.embedded.process import tail
 from stoploss.embedded.service import EmbeddedService, require_modules
 from stoploss.errors import EmbeddedUnavailable
+from stoploss.kafka import connection
 
 FORMAT_TIMEOUT_S = 60.0
 OFFSETS_TOPIC = "__consumer_offsets"
@@ -209,7 +210,7 @@ def _escaped(value: str) -> str:
 
 def _probe_configuration(bootstrap: str) -> dict[str, str | int | float | bool]:
     return {
-        "bootstrap.servers": bootstrap,
+        **connection(bootstrap),
         "log_level": 0,  # a refused connection is expected until the broker listens
         "reconnect.backoff.max.ms": 100,
         "socket.connection.setup.timeout.ms": 1000,

@@ -22,6 +22,7 @@ from stoploss.emit.counters import Counters, Stats
 from stoploss.emit.encoding import Fields, encode_count, encode_outcome, encode_trace
 from stoploss.emit.request import Request
 from stoploss.emit.sender import Job, Route, Sender
+from stoploss.kafka import connection
 
 ASSIGNMENTS_EVERY_S = 10.0
 CLOSE_TIMEOUT_S = 5.0
@@ -60,7 +61,7 @@ class Tracer:
     ) -> None:
         self.clock = clock or Clock()
         self._service = service
-        self._config = {**({"bootstrap.servers": bootstrap} if bootstrap else {}), **(producer_config or {})}
+        self._config = {**(connection(bootstrap) if bootstrap else {}), **(producer_config or {})}
         self._traces = Route(topic, partial(encode_trace, mask=mask_text))
         self._outcomes = Route(outcomes_topic, encode_outcome)
         self._counts = Route(assignments_topic, encode_count) if assignments_topic else None

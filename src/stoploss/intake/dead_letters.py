@@ -10,11 +10,18 @@ from stoploss.ledger import Source
 from stoploss.wire import records
 
 LARGEST_KEPT_BYTES = 256 * 1024
+LARGEST_KEPT_KEY_BYTES = 1_024
+LONGEST_REASON = 1_000
+LATEST_MILLIS = 10_413_705_600_000
+"""2299-12-31, the end of what ClickHouse's DateTime64 holds; a producer may have stamped its record with anything."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """See schemas/dead_letter.avsc; `size` is that of the original, `value` is cut at 256 KiB."""
+    """See schemas/dead_letter.avsc; `size` is that of the original, `value` is cut at 256 KiB.
+
+    Everything in it is bounded: a dead letter that no topic takes would end each worker that reads its record.
+    """
 
     source: Source
     offset: int
@@ -33,11 +40,11 @@ def dead_letter(reject: Reject, source: Source, stage: str = "intake", key: byte
         offset=reject.offset,
         stage=stage,
         code=reject.code,
-        reason=reject.reason,
-        key=key,
+        reason=reject.reason[:LONGEST_REASON],
+        key=key and key[:LARGEST_KEPT_KEY_BYTES],
         value=reject.value[:LARGEST_KEPT_BYTES],
         size=len(reject.value),
-        at=reject.timestamp_ms * 1_000,
+        at=min(max(0, reject.timestamp_ms), LATEST_MILLIS) * 1_000,
     )
 
 

@@ -18,6 +18,8 @@ from stoploss.intake.segments import LONGEST_BYTES
 from stoploss.intake.steps import Steps
 
 NO_STEPS = "no steps"
+LONGEST_KEPT = 4_096
+"""Characters of a path that is remembered with its short form; a longer one is a megabyte as likely as not."""
 _DIGEST_BYTES = 6
 
 
@@ -45,7 +47,6 @@ def _walked(steps: Steps) -> pl.DataFrame:
     return walked.group_by("row", maintain_order=True).agg(pl.col("path").str.join("/"))
 
 
-@lru_cache(maxsize=8_192)
 def bounded(path: str) -> str:
     """A path of at most LONGEST_BYTES bytes.
 
@@ -54,6 +55,11 @@ def bounded(path: str) -> str:
     >>> bounded("tool:search/tool:compare/" * 9)
     'tool:search/tool:compare/tool:search/tool:compare/ @30402665849d'
     """
+    return _bounded(path) if len(path) <= LONGEST_KEPT else _bounded.__wrapped__(path)
+
+
+@lru_cache(maxsize=8_192)
+def _bounded(path: str) -> str:
     raw = path.encode()
     if len(raw) <= LONGEST_BYTES:
         return path

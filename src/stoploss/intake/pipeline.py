@@ -8,6 +8,7 @@ Decisions, in one place:
 - A number that cannot be (NaN, negative, beyond exact range) is a dead letter; a time that cannot be is quarantined:
   stored with its reason, not judged. Both count by variant, since losing rows of one arm alone biases the experiment.
 - A record of no experiment is counted and dropped, never stored; one of an unknown experiment is stored, not judged.
+- A trace id that came before with other content is a dead letter; with the same, the judge drops the repeat.
 - An outcome without its trace's context is a dead letter until outcomes can be joined to stored traces.
 - Texts are always masked before they are stored, whatever `privacy.maskText` says: raw text needs a grant of its own.
 """
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import polars as pl
@@ -24,8 +25,10 @@ import polars as pl
 from stoploss.experiment import OTHER
 from stoploss.intake import clean, segments, validate
 from stoploss.intake.batch import Batch, Rows
+from stoploss.intake.canaries import without_canaries
 from stoploss.intake.project import Share, project_outcomes, project_traces
 from stoploss.intake.quantise import Mask
+from stoploss.intake.repeats import Remembered
 from stoploss.intake.results import Counts, IntakeResult, RawRecord, Reject
 from stoploss.intake.rows import ProjectedRows
 from stoploss.intake.watched import Watched
@@ -68,6 +71,7 @@ def process_traces(
     salt: bytes,
     now_micros: int,
     resolve: Resolver | None = None,
+    seen: Remembered | None = None,
 ) -> IntakeResult:
     """Traces of one source partition, in the order of their offsets.
 
@@ -75,13 +79,16 @@ def process_traces(
     salt        key of the hashes of units and traces, the same in every worker of the installation
     now_micros  stands in for the broker's time where a record has none
     resolve     Confluent schema ids, where a registry is configured
+    seen        what came before under each trace id; None: nobody asks
     """
     checked = _check(records, "trace", salt, now_micros, resolve)
+    if seen is not None:
+        checked = _without_reused_ids(checked, seen)
     shares = dict(_shares(checked, watched))
     rows = _project(checked, shares, watched, source, project_traces)
     assigned = np.zeros(checked.batch.rows, np.bool_)
     assigned[checked.batch.items("assignments").rows] = True
-    stored = _stored(checked) & assigned
+    stored = without_canaries(_stored(checked) & assigned, checked.offsets, rows)
     return IntakeResult(
         rows=rows,
         clean=clean.traces(checked.batch.frame, checked.batch.output, _standing(checked, source), stored),
@@ -125,6 +132,13 @@ def _check(records: Sequence[RawRecord], name: str, salt: bytes, now_micros: int
     offsets = np.array([record.offset for record in records], np.int64)[decoded.positions]
     late = {row: reason for row, reason in untimely.items() if row not in faults}
     return _Checked(records, decoded, batch, offsets, broker_micros, faults, late)
+
+
+def _without_reused_ids(checked: _Checked, seen: Remembered) -> _Checked:
+    rows = np.flatnonzero(checked.judged)
+    values = [checked.records[place].value or b"" for place in checked.decoded.positions[rows].tolist()]
+    reused = validate.reused_ids(rows, seen.contradicting(checked.batch.trace[rows], values))
+    return replace(checked, faults={**checked.faults, **reused}) if reused else checked
 
 
 def _stored(checked: _Checked) -> Mask:
@@ -231,10 +245,11 @@ def bounded(counts: Iterable[tuple[str, int]]) -> dict[str, int]:
 
 
 def _rejected_by_variant(checked: _Checked, watched: Mapping[str, Watched]) -> tuple[RejectCount, ...]:
-    pairs = [pair for fault in checked.decoded.refused for pair in fault.assignments]
+    """Each record counts once for a variant, however often it names it."""
+    pairs = [pair for fault in checked.decoded.refused for pair in set(fault.assignments)]
     if checked.faults or checked.untimely:
         read = _assignments_of(checked, [*checked.faults, *checked.untimely])
-        pairs += [pair for found in read.values() for pair in found]
+        pairs += [pair for found in read.values() for pair in set(found)]
     known = [(name, _variant(watched[name], variant)) for name, variant in pairs if name in watched]
     return tuple(RejectCount(name, variant, count) for (name, variant), count in sorted(Counter(known).items()))
 

@@ -39,13 +39,17 @@ def coded(column: pl.Series) -> Coded:
     return Coded(tuple(place), found)
 
 
-@lru_cache(maxsize=8_192)
 def clean(value: str) -> str:
     """A value as it may be shown; empty stays empty.
 
     >>> clean("acme GmbH"), clean("a\\u202eb")
     ('acme GmbH', 'invalid')
     """
+    return _clean(value) if len(value) <= LONGEST_BYTES else INVALID
+
+
+@lru_cache(maxsize=8_192)
+def _clean(value: str) -> str:
     if _PLAIN.fullmatch(value) or (len(value.encode()) <= LONGEST_BYTES and all(map(_allowed, value))):
         return value
     return INVALID

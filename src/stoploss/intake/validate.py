@@ -17,6 +17,7 @@ from stoploss.intake.batch import NUMBERS, Batch, Items, Rows
 from stoploss.metrics import LARGEST, METRICS, SCORE_SCALE
 
 LONGEST_TRACE_ID_BYTES = 64
+LONGEST_SHOWN = 64
 AHEAD_MICROS = 60 * 1_000_000
 TRACE_AGE_MICROS = 24 * 3_600 * 1_000_000
 OUTCOME_AGE_MICROS = 90 * 24 * 3_600 * 1_000_000
@@ -55,6 +56,15 @@ def outcome_faults(batch: Batch) -> Faults:
     return found
 
 
+def shown(name: str) -> str:
+    """A name from traffic as a reason quotes it: it may be as long as a record.
+
+    >>> shown("checkout"), shown("x" * 1_000_000)[:10]
+    ("'checkout'", "'xxxxxxxxx")
+    """
+    return repr(name if len(name) <= LONGEST_SHOWN else f"{name[:LONGEST_SHOWN]}…")
+
+
 def _note(found: Faults, faults: Iterator[tuple[int, Fault]]) -> None:
     for row, fault in faults:
         found.setdefault(row, fault)
@@ -86,7 +96,9 @@ def _value_faults(values: npt.NDArray[np.float64], rows: Rows, names: pl.Series)
     for item in np.flatnonzero(~(np.abs(values) <= largest)).tolist():
         yield (
             int(rows[item]),
-            Fault("number", f"score {names[item]!r} is {values[item]:g}; it must be finite and within ±{largest:g}"),
+            Fault(
+                "number", f"score {shown(names[item])} is {values[item]:g}; it must be finite and within ±{largest:g}"
+            ),
         )
 
 
@@ -111,7 +123,7 @@ def assignment_faults(batch: Batch) -> Iterator[tuple[int, Fault]]:
         return
     named = pl.DataFrame({"row": assigned.rows, "experiment": assigned.fields["experiment"]})
     for row, experiment in named.filter(named.is_duplicated()).unique(maintain_order=True).iter_rows():
-        yield row, Fault("assigned_twice", f"experiment {experiment!r} is assigned twice; name its variant once")
+        yield row, Fault("assigned_twice", f"experiment {shown(experiment)} is assigned twice; name its variant once")
 
 
 def time_faults(at: Rows, broker_micros: Rows, oldest_micros: int) -> dict[int, str]:
@@ -137,5 +149,16 @@ def _untimely(at: int, broker_micros: int) -> str:
 
 
 def broker_times(timestamps_ms: Rows, now_micros: int) -> Rows:
-    """The broker's time of each record in microseconds; a record without one was read now."""
-    return np.where(timestamps_ms > 0, timestamps_ms * 1_000, now_micros)
+    """The broker's time of each record in microseconds; now for a record without one, or with one that is yet to come.
+
+    A topic may keep the times of its producers: a clock that is ahead would vouch for itself.
+    """
+    latest_ms = (now_micros + AHEAD_MICROS) // 1_000
+    known = (timestamps_ms > 0) & (timestamps_ms <= latest_ms)
+    return np.where(known, np.where(known, timestamps_ms, 0) * 1_000, now_micros)
+
+
+def reused_ids(rows: Rows, contradicting: list[int]) -> Faults:
+    """contradicting: places among `rows` whose trace id came before with another value."""
+    reason = "the trace_id came before with other content, which stands; give every request an id of its own"
+    return {int(rows[place]): Fault("trace_id_reused", reason) for place in contradicting}

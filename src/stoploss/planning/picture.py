@@ -5,18 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from xml.sax.saxutils import escape
 
+from stoploss import drawing
+from stoploss.drawing import AMBER, GREEN, INK, RED, WIDTH, text
 from stoploss.planning.forecast import LONGEST_HOURS, Forecast, Plan, Reach, Stage
 from stoploss.planning.tables import hours
 from stoploss.review.words import share
 
-WIDTH, LEFT, RIGHT, TOP, ROW, FOOT = 900, 300, 40, 96, 26, 44
+LEFT, RIGHT, TOP, ROW, FOOT = 300, 40, 96, 26, 44
 TICKS_HOURS = (1 / 60, 1 / 6, 1.0, 6.0, 24.0, 7 * 24.0, 30 * 24.0, LONGEST_HOURS)
-COLOURS = {"in time": "#1a7f5a", "late": "#b26a00", "never": "#b3261e"}
-STYLE = (
-    "text{font:13px system-ui,sans-serif;fill:#1f2328}.s{font-size:12px;fill:#57606a}.h{font-size:17px;font-weight:600}"
-)
+COLOURS = {"in time": GREEN, "late": AMBER, "never": RED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,20 +28,14 @@ class Line:
 
 
 def picture(plan: Plan) -> str:
-    """The plan's picture; black on white, without fonts or scripts of its own."""
+    """The plan's picture."""
     lines = tuple(_lines(plan))
     height = TOP + ROW * max(1, len(lines)) + FOOT
     body = [*_head(plan), *_axis(TOP + ROW * max(1, len(lines)))]
     for number, line in enumerate(lines):
         body += _row(line, TOP + ROW * number + ROW / 2)
-    body.append(_text(LEFT, height - 12, "bar: half to four fifths of the runs; thin mark: the stage's end", "s"))
-    inside = "\n".join(body)
-    title = escape(f"{plan.experiment}: how soon harm is found")
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" '
-        f'viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(title, {chr(34): "&quot;"})}">\n'
-        f'<style>{STYLE}</style>\n<rect width="{WIDTH}" height="{height}" fill="#fff"/>\n{inside}\n</svg>\n'
-    )
+    body.append(text(LEFT, height - 12, "bar: half to four fifths of the runs; thin mark: the stage's end", "s"))
+    return drawing.document(f"{plan.experiment}: how soon harm is found", height, body)
 
 
 def _lines(plan: Plan) -> Iterator[Line]:
@@ -56,37 +48,37 @@ def _lines(plan: Plan) -> Iterator[Line]:
 
 def _head(plan: Plan) -> list[str]:
     return [
-        _text(20, 30, f"{plan.experiment}: how soon a harm of {plan.times:g} margins is found", "h"),
-        _text(20, 52, plan.source if len(plan.source) < 130 else f"{plan.source[:127]}…", "s"),
-        _text(20, 84, "guardrail, harm", "s"),
-        _text(LEFT - 28, 84, "share", "s", "end"),
+        text(20, 30, f"{plan.experiment}: how soon a harm of {plan.times:g} margins is found", "h"),
+        text(20, 52, plan.source if len(plan.source) < 130 else f"{plan.source[:127]}…", "s"),
+        text(20, 84, "guardrail, harm", "s"),
+        text(LEFT - 28, 84, "share", "s", "end"),
     ]
 
 
 def _axis(bottom: float) -> Iterator[str]:
     for tick in TICKS_HOURS:
         x = _x(tick)
-        yield f'<line x1="{x:.1f}" y1="{TOP - 6}" x2="{x:.1f}" y2="{bottom:.1f}" stroke="#e4e7eb"/>'
-        yield _text(x, TOP - 12, hours(tick), "s", "middle")
+        yield drawing.upright(x, TOP - 6, bottom)
+        yield text(x, TOP - 12, hours(tick), "s", "middle")
 
 
 def _row(line: Line, y: float) -> Iterator[str]:
     colour = COLOURS[line.forecast.verdict]
     if line.first:
-        yield _text(20, y + 4, f"{line.forecast.watches} {line.forecast.text}")
+        yield text(20, y + 4, f"{line.forecast.watches} {line.forecast.text}")
     if line.reach is None or line.stage is None:
-        yield _text(LEFT, y + 4, "never", "s")
+        yield text(LEFT, y + 4, "never", "s")
         return
-    yield _text(LEFT - 28, y + 4, share(line.reach.exposure), "s", "end")
+    yield text(LEFT - 28, y + 4, share(line.reach.exposure), "s", "end")
     end = _x(line.stage.hours)
-    yield f'<line x1="{end:.1f}" y1="{y - 9:.1f}" x2="{end:.1f}" y2="{y + 9:.1f}" stroke="#1f2328" stroke-width="1.5"/>'
+    yield drawing.upright(end, y - 9, y + 9, INK, 1.5)
     if line.reach.median is None:
-        yield _text(WIDTH - RIGHT, y + 4, "not in 90 d", "s", "end")
+        yield text(WIDTH - RIGHT, y + 4, "not in 90 d", "s", "end")
         return
     start = _x(line.reach.median.hours)
     stop = _x(line.reach.four_fifths.hours if line.reach.four_fifths else LONGEST_HOURS)
     width = max(stop - start, 3.0)
-    yield f'<rect x="{start:.1f}" y="{y - 5:.1f}" width="{width:.1f}" height="10" rx="2" fill="{colour}"/>'
+    yield drawing.bar(start, y, width, colour)
 
 
 def _x(at_hours: float) -> float:
@@ -94,8 +86,3 @@ def _x(at_hours: float) -> float:
     low, high = math.log(TICKS_HOURS[0]), math.log(TICKS_HOURS[-1])
     place = (math.log(max(at_hours, TICKS_HOURS[0])) - low) / (high - low) if at_hours > 0 else 0.0
     return LEFT + min(1.0, place) * (WIDTH - LEFT - RIGHT)
-
-
-def _text(x: float, y: float, text: str, kind: str = "", anchor: str = "start") -> str:
-    of = f' class="{kind}"' if kind else ""
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{of}>{escape(text)}</text>'

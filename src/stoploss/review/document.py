@@ -9,6 +9,7 @@ from datetime import datetime
 from stoploss.experiment import Experiment
 from stoploss.lifecycle import Lifecycle
 from stoploss.review import chain
+from stoploss.review.blindness import BlindLine, blindness
 from stoploss.review.chain import CommandLine, FindingLine, RefusedLine
 from stoploss.review.guardrails import GuardrailResult, guardrail_results, segment_results
 from stoploss.review.recommended import Recommended, recommended
@@ -96,6 +97,7 @@ class Review:
     recommended   None: the spec has no objective
     target        the metric that success is told by, its baseline and the least change worth having in its unit
     minimum_cell  traces in an arm below which a segment's numbers are hidden
+    blind         when the monitor did not see the run
     not_enforced  what the spec asks for and this version did not act on
     """
 
@@ -125,6 +127,7 @@ class Review:
     stopped_segments: tuple[str, ...]
     minimum_cell: int
     refused: tuple[RefusedLine, ...]
+    blind: tuple[BlindLine, ...]
     not_enforced: tuple[str, ...]
 
 
@@ -177,6 +180,7 @@ def review(experiment: Experiment, status: Status, rows: Rows) -> Review:
         stopped_segments=tuple(status.stopped_segments),
         minimum_cell=minimum_cell,
         refused=chain.refused(rows.timeline),
+        blind=blindness(rows.timeline, run),
         not_enforced=tuple(not_enforced_yet(experiment)),
     )
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from stoploss.review.blindness import BlindLine
 from stoploss.review.chain import AckLine, CommandLine, EpochLine, FindingLine, Place, RequestLine
 from stoploss.review.explanation import Explanation
 from stoploss.review.lineage import NOT_STORED, Lineage, traces_sql
@@ -38,6 +39,8 @@ def sections(told: Explanation, database: str) -> Iterator[Section]:
         yield Section("Exposures after the stop", _last(told.exposures, _exposures, ""))
     if told.refused:
         yield Section("Not judged", tuple(f"{count(line.rows)} rows: {line.cause}" for line in told.refused))
+    if told.blind:
+        yield Section("Blind", _last(told.blind, _blind, ""))
     yield Section("Traces behind it", tuple(_behind(told, database)))
 
 
@@ -54,6 +57,11 @@ def _last(items: Sequence[Item], lines_of: Callable[[Item], Iterator[str]], none
     left_out = len(items) - LINES
     more = [f"({left_out} earlier: --json)"] if left_out > 0 else []
     return tuple([*more, *shown] or [none])
+
+
+def _blind(line: BlindLine) -> Iterator[str]:
+    until = f"until {utc(line.until)}" if line.until else "and not over"
+    yield f"{utc(line.since)}  {until}: {line.reason}"
 
 
 def _request(line: RequestLine) -> Iterator[str]:
@@ -102,7 +110,8 @@ def _ack(ack: AckLine) -> str:
 
 def _exposures(counted: ExposuresAfterStop) -> Iterator[str]:
     last = f", the last at {utc(counted.last_at)}" if counted.last_at else ""
-    first = f"; first harm {utc(counted.first_harm_at)}" if counted.first_harm_at else ""
+    took = f", {duration(counted.harm_to_last_ms)} from it to the last exposure"
+    first = f"; first harm {utc(counted.first_harm_at)}{took}" if counted.first_harm_at else ""
     yield (
         f"{count(counted.in_flight)} in flight at the decision, {count(counted.after_stop)} begun after it{last}{first}"
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from stoploss.review import chain
+from stoploss.review.blindness import BlindLine, blindness
 from stoploss.review.chain import CommandLine, EpochLine, FindingLine, RefusedLine, RequestLine
 from stoploss.review.lineage import Lineage
 from stoploss.store.rows import CommandWithAcks, ExposuresAfterStop, Status, TimelineEntry
@@ -35,6 +36,7 @@ class Explanation:
     commands: tuple[CommandLine, ...]
     exposures: tuple[ExposuresAfterStop, ...]
     refused: tuple[RefusedLine, ...]
+    blind: tuple[BlindLine, ...] = ()
     recommended: FindingLine | None = None
     lineage: tuple[Lineage, ...] = ()
 
@@ -69,6 +71,7 @@ def explanation(
         commands=issued,
         exposures=chain.exposures(counted, issued),
         refused=chain.refused(timeline),
+        blind=blindness(timeline, status.run),
         recommended=next((line for line in reversed(found) if line.metric == "recommendation"), None),
     )
 

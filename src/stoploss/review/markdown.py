@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
+from stoploss.review.blindness import BlindLine
 from stoploss.review.chain import CommandLine
 from stoploss.review.document import ArmNumbers, Comparison, Review, VariantLine
 from stoploss.review.guardrails import (
@@ -219,9 +220,17 @@ def _exposures(review: Review) -> Iterator[str]:
     if not review.exposures:
         yield "None counted: nothing was stopped, or no count has been recorded yet."
         return
-    header = ("command", "in flight at the decision", "begun after it", "first harm", "last one begun")
+    took = "first harm to last exposure"
+    header = ("command", "in flight at the decision", "begun after it", "first harm", "last one begun", took)
     rows = (
-        (f"{c.command_id[:12]}…", count(c.in_flight), count(c.after_stop), utc(c.first_harm_at), utc(c.last_at))
+        (
+            f"{c.command_id[:12]}…",
+            count(c.in_flight),
+            count(c.after_stop),
+            utc(c.first_harm_at),
+            utc(c.last_at),
+            duration(c.harm_to_last_ms),
+        )
         for c in review.exposures
     )
     yield from _table(header, rows)
@@ -282,5 +291,11 @@ def _footnotes(review: Review) -> Iterator[str]:
         yield f"- The spec asks for {escaped(name)}; this version recorded it and did not act on it."
     for line in review.refused:
         yield f"- {count(line.rows)} rows were not judged: {escaped(line.cause)}."
-    if not review.not_enforced and not review.refused:
+    for blind in review.blind:
+        yield f"- The monitor was blind from {utc(blind.since)} to {_end(blind)}: {escaped(blind.reason)}."
+    if not review.not_enforced and not review.refused and not review.blind:
         yield "Everything the spec asks for was enforced, and all rows were judged."
+
+
+def _end(blind: BlindLine) -> str:
+    return utc(blind.until) if blind.until else "now, as far as the journal says"

@@ -24,6 +24,10 @@ class ExperimentStatus:
     recommendation  rollout, iterate or rollback; None: nothing yet, or the spec has no objective
     not_enforced  what the spec asks for and this version does not act on; None where the spec cannot be read
     spec_fault    why it cannot
+    in_flight     requests of the treatment under way when it was stopped; None: not stopped, or not counted yet
+    after_stop    those that began later
+    harm_to_last_s  from the first harmful trace to the last exposure; where none began after the stop, to the stop;
+                  None: no gate was tripped, or not counted yet
     """
 
     experiment: str
@@ -38,6 +42,9 @@ class ExperimentStatus:
     recommendation: str | None
     not_enforced: tuple[str, ...] | None
     spec_fault: str | None
+    in_flight: int | None = None
+    after_stop: int | None = None
+    harm_to_last_s: float | None = None
 
 
 def moment(at: Micros) -> datetime:
@@ -75,7 +82,16 @@ def status_of(entry: RegistryEntry) -> ExperimentStatus:
         recommendation=entry.recommendation,
         not_enforced=not_enforced,
         spec_fault=fault,
+        in_flight=entry.in_flight,
+        after_stop=entry.after_stop,
+        harm_to_last_s=_harm_to_last_s(entry),
     )
+
+
+def _harm_to_last_s(entry: RegistryEntry) -> float | None:
+    if entry.first_harm_at is None or entry.last_exposure_at is None:
+        return None
+    return (entry.last_exposure_at - entry.first_harm_at) / 1_000_000
 
 
 def _not_enforced(entry: RegistryEntry) -> tuple[tuple[str, ...] | None, str | None]:

@@ -62,6 +62,7 @@ def status_table(statuses: Sequence[ExperimentStatus]) -> Table | Text:
         "stopped segments",
         "last change",
         "recommended",
+        "served after the stop",
         "not enforced yet",
     )
     for status in statuses:
@@ -74,9 +75,18 @@ def status_table(statuses: Sequence[ExperimentStatus]) -> Table | Text:
             lines(status.stopped_segments or ["none"]),
             text(utc(status.changed_at)),
             text(status.recommendation or "nothing yet"),
+            _served_after(status),
             _not_enforced(status),
         )
     return table
+
+
+def _served_after(status: ExperimentStatus) -> Text:
+    if status.in_flight is None or status.after_stop is None:
+        return text("not counted yet" if status.lifecycle in ("paused", "stopped", "rolled_back") else "not stopped")
+    harmed = status.harm_to_last_s
+    took = [] if harmed is None else [f"{harmed:.1f} s from the first harmful trace to the last exposure"]
+    return lines([f"{count(status.in_flight)} in flight, {count(status.after_stop)} begun after it", *took])
 
 
 def _not_enforced(status: ExperimentStatus) -> Text:

@@ -16,8 +16,8 @@ from functools import partial
 import numpy as np
 
 from stoploss.commands import Evidence, round_significant
-from stoploss.rules.group_totals import GROUPS_OF_EVERYBODY, GroupTotals, usable
-from stoploss.rules.rows import CONTROL, TREATMENT, IntArray, Moment, Rows
+from stoploss.rules.group_totals import GROUPS_OF_EVERYBODY, GroupTotals
+from stoploss.rules.rows import CONTROL, TREATMENT, IntArray, Moment, Rows, with_value
 from stoploss.rules.verdict import NOTHING, Outcome, Reason, Response, Severity, Verdict
 from stoploss.segments import EVERYBODY
 from stoploss.spec.health import Alignment
@@ -43,10 +43,10 @@ class Sums:
         x = rows.metrics.get(column)
         if x is None:
             return
-        keep = usable(rows, EVERYBODY, x)
-        key = rows.arm[keep] * GROUPS + (rows.unit[keep] % np.uint64(GROUPS)).astype(np.int64)
+        counted, x = with_value(rows.counted(EVERYBODY), x)
+        key = counted.arm * GROUPS + (counted.unit % np.uint64(GROUPS)).astype(np.int64)
         self.n += np.bincount(key, minlength=2 * GROUPS).reshape(2, GROUPS)
-        self.total += np.bincount(key, x[keep], minlength=2 * GROUPS).astype(np.int64).reshape(2, GROUPS)
+        self.total += np.bincount(key, x, minlength=2 * GROUPS).astype(np.int64).reshape(2, GROUPS)
 
 
 @dataclass(slots=True)

@@ -12,23 +12,24 @@ Where each trace is its own unit, (i) alone has the whole budget.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
 
-from stoploss.commands import Evidence, round_significant
+from stoploss.commands import Evidence
 from stoploss.metrics import MISSING
+from stoploss.rules.cell_looks import CellLook, Looks, looks
 from stoploss.rules.group_totals import GroupTotals, worth_a_look
 from stoploss.rules.guardrail import contrast_evidence, decide
-from stoploss.rules.guardrail_plan import TSTAR, GuardrailPlan
+from stoploss.rules.guardrail_plan import GuardrailPlan
 from stoploss.rules.reading import Reference
 from stoploss.rules.rows import CONTROL, TREATMENT, IntArray, Moment, Rows
 from stoploss.rules.verdict import Outcome, Reason, Verdict
 from stoploss.segments import EVERYBODY, NO_CELL, Dimension, grown
 from stoploss.stats import relative_risk
 from stoploss.stats.bonferroni import log_limit
-from stoploss.stats.contrast import Contrast, NoContrast
+from stoploss.stats.contrast import NoContrast
 from stoploss.stats.floors import Floor, breach_event_floor, first_unmet, groups_floor, safe_event_floor
 
 SECOND = 1_000_000
@@ -57,14 +58,16 @@ class FirstTraces:
         x = rows.metrics.get(column)
         if x is None or not rows.exposure:
             return
-        cell = rows.cells[dimension.name]
-        keep = rows.compared & rows.first & (x != MISSING) & (cell != NO_CELL)
+        index = rows.first_compared
+        arm, cell, x = rows.arm[index], rows.cells[dimension.name][index], x[index]
+        keep = (x != MISSING) & (cell != NO_CELL)
         if not keep.any():
             return
-        if (more := grown(int(cell[keep].max()) + 1, self.pending.shape[2]) - self.pending.shape[2]) > 0:
+        arm, cell, x = arm[keep], cell[keep], x[keep]
+        if (more := grown(int(cell.max()) + 1, self.pending.shape[2]) - self.pending.shape[2]) > 0:
             self.pending = np.pad(self.pending, ((0, 0), (0, 0), (0, more)))
-        np.add.at(self.pending, (0, rows.arm[keep], cell[keep]), 1)
-        np.add.at(self.pending, (1, rows.arm[keep], cell[keep]), x[keep])
+        np.add.at(self.pending, (0, arm, cell), 1)
+        np.add.at(self.pending, (1, arm, cell), x)
 
     def close_second(self, second: int, rr0: float) -> None:
         """Scores what the seconds before brought, in the cells where both arms are present."""
@@ -73,7 +76,9 @@ class FirstTraces:
         self.second = second
         units, events = self.pending
         for cell in np.flatnonzero((units[CONTROL] > 0) & (units[TREATMENT] > 0)).tolist():
-            self._score(cell, [int(v) for v in (*units[:, cell], *events[:, cell])], rr0)
+            # Without an event each alternative is as likely as the null hypothesis: nothing to add.
+            if events[:, cell].any():
+                self._score(cell, [*units[:, cell].tolist(), *events[:, cell].tolist()], rr0)
             self.pending[:, :, cell] = 0
 
     def _score(self, cell: int, counts: list[int], rr0: float) -> None:
@@ -95,12 +100,16 @@ class FirstTraces:
 
 @dataclass(slots=True)
 class BinaryState:
-    """looking: whether everybody is worth a look now: new evidence of the exact stream always is."""
+    """looking: whether everybody is worth a look now: new evidence of the exact stream always is.
+
+    last: what was looked at last
+    """
 
     first: dict[str, FirstTraces]
     totals: dict[str, GroupTotals]
     reference: Reference
     looking: bool = field(default=True, metadata={"transient": True})
+    last: Looks = field(default_factory=Looks, metadata={"transient": True})
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,47 +157,23 @@ class BinaryGuardrail:
             totals.close_epoch(self.plan.margin)
 
     def judge(self, state: BinaryState, moment: Moment) -> Iterator[Verdict]:
-        for name in moment.due:
-            if name in state.totals and (state.looking or moment.whole or name != EVERYBODY):
-                yield from self._judge_dimension(state, moment, name)
-
-    def _judge_dimension(self, state: BinaryState, moment: Moment, name: str) -> Iterator[Verdict]:
-        totals, dimension = state.totals[name], moment.dimensions[name]
-        alphas = [a * self.share for a in self.plan.alphas(name, min(totals.cells, dimension.used))]
-        found = totals.contrasts(self.plan.margin, alphas, TSTAR)
-        units, events = totals.units.counts(), totals.events.counts()
         unfrozen, words = self.plan.reading.floor(state.reference), self.plan.reading.words(state.reference)
-        for cell, contrast in enumerate(found):
-            if name != EVERYBODY and not totals.shown_n[:, cell].any():
-                continue
-            segment = dimension.segment(cell)
-            counts = (int(units[CONTROL, cell]), int(units[TREATMENT, cell]))
-            told = partial(
-                contrast_evidence, self.kind, self.version, self.plan, totals, cell, contrast, counts, segment
-            )
-            with_event = (int(events[CONTROL, cell]), int(events[TREATMENT, cell]))
-            outcome, reason, told, floor = self._decide(
-                state.first[name].logs(cell), contrast, told, counts, with_event, alphas[cell]
-            )
-            stream = str(segment) if segment else "everybody"
-            yield Verdict(stream, outcome, reason, told, self.plan.response(segment), unfrozen or floor, words)
+        for one in looks(self.plan, state.totals, moment, state.last, looking=state.looking, share=self.share):
+            exact = state.first[one.segment.dimension if one.segment else EVERYBODY].logs(one.cell)
+            outcome, reason, told, floor = self._decide(exact, one)
+            yield Verdict(one.stream, outcome, reason, told, self.plan.response(one.segment), unfrozen or floor, words)
 
     def _decide(
-        self,
-        exact: tuple[Logs, Logs],
-        contrast: Contrast | NoContrast,
-        told: partial[Evidence],
-        units: tuple[int, int],
-        with_event: tuple[int, int],
-        alpha: float,
+        self, exact: tuple[Logs, Logs], one: CellLook
     ) -> tuple[Outcome, Reason, partial[Evidence], Floor | None]:
         """Harm of either stream, then safety of either, then which number is missing."""
-        limit = log_limit(alpha, 1.0)
+        told = partial(contrast_evidence, self.kind, self.version, self.plan, one)
+        limit = log_limit(one.alpha, 1.0)
         harm, safe = exact
         exactly = partial(_exact_evidence, told, "harm", harm, limit)
         if relative_risk.reaches(harm, limit):
             return Outcome.BREACH, Reason.EVIDENCE_ABOVE_LIMIT, exactly, None
-        outcome, reason, floor = self._robust(contrast, units, with_event, alpha)
+        outcome, reason, floor = self._robust(one)
         if outcome != Outcome.BREACH and relative_risk.reaches(safe, limit):
             of_safety = partial(_exact_evidence, told, "safety", safe, limit)
             return Outcome.SAFE, Reason.EVIDENCE_OF_SAFETY, of_safety, None
@@ -196,27 +181,33 @@ class BinaryGuardrail:
             return outcome, reason, partial(told, safe=True), floor
         return outcome, reason, told if outcome == Outcome.BREACH else exactly, floor
 
-    def _robust(
-        self, contrast: Contrast | NoContrast, units: tuple[int, int], with_event: tuple[int, int], alpha: float
-    ) -> tuple[Outcome, Reason, Floor | None]:
+    def _robust(self, one: CellLook) -> tuple[Outcome, Reason, Floor | None]:
         if self.plan.per_trace:
             return Outcome.UNDECIDED, Reason.EVIDENCE_BETWEEN, None
-        harm_floor = breach_event_floor(event_units_treatment=with_event[TREATMENT], alpha=alpha)
+        harm_floor = breach_event_floor(event_units_treatment=one.with_event[TREATMENT], alpha=one.alpha)
+        if one.silent and harm_floor.met:
+            return Outcome.UNDECIDED, Reason.EVIDENCE_BETWEEN, None
+        safe_floor = self._safe_floor(one)
+        if one.silent:
+            reason = Reason.EVIDENCE_BETWEEN if safe_floor.met else Reason.BELOW_FLOOR
+            return Outcome.UNDECIDED, reason, harm_floor
+        contrast = one.contrast
         if isinstance(contrast, NoContrast):
             return Outcome.UNDECIDED, Reason.NO_CONTRAST, first_unmet((harm_floor,))
-        # Each count is a lower bound, so a share of them could exceed 1 where slots collide: hold it at the units.
-        safe_floor = safe_event_floor(
-            units_treatment=units[TREATMENT],
-            units_control=units[CONTROL],
-            event_units_control=min(with_event[CONTROL], units[CONTROL]),
-            alpha=alpha,
-        )
         groups = groups_floor(contrast.n_eff)
         harm_unmet, safe_unmet = first_unmet((harm_floor, groups)), first_unmet((safe_floor, groups))
         outcome, reason = decide(contrast, harm_floor=harm_unmet, safe_floor=safe_unmet)
         return outcome, reason, harm_unmet if outcome == Outcome.UNDECIDED else None
 
+    def _safe_floor(self, one: CellLook) -> Floor:
+        # Each count is a lower bound, so a share of them could exceed 1 where slots collide: hold it at the units.
+        return safe_event_floor(
+            units_treatment=one.units[TREATMENT],
+            units_control=one.units[CONTROL],
+            event_units_control=min(one.with_event[CONTROL], one.units[CONTROL]),
+            alpha=one.alpha,
+        )
+
 
 def _exact_evidence(told: partial[Evidence], of: str, logs: Logs, limit: float) -> Evidence:
-    statistic, log_e = f"log e of {of}, first traces", relative_risk.log_e(logs)
-    return replace(told(), statistic=statistic, observed=round_significant(log_e), bound=round_significant(limit))
+    return told(instead=(f"log e of {of}, first traces", relative_risk.log_e(logs), limit))

@@ -147,12 +147,15 @@ class BudgetRule:
         """Money is spent whatever the share."""
 
     def judge(self, state: BudgetState, moment: Moment) -> Iterator[Verdict]:
-        for index, (action, (long, short)) in enumerate(zip(self.actions, self.windows, strict=True)):
-            long_burn, n = self._burn(state, long)
-            burning = min(long_burn, self._burn(state, short)[0])
-            if burning >= action.burn and self._enough_bad(state, action):
+        for index, (action, windows) in enumerate(zip(self.actions, self.windows, strict=True)):
+            if not state.fired.get(index) and self._fires(state, action, windows):
                 state.fired[index] = True
-            yield self._verdict(action, burning, n, state.fired.get(index, False))
+            yield self._verdict(state, action, windows, state.fired.get(index, False))
+
+    def _fires(self, state: BudgetState, action: BurnAction, windows: tuple[int, int]) -> bool:
+        return all(self._burn(state, buckets)[0] >= action.burn for buckets in windows) and self._enough_bad(
+            state, action
+        )
 
     def _burn(self, state: BudgetState, buckets: int) -> tuple[float, int]:
         """Burn of the window that ends with the newest bucket, and its rows."""
@@ -170,21 +173,22 @@ class BudgetRule:
         first = (state.watermark - int(burn_rate.windows(action.burn, self.period_s).long_s * SECOND)) // width
         return sum(number >= first for number in state.bad_seen) >= LEAST_BAD_UNITS
 
-    def _verdict(self, action: BurnAction, burning: float, n: int, fired: bool) -> Verdict:
-        evidence = partial(self._evidence, action, burning, n)
+    def _verdict(self, state: BudgetState, action: BurnAction, windows: tuple[int, int], fired: bool) -> Verdict:
+        evidence = partial(self._evidence, state, action, windows)
         stream = f"burn {action.burn:g}"
         if not fired:
             return Verdict(stream, Outcome.OK, Reason.WITHIN_BUDGET, evidence)
         response = Response(Action(action.do), Severity.PAGE, share=action.to)
         return Verdict(stream, Outcome.BREACH, Reason.BURNING, evidence, response)
 
-    def _evidence(self, action: BurnAction, burning: float, n: int) -> Evidence:
+    def _evidence(self, state: BudgetState, action: BurnAction, windows: tuple[int, int]) -> Evidence:
+        (long_burn, n), (short_burn, _) = (self._burn(state, buckets) for buckets in windows)
         return Evidence(
             rule=self.kind,
             rule_version=self.version,
             metric=self.metric,
             statistic="burn rate",
-            observed=round_significant(burning),
+            observed=round_significant(min(long_burn, short_burn)),
             bound=action.burn,
             n_treatment=n,
         )

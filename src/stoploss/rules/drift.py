@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -24,8 +25,7 @@ from stoploss import metrics
 from stoploss.commands import Action, Evidence, Micros, round_significant
 from stoploss.experiment import Experiment
 from stoploss.rules.detectors import Detector
-from stoploss.rules.group_totals import usable
-from stoploss.rules.rows import CONTROL, TREATMENT, IntArray, Moment, Rows, UnitArray
+from stoploss.rules.rows import CONTROL, TREATMENT, IntArray, Moment, Rows, UnitArray, with_value
 from stoploss.rules.verdict import Outcome, Reason, Response, Severity, Verdict
 from stoploss.segments import EVERYBODY
 from stoploss.spec.health import DriftWatch
@@ -108,11 +108,11 @@ class Drift:
         x = rows.metrics.get(self.column)
         if x is None or state.finding is not None:
             return
-        keep = usable(rows, EVERYBODY, x)
+        counted, x = with_value(rows.counted(EVERYBODY), x)
         for arm, drift in enumerate(state.arms):
-            mine = keep & (rows.arm == arm)
+            mine = np.flatnonzero(counted.arm == arm)
             drift.values = np.concatenate([drift.values, x[mine]])
-            drift.units = np.concatenate([drift.units, rows.unit[mine]])
+            drift.units = np.concatenate([drift.units, counted.unit[mine]])
             _close_windows(drift, moment.at)
         self._feed(state)
 
@@ -150,8 +150,17 @@ class Drift:
         """Each arm is held against its own past, whatever its share."""
 
     def judge(self, state: DriftState, moment: Moment) -> Iterator[Verdict]:
+        evidence = partial(self._evidence, state)
+        if state.finding is not None:
+            yield Verdict("arms", Outcome.BREACH, state.finding, evidence, self._response(state.finding))
+        elif state.since is not None:
+            yield Verdict("arms", Outcome.UNDECIDED, Reason.OTHER_ARM_PENDING, evidence)
+        else:
+            yield Verdict("arms", Outcome.OK, Reason.STEADY, evidence)
+
+    def _evidence(self, state: DriftState) -> Evidence:
         shifts: list[float | None] = [*state.shifts] or [None, None]
-        evidence = Evidence(
+        return Evidence(
             rule=self.kind,
             rule_version=self.version,
             metric=self.metric,
@@ -161,12 +170,6 @@ class Drift:
             n_control=state.arms[CONTROL].windows * WINDOW_ROWS,
             n_treatment=state.arms[TREATMENT].windows * WINDOW_ROWS,
         )
-        if state.finding is not None:
-            yield Verdict("arms", Outcome.BREACH, state.finding, evidence, self._response(state.finding))
-        elif state.since is not None:
-            yield Verdict("arms", Outcome.UNDECIDED, Reason.OTHER_ARM_PENDING, evidence)
-        else:
-            yield Verdict("arms", Outcome.OK, Reason.STEADY, evidence)
 
     def _in_units(self, shift: float | None) -> float | None:
         return None if shift is None else round_significant(shift / self.integers_per_unit)
@@ -217,13 +220,16 @@ def window_means(values: IntArray, units: UnitArray, rows: int = WINDOW_ROWS) ->
     >>> window_means(np.array([10, 20, 90]), np.array([1, 1, 2], np.uint64), rows=3)
     [52.5]
     """
-    window = np.arange(values.size) // rows
-    order = np.lexsort((units, window))
-    values, units, window = values[order], units[order], window[order]
-    begins = np.flatnonzero(np.r_[True, (units[1:] != units[:-1]) | (window[1:] != window[:-1])])
-    means = (np.add.reduceat(values, begins) / np.diff(np.r_[begins, values.size])).tolist()
+    windows = np.arange(0, values.size, rows)
+    order = (np.argsort(units.reshape(-1, rows), axis=1) + windows[:, np.newaxis]).reshape(-1)
+    values, units = values[order], units[order]
+    new = np.ones(values.size, np.bool_)
+    new[1:] = units[1:] != units[:-1]
+    new[windows] = True
+    begins = np.flatnonzero(new)
+    means = (np.add.reduceat(values, begins) / np.diff(begins, append=values.size)).tolist()
     # A window's first row begins a unit, so windows begin at these units.
-    cuts = [*np.searchsorted(begins, np.arange(0, values.size, rows)).tolist(), len(means)]
+    cuts = [*np.searchsorted(begins, windows).tolist(), len(means)]
     return [math.fsum(means[low:high]) / (high - low) for low, high in pairwise(cuts)]
 
 

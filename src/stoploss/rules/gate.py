@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 
@@ -75,22 +76,36 @@ class Gate:
 
     def judge(self, state: GateEvents, moment: Moment) -> Iterator[Verdict]:
         for gate, name in enumerate(self.names):
+            if not any(state.counts[gate]):
+                yield from _no_event(self.kind, self.version, name)
+                continue
             for arm, stream in ((TREATMENT, name), (CONTROL, f"{name} in control")):
                 yield self._verdict(state, gate, arm, name, stream)
 
     def _verdict(self, state: GateEvents, gate: int, arm: int, name: str, stream: str) -> Verdict:
-        count = state.counts[gate][arm]
-        evidence = Evidence(
-            rule=self.kind,
-            rule_version=self.version,
-            metric=name,
-            statistic="events",
-            observed=float(count),
-            bound=1.0,
-            n_control=state.counts[gate][CONTROL],
-            n_treatment=state.counts[gate][TREATMENT],
-        )
-        if not count:
+        counts = state.counts[gate]
+        evidence = _evidence(self.kind, self.version, name, counts[arm], counts)
+        if not counts[arm]:
             return Verdict(stream, Outcome.OK, Reason.NO_EVENT, evidence)
         response = Response(self.actions[gate], Severity.PAGE) if arm == TREATMENT else FREEZE
         return Verdict(stream, Outcome.BREACH, Reason.FIRST_EVENT, evidence, response, detail=state.detail[gate][arm])
+
+
+@lru_cache(maxsize=1_024)
+def _no_event(rule: str, version: int, gate: str) -> tuple[Verdict, ...]:
+    """What is said of nearly every gate with every entry: of the treatment, and of control."""
+    evidence = _evidence(rule, version, gate, 0, [0, 0])
+    return tuple(Verdict(s, Outcome.OK, Reason.NO_EVENT, evidence) for s in (gate, f"{gate} in control"))
+
+
+def _evidence(rule: str, version: int, gate: str, count: int, by_arm: list[int]) -> Evidence:
+    return Evidence(
+        rule=rule,
+        rule_version=version,
+        metric=gate,
+        statistic="events",
+        observed=float(count),
+        bound=1.0,
+        n_control=by_arm[CONTROL],
+        n_treatment=by_arm[TREATMENT],
+    )

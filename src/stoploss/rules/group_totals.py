@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from stoploss.metrics import MISSING
-from stoploss.rules.rows import CONTROL, TREATMENT, IntArray, Mask, Rows
-from stoploss.segments import EVERYBODY, NO_CELL, Dimension, grown
+from stoploss.rules.rows import CONTROL, TREATMENT, IntArray, Rows, with_value
+from stoploss.segments import EVERYBODY, Dimension, grown
 from stoploss.stats.contrast import (
     ArmTotals,
     ClosedEpochs,
-    Contrast,
+    Contrasts,
     EpochTotals,
     Margin,
-    NoContrast,
     close_epoch,
     contrasts,
 )
@@ -34,6 +35,7 @@ class GroupTotals:
     closed    all closed epochs of the run
     shown_n, shown_total  (2, cells) int64 of the whole run, for people to read
     units     distinct units with a value; events: those with a value other than 0
+    changes   how often anything here has changed since it was made or restored
     """
 
     n: IntArray
@@ -43,6 +45,7 @@ class GroupTotals:
     shown_total: IntArray
     units: DistinctUnits
     events: DistinctUnits
+    changes: int = field(default=0, compare=False, metadata={"transient": True})
 
     @classmethod
     def none(cls, dimension: str) -> GroupTotals:
@@ -73,21 +76,19 @@ class GroupTotals:
         x = rows.metrics.get(column)
         if x is None:
             return
-        keep = usable(rows, dimension.name, x)
-        if not keep.any():
+        counted, x = with_value(rows.counted(dimension.name), x)
+        if not x.size:
             return
-        arm, cell, unit, x = rows.arm[keep], rows.cells[dimension.name][keep], rows.unit[keep], x[keep]
-        self._grow(grown(int(cell.max()) + 1, self.cells))
-        cells, groups = self.n.shape[1:]
-        key = (arm * cells + cell) * groups + (unit & np.uint64(groups - 1)).astype(np.int64)
-        size = 2 * cells * groups
-        added_n = np.bincount(key, minlength=size).reshape(2, cells, groups)
-        added = np.bincount(key, x, minlength=size).astype(np.int64).reshape(2, cells, groups)
-        self.n, self.total = self.n + added_n, self.total + added
-        self.shown_n, self.shown_total = self.shown_n + added_n.sum(axis=2), self.shown_total + added.sum(axis=2)
-        self.units.add(arm, cell, unit)
-        event = x != 0
-        self.events.add(arm[event], cell[event], unit[event])
+        self.changes += 1
+        self._grow(grown(counted.cells, self.cells))
+        places = counted.place(*self.n.shape[1:])
+        added = np.bincount(places.flat, x, minlength=self.n.size).astype(np.int64).reshape(self.n.shape)
+        self.n += places.n
+        self.total += added
+        self.shown_n += places.shown_n
+        self.shown_total += added.sum(axis=2)
+        self.units.take(places.slots)
+        self.events.take(places.slots[x != 0])
 
     def _grow(self, cells: int) -> None:
         more = cells - self.cells
@@ -107,27 +108,22 @@ class GroupTotals:
             np.pad(closed.treatment_mass, by_group),
         )
 
-    def _open(self) -> EpochTotals:
-        arms = (ArmTotals(self.n[arm], self.total[arm]) for arm in (CONTROL, TREATMENT))
-        return EpochTotals(*arms)
-
     def close_epoch(self, margin: Margin) -> None:
-        self.closed = close_epoch(self.closed, self._open(), margin)
+        self.changes += 1
+        self.closed = close_epoch(self.closed, _epoch(self.n, self.total), margin)
         self.n, self.total = np.zeros_like(self.n), np.zeros_like(self.total)
 
-    def contrasts(self, margin: Margin, alphas: list[float], tstar: float) -> list[Contrast | NoContrast]:
+    def contrasts(self, margin: Margin, alphas: list[float], tstar: float) -> Contrasts:
         """One for each of the first len(alphas) cells."""
-        live = len(alphas)
-        state, closed = self._open(), self.closed
-        arms = (ArmTotals(arm.n[:live], arm.sum_x[:live]) for arm in (state.control, state.treatment))
-        first = ClosedEpochs(
-            closed.weight[:live],
-            closed.weighted_difference[:live],
-            closed.influence[:live],
-            closed.control_mass[:live],
-            closed.treatment_mass[:live],
-        )
-        return contrasts(first, EpochTotals(*arms), margin=margin, alphas=alphas, tstar=tstar)
+        return contrasts_of([(self, alphas)], margin, tstar)
+
+    def units_by_cell(self) -> list[tuple[int, int]]:
+        """Distinct units of control and treatment."""
+        return list(zip(*self.units.counts().tolist(), strict=True))
+
+    def events_by_cell(self) -> list[tuple[int, int]]:
+        """Those of them with a value other than 0."""
+        return list(zip(*self.events.counts().tolist(), strict=True))
 
     def mean(self, arm: int, cell: int) -> float | None:
         """Mean of the rows compared, in integer units; None is no data."""
@@ -135,10 +131,27 @@ class GroupTotals:
         return int(self.shown_total[arm, cell]) / n if n else None
 
 
-def usable(rows: Rows, dimension: str, x: IntArray) -> Mask:
-    """Rows on which arms may be compared, that have a value and a cell, and are within the day's cap."""
-    keep: Mask = rows.compared & rows.capped & (x != MISSING) & (rows.cells[dimension] != NO_CELL)
-    return keep
+def contrasts_of(parts: Sequence[tuple[GroupTotals, list[float]]], margin: Margin, tstar: float) -> Contrasts:
+    """Of several dimensions with as many groups, one after the other: of as many cells of each as have an alpha."""
+    lives = [len(alphas) for _, alphas in parts]
+    n = _joined([totals.n[:, :live] for (totals, _), live in zip(parts, lives, strict=True)], axis=1)
+    total = _joined([totals.total[:, :live] for (totals, _), live in zip(parts, lives, strict=True)], axis=1)
+    closed = ClosedEpochs(
+        *(
+            _joined([getattr(totals.closed, name)[:live] for (totals, _), live in zip(parts, lives, strict=True)], 0)
+            for name in ClosedEpochs.__slots__
+        )
+    )
+    alphas = [alpha for _, mine in parts for alpha in mine]
+    return contrasts(closed, _epoch(n, total), margin=margin, alphas=alphas, tstar=tstar)
+
+
+def _joined(arrays: Sequence[npt.NDArray[Any]], axis: int) -> npt.NDArray[Any]:
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis)
+
+
+def _epoch(n: IntArray, total: IntArray) -> EpochTotals:
+    return EpochTotals(*(ArmTotals(n[arm], total[arm]) for arm in (CONTROL, TREATMENT)))
 
 
 def worth_a_look(before: int, after: int) -> bool:

@@ -7,27 +7,39 @@ is looked at. Safe: it is not. Otherwise undecided, with both numbers. Source: s
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 
-from stoploss.commands import Evidence, Segment, round_significant
+from stoploss.commands import Evidence, round_significant
+from stoploss.rules.cell_looks import CellLook, Looks, looks
 from stoploss.rules.group_totals import GroupTotals, worth_a_look
-from stoploss.rules.guardrail_plan import TSTAR, GuardrailPlan
+from stoploss.rules.guardrail_plan import GuardrailPlan
 from stoploss.rules.reading import Reference
 from stoploss.rules.rows import CONTROL, TREATMENT, Moment, Rows
 from stoploss.rules.verdict import Outcome, Reason, Verdict
 from stoploss.segments import EVERYBODY
 from stoploss.stats.contrast import Contrast, NoContrast
-from stoploss.stats.floors import Floor, continuous_floors, first_unmet, spread_floor
+from stoploss.stats.floors import (
+    MINIMUM_EFFECTIVE_GROUPS,
+    MOST_UNITS,
+    Floor,
+    continuous_floors,
+    first_unmet,
+    spread_floor,
+)
 
 
 @dataclass(slots=True)
 class GuardrailState:
-    """Totals by dimension, of what is read with the reference; looking: whether everybody is worth a look now."""
+    """Totals by dimension, of what is read with the reference; looking: whether everybody is worth a look now.
+
+    last: what was looked at last
+    """
 
     dimensions: dict[str, GroupTotals]
     reference: Reference
     looking: bool = field(default=True, metadata={"transient": True})
+    last: Looks = field(default_factory=Looks, metadata={"transient": True})
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,50 +73,35 @@ class ContinuousGuardrail:
             totals.close_epoch(self.plan.margin)
 
     def judge(self, state: GuardrailState, moment: Moment) -> Iterator[Verdict]:
-        for name in moment.due:
-            if name in state.dimensions and (state.looking or moment.whole or name != EVERYBODY):
-                yield from self._judge_dimension(state, moment, name)
-
-    def _judge_dimension(self, state: GuardrailState, moment: Moment, name: str) -> Iterator[Verdict]:
-        totals, dimension = state.dimensions[name], moment.dimensions[name]
-        alphas = self.plan.alphas(name, min(totals.cells, dimension.used))
-        units = totals.units.counts()
-        found = totals.contrasts(self.plan.margin, alphas, TSTAR)
         unfrozen, words = self.plan.reading.floor(state.reference), self.plan.reading.words(state.reference)
-        for cell, contrast in enumerate(found):
-            if name != EVERYBODY and not totals.shown_n[:, cell].any():
-                continue
-            counts = (int(units[CONTROL, cell]), int(units[TREATMENT, cell]))
-            segment = dimension.segment(cell)
-            told = partial(
-                contrast_evidence, self.kind, self.version, self.plan, totals, cell, contrast, counts, segment
-            )
-            verdict = self._verdict(segment, contrast, told, counts, alphas[cell])
-            yield replace(verdict, floor=unfrozen or verdict.floor, detail=words)
+        for one in looks(self.plan, state.dimensions, moment, state.last, looking=state.looking):
+            outcome, reason, floor = _judged(one)
+            told = partial(contrast_evidence, self.kind, self.version, self.plan, one, safe=outcome == Outcome.SAFE)
+            response = self.plan.response(one.segment)
+            yield Verdict(one.stream, outcome, reason, told, response, unfrozen or floor, words)
 
-    def _verdict(
-        self,
-        segment: Segment | None,
-        contrast: Contrast | NoContrast,
-        told: partial[Evidence],
-        units: tuple[int, int],
-        alpha: float,
-    ) -> Verdict:
-        stream = str(segment) if segment else "everybody"
-        if isinstance(contrast, NoContrast):
-            floor = first_unmet(
-                continuous_floors(n_eff=1, units_control=units[CONTROL], units_treatment=units[TREATMENT], alpha=alpha)
-            )
-            return Verdict(stream, Outcome.UNDECIDED, Reason.NO_CONTRAST, told, floor=floor)
-        floors = continuous_floors(
-            n_eff=contrast.n_eff, units_control=units[CONTROL], units_treatment=units[TREATMENT], alpha=alpha
-        )
-        floor = first_unmet((*floors, spread_floor(contrast.spread, contrast.n_eff)))
-        outcome, reason = decide(contrast, harm_floor=floor, safe_floor=floor)
-        told = partial(told, safe=outcome == Outcome.SAFE)
-        response = self.plan.response(segment)
-        missing = floor if outcome == Outcome.UNDECIDED else None
-        return Verdict(stream, outcome, reason, told, response, missing)
+
+def _judged(one: CellLook) -> tuple[Outcome, Reason, Floor | None]:
+    """What the contrast says, and what is missing where it is undecided."""
+    if one.silent:
+        floor = _units_floor(one)
+        return Outcome.UNDECIDED, Reason.BELOW_FLOOR if floor else Reason.EVIDENCE_BETWEEN, floor
+    contrast = one.contrast
+    if isinstance(contrast, NoContrast):
+        return Outcome.UNDECIDED, Reason.NO_CONTRAST, first_unmet(_floors(one, 1.0))
+    floor = first_unmet((*_floors(one, contrast.n_eff), spread_floor(contrast.spread, contrast.n_eff)))
+    outcome, reason = decide(contrast, harm_floor=floor, safe_floor=floor)
+    return outcome, reason, floor if outcome == Outcome.UNDECIDED else None
+
+
+def _floors(one: CellLook, n_eff: float) -> tuple[Floor, ...]:
+    control, treatment = one.units
+    return continuous_floors(n_eff=n_eff, units_control=control, units_treatment=treatment, alpha=one.alpha)
+
+
+def _units_floor(one: CellLook) -> Floor | None:
+    """The floor on units that is not met, of a cell that has groups enough."""
+    return None if min(one.units) >= MOST_UNITS else first_unmet(_floors(one, MINIMUM_EFFECTIVE_GROUPS))
 
 
 def decide(contrast: Contrast, *, harm_floor: Floor | None, safe_floor: Floor | None) -> tuple[Outcome, Reason]:
@@ -117,31 +114,31 @@ def decide(contrast: Contrast, *, harm_floor: Floor | None, safe_floor: Floor | 
     return Outcome.UNDECIDED, Reason.BELOW_FLOOR if below else Reason.EVIDENCE_BETWEEN
 
 
+Compared = tuple[str, float | None, float | None]
+
+
 def contrast_evidence(
-    rule: str,
-    version: int,
-    plan: GuardrailPlan,
-    totals: GroupTotals,
-    cell: int,
-    contrast: Contrast | NoContrast,
-    units: tuple[int, int],
-    segment: Segment | None,
-    safe: bool = False,
+    rule: str, version: int, plan: GuardrailPlan, one: CellLook, safe: bool = False, instead: Compared | None = None
 ) -> Evidence:
-    """Both numbers compared, on the margin's own scale, and the arms they come from; safe: they speak of safety."""
+    """Both numbers compared, on the margin's own scale, and the arms they come from.
+
+    safe     they speak of safety
+    instead  statistic, number and limit of another stream, to stand in the place of the contrast's
+    """
+    totals, cell, contrast = one.totals, one.cell, one.contrast
     control, treatment = totals.mean(CONTROL, cell), totals.mean(TREATMENT, cell)
-    lower = upper = log_e = limit = estimate = None
+    lower = upper = estimate = None
     if isinstance(contrast, Contrast):
         below, above = (plan.effect(end, control) for end in contrast.limits())
         lower, upper = (below, above) if plan.worse == "higher" else (above, below)
-        log_e, limit = contrast.log_e_safe if safe else contrast.log_e_harm, contrast.limit
         estimate = plan.effect(contrast.difference, control)
+    statistic, log_e, limit = instead or _compared(contrast, safe)
     return Evidence(
         rule=rule,
         rule_version=version,
         metric=plan.metric,
-        segment=segment,
-        statistic="log e of safety" if safe else "log e of harm",
+        segment=one.segment,
+        statistic=statistic,
         observed=round_significant(log_e),
         bound=round_significant(limit),
         control=round_significant(plan.arm_value(control)),
@@ -152,6 +149,14 @@ def contrast_evidence(
         margin=plan.relative if plan.relative is not None else plan.absolute,
         n_control=int(totals.shown_n[CONTROL, cell]),
         n_treatment=int(totals.shown_n[TREATMENT, cell]),
-        units_control=units[CONTROL],
-        units_treatment=units[TREATMENT],
+        units_control=one.units[CONTROL],
+        units_treatment=one.units[TREATMENT],
     )
+
+
+def _compared(contrast: Contrast | NoContrast, safe: bool) -> Compared:
+    """What the contrast's own evidence is called, the evidence, and its limit."""
+    statistic = "log e of safety" if safe else "log e of harm"
+    if isinstance(contrast, NoContrast):
+        return statistic, None, None
+    return statistic, contrast.log_e_safe if safe else contrast.log_e_harm, contrast.limit

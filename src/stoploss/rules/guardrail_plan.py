@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 from stoploss.commands import Action, Segment
 from stoploss.experiment import OTHER, Experiment
@@ -90,12 +91,11 @@ class GuardrailPlan:
         """The relative risk that a binary guardrail still tolerates."""
         return 1 + (self.relative or 0.0)
 
-    def alphas(self, dimension: str, cells: int) -> list[float]:
+    def alphas(self, dimension: str, cells: int) -> tuple[float, ...]:
         """Error budget of each cell's stream. Everybody has the guardrail's own alpha; the segments share another."""
         if dimension == EVERYBODY:
-            return [self.alpha]
-        dimensions = len(self.dimensions) - 1
-        return [self.alpha * stream_weight(cell + 1, CAPACITY) / dimensions for cell in range(cells)]
+            return (self.alpha,)
+        return _shared_alphas(self.alpha, len(self.dimensions) - 1, cells)
 
     def response(self, segment: Segment | None) -> Response:
         """A segment's harm stops that segment alone, where a flag can tell its users from others."""
@@ -124,3 +124,9 @@ class GuardrailPlan:
             return None
         value = mean / self.scale
         return math.exp(value) if self.log and value < 700 else value
+
+
+@lru_cache(maxsize=4_096)
+def _shared_alphas(alpha: float, dimensions: int, cells: int) -> tuple[float, ...]:
+    """What each of the first cells of a dimension has of an error budget that some dimensions share."""
+    return tuple(alpha * stream_weight(cell + 1, CAPACITY) / dimensions for cell in range(cells))

@@ -1,8 +1,8 @@
-"""Overdue: a required controller has not applied a command although it was sent again and again.
+"""Overdue: an instance of a required controller has not applied a command although it was sent again and again.
 
 It pages, also after a stop, for an order that nobody obeys is the worst news there is; and it is over as soon as the
-controller applies that command or a later one. The courier measures the time and sends again; its facts stand in the
-ledger.
+instance applies that command or a later one, or has left in order. The courier measures the time and sends again; its
+facts stand in the ledger.
 """
 
 from __future__ import annotations
@@ -11,23 +11,29 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
-from stoploss.commands import Evidence
+from stoploss.commands import AckStatus, Evidence
 from stoploss.experiment import Experiment
 from stoploss.ledger import AckOverdue, AckReceived, SourceStatus
 from stoploss.rules.rows import Moment, Rows
 from stoploss.rules.verdict import Outcome, Reason, Response, Severity, Verdict
 
 PAGE = Response(None, Severity.PAGE)
-APPLIED = "applied"
 
 
 @dataclass(slots=True)
 class OverdueState:
-    """How often the command of (run, sequence) was sent again, by controller that has not applied it."""
+    """How often the command of (run, sequence) was sent again, by who has not applied it: a controller or an instance.
+
+    A controller is named alone where none of its instances is known: then any of them settles it.
+    """
 
     run: int = 0
     sequence: int = 0
     resent: dict[str, int] = field(default_factory=dict)
+
+
+def named(fact: AckReceived | AckOverdue) -> str:
+    return f"{fact.controller}/{fact.instance}" if fact.instance else fact.controller
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +56,20 @@ class Overdue:
         return OverdueState()
 
     def hear(self, state: OverdueState, fact: SourceStatus | AckReceived | AckOverdue, moment: Moment) -> None:
-        if isinstance(fact, SourceStatus) or (fact.run, fact.sequence) < (state.run, state.sequence):
+        if isinstance(fact, SourceStatus):
+            return
+        if isinstance(fact, AckReceived) and fact.status == AckStatus.LEFT:
+            state.resent.pop(named(fact), None)
+        if (fact.run, fact.sequence) < (state.run, state.sequence):
             return
         if isinstance(fact, AckReceived):
-            if fact.status == APPLIED:
+            if fact.status == AckStatus.APPLIED:
                 state.resent.pop(fact.controller, None)
+                state.resent.pop(named(fact), None)
             return
         if (fact.run, fact.sequence) > (state.run, state.sequence):
             state.run, state.sequence, state.resent = fact.run, fact.sequence, {}
-        state.resent[fact.controller] = fact.resent
+        state.resent[named(fact)] = fact.resent
 
     def fold(self, state: OverdueState, rows: Rows, moment: Moment) -> None:
         """Traces say nothing of acks."""

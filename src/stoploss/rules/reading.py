@@ -123,15 +123,21 @@ class Reading:
         return self._with(rows, self._transformed(reference, rows, x))
 
     def _with(self, rows: Rows, y: IntArray) -> Rows:
-        return rows if y is rows.metrics.get(self.column) else replace(rows, metrics={self.column: y})
+        return rows if y is rows.metrics.get(self.column) else rows.with_metric(self.column, y)
 
     def _scored(self, rows: Rows) -> IntArray | None:
         """The column, with failures at no less than the timeout; a failure that was not timed counts as that."""
-        x, failed = rows.metrics.get(self.column), rows.metrics.get(FAILURES)
-        if self.timeout is None or failed is None or not (failed == 1).any():
+        if self.timeout is None or FAILURES not in rows.metrics:
+            return rows.metrics.get(self.column)
+        return rows.once(("scored", self.column, self.timeout), lambda: self._failures_at_timeout(rows))
+
+    def _failures_at_timeout(self, rows: Rows) -> IntArray | None:
+        x, failed = rows.metrics.get(self.column), rows.metrics[FAILURES]
+        if not (failed == 1).any():
             return x
         if x is None:
             x = np.full(rows.size, MISSING, np.int64)
+        assert self.timeout is not None
         scored: IntArray = np.where(failed == 1, np.maximum(x, self.timeout), x)
         return scored
 
@@ -147,7 +153,7 @@ class Reading:
 
     def _freeze(self, reference: Reference) -> None:
         if self.transform == "capped":
-            reference.limit = freeze(reference.values.tolist(), CAP).threshold
+            reference.limit = freeze(reference.values.tolist(), CAP)
         if self.transform == "exceedance":
             reference.limit = self.sign * tail_threshold((self.sign * reference.values).tolist(), self.quantile)
         if self.covariate is not None:
@@ -213,7 +219,7 @@ def tail_threshold(values: list[int], quantile: float) -> int:
     >>> tail_threshold([1] * 30 + [2] * 10 + [60] * 60, 0.95), tail_threshold(list(range(100)), 0.95)
     (2, 94)
     """
-    threshold, highest = freeze(values, quantile).threshold, max(values)
+    threshold, highest = freeze(values, quantile), max(values)
     lower = [value for value in values if value < highest]
     return max(lower) if threshold == highest and lower else threshold
 

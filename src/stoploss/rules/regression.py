@@ -22,10 +22,9 @@ from functools import partial
 import numpy as np
 
 from stoploss.commands import Evidence, round_significant
-from stoploss.metrics import MISSING
 from stoploss.rules.guardrail_plan import GuardrailPlan
 from stoploss.rules.reading import SECOND, Reading, Reference
-from stoploss.rules.rows import CONTROL, TREATMENT, IntArray, Moment, Rows
+from stoploss.rules.rows import CONTROL, TREATMENT, IntArray, Moment, Rows, with_value
 from stoploss.rules.verdict import Outcome, Reason, Verdict
 from stoploss.segments import EVERYBODY
 from stoploss.stats import e_sr, relative_risk
@@ -206,15 +205,14 @@ class Regression:
 
 
 def _count(state: RegressionState, read: Rows, x: IntArray) -> None:
-    keep = read.compared & read.capped & (x != MISSING)
-    arm, x = read.arm[keep], x[keep]
-    counted = np.bincount(arm + 2 * x, minlength=4).reshape(2, 2)
-    state.pending = state.pending + np.stack([counted.sum(axis=0), counted[1]])
+    counted, x = with_value(read.counted(EVERYBODY), x)
+    table = np.bincount(counted.arm + 2 * x, minlength=4).reshape(2, 2)
+    state.pending += (table.sum(axis=0), table[1])
     if state.unchanged is None:
-        control = arm == CONTROL
-        group = (read.unit[keep][control] & np.uint64(GROUPS - 1)).astype(np.int64)
+        control = np.flatnonzero(counted.arm == CONTROL)
+        group = (counted.unit[control] & np.uint64(GROUPS - 1)).astype(np.int64)
         added = np.bincount(group + GROUPS * x[control], minlength=2 * GROUPS).reshape(2, GROUPS)
-        state.groups = state.groups + np.stack([added.sum(axis=0), added[1]])
+        state.groups += (added.sum(axis=0), added[1])
 
 
 def _usual_ratio(state: RegressionState) -> float:

@@ -71,6 +71,7 @@ class Reason(StrEnum):
     CORRELATION_FELL = "correlation_fell"
     RUNS_OUT = "runs_out"
     SERVED_OTHERWISE = "served_otherwise"
+    SERVED_AFTER_STOP = "served_after_stop"
     SERVED_AS_DECLARED = "served_as_declared"
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from stoploss import metrics
+from stoploss.canary import PREFIX, is_canary
 from stoploss.experiment import ALWAYS_ON_GATES, CROSS, DECLARABLE_GATES, SWITCHED_ON_GATES, Experiment
 from stoploss.spec.budgets import Budget
 from stoploss.spec.contract_checks import contract_faults
@@ -21,6 +22,7 @@ TIME_OF_DAY = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
 
 def faults(experiment: Experiment) -> Iterator[Fault]:
     """Every fault as (path into the YAML, message)."""
+    yield from _names(experiment)
     yield from _variants(experiment)
     yield from _segments(experiment)
     yield from _gates(experiment)
@@ -30,6 +32,11 @@ def faults(experiment: Experiment) -> Iterator[Fault]:
     yield from _watched_metrics(experiment)
     yield from objective_faults(experiment)
     yield from _windows(experiment)
+
+
+def _names(experiment: Experiment) -> Iterator[Fault]:
+    if is_canary(experiment.name):
+        yield ("metadata", "name"), f"names that begin with {PREFIX!r} are the monitor's own; give another one"
 
 
 def _variants(experiment: Experiment) -> Iterator[Fault]:

@@ -15,7 +15,11 @@ LARGEST_SPEC_BYTES = 256 * 1024
 DEEPEST_SPEC = 32
 MOST_NODES = 20_000
 LONGEST_SHOWN = 80
+LONGEST_NUMBER = 64
 Path = tuple[str | int, ...]
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+_OF_A_TAG = (ValueError, TypeError, IndexError, KeyError, AttributeError, OverflowError)
+"""What yaml raises for a value that is not of the tag before it: `!!int ""`, `!!bool x`, `!!timestamp x`."""
 
 
 def parse_experiment(text: str, name: str = "the spec") -> Experiment:
@@ -60,7 +64,7 @@ def _unsafe(root: yaml.Node) -> Violation | None:
             return Violation(
                 line, "YAML", f"holds more than {MOST_NODES:,} values, aliases counted where they are used"
             )
-        if isinstance(node, yaml.MappingNode) and (fault := _key_fault(node)):
+        if fault := _key_fault(node) if isinstance(node, yaml.MappingNode) else _value_fault(node):
             return fault
         waiting += [(child, depth + 1) for child in reversed(_children(node))]
     return None
@@ -80,7 +84,22 @@ def _key_fault(node: yaml.MappingNode) -> Violation | None:
             return Violation(line, "YAML", "has a key that is no plain text")
         if key.value in known:
             return Violation(line, str(key.value), "stands twice in one mapping; keep one")
+        if fault := _value_fault(key):
+            return fault
         known.add(key.value)
+    return None
+
+
+def _value_fault(node: yaml.Node) -> Violation | None:
+    """What no file of a later step could hold: an escape may spell half a character, and 0xfff… any number."""
+    line = node.start_mark.line + 1
+    if not isinstance(node, yaml.ScalarNode):
+        return None
+    if any("\ud800" <= char <= "\udfff" for char in node.value):
+        return Violation(line, "YAML", "holds half of a surrogate pair, which is no character")
+    if node.tag in _NUMBERS and len(node.value) > LONGEST_NUMBER:
+        size = len(node.value)
+        return Violation(line, "YAML", f"holds a number of {size:,} digits; at most {LONGEST_NUMBER} are read")
     return None
 
 
@@ -88,7 +107,7 @@ def _plain(root: yaml.Node, name: str) -> Any:
     loader = yaml.SafeLoader("")
     try:
         return loader.construct_document(root)
-    except (yaml.YAMLError, ValueError) as error:
+    except (yaml.YAMLError, *_OF_A_TAG) as error:
         raise _broken(name, error) from error
     finally:
         loader.dispose()

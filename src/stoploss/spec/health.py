@@ -93,6 +93,31 @@ class Unresolved(Part):
     do: Literal["hold", "pause"] = "hold"
 
 
+class Blind(Part):
+    """What is done while the monitor cannot see what a run does: it fails closed.
+
+    hold          after so long the ramp is held, until it sees again
+    then, after   what is ordered after so long, latched until a person resumes
+    lag_limit     records that intake may be behind in one partition of a source
+    reject_limit  share of all records of a minute that intake may refuse
+    """
+
+    hold: Seconds = 30
+    then: Literal["pause", "stop", "none"] = "pause"
+    after: Seconds = 300
+    lag_limit: int = Field(10_000, ge=1)
+    reject_limit: Annotated[float, Field(gt=0, lt=1)] = 0.5
+
+    @model_validator(mode="after")
+    def holds_first(self) -> Blind:
+        if self.then != "none" and self.after <= self.hold:
+            raise ValueError(
+                f"after ({self.after} s) is not above hold ({self.hold} s), so nothing would ever be held; "
+                "raise after, or lower hold"
+            )
+        return self
+
+
 def _off(value: Any) -> Any:
     """YAML 1.1 reads a bare `off` as false."""
     return "off" if value is False else value
@@ -117,6 +142,7 @@ class Health(Part):
     declared: DeclaredServing | None = None
     rejects: HoldPauseOff = "hold"
     overdue_after: int = Field(10, ge=1, le=1_000)
+    blind: Blind = Blind()
 
     @property
     def watches_over_exposure(self) -> bool:

@@ -10,6 +10,7 @@ Howard, Ramdas, McAuliffe, Sekhon, Ann. Statist. 49(2), 2021 (normal mixtures); 
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Literal
 
 from stoploss.stats.errors import StatisticsInputError, require_between
@@ -19,6 +20,7 @@ _LOG_TWO = math.log(2)
 _HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
 
+@lru_cache(maxsize=4_096)
 def tuning_rho(alpha: float, tstar: float, *, sided: Literal["one", "two"]) -> float:
     """Mixture scale rho that makes the bound nearly tightest when the clock reads tstar.
 
@@ -99,24 +101,12 @@ def _log_half_normal_mgf(x: float) -> float:
     return -math.log(-x) - _HALF_LOG_TWO_PI + math.log1p(_mills_series(1 / (x * x)))
 
 
-def halfwidth_two_sided(se: float, k: float, alpha: float) -> float:
-    """Half-width around the estimate that holds at every look at once; the exact dual of log_e_two_sided.
-
-    se     standard error, >= 0, in the metric's own unit, as is the result
-    k      clock * rho**2, > 0
-    alpha  error budget of the stream, in (0, 1)
-
-    >>> round(halfwidth_two_sided(se=0.13, k=6461 * 0.03984006677137368**2, alpha=0.05), 6)
-    0.395007
-    """
-    _require_width(se, k, alpha)
-    return se * math.sqrt(2 * (k + 1) / k * math.log(math.sqrt(k + 1) / alpha))
-
-
 def halfwidth_one_sided(se: float, k: float, alpha: float) -> float:
     """Distance from the estimate to a one-sided limit that holds at every look at once, in closed form.
 
-    se, k, alpha  as in halfwidth_two_sided, with rho tuned one-sided
+    se     standard error, >= 0, in the metric's own unit, as is the result
+    k      clock * rho**2, > 0, with rho tuned one-sided
+    alpha  error budget of the stream, in (0, 1)
 
     Slightly conservative: never below se * critical_z_one_sided(k, alpha), the exact dual of log_e_one_sided.
 

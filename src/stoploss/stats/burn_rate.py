@@ -96,22 +96,3 @@ def burn_of_bad(bad: int, n: int, target: float) -> float | None:
     require_part("bad", bad, "n", n)
     require_between("target", target, 0, 1)
     return bad / (n * (1 - target)) if n else None
-
-
-def seconds_to_exhaustion(remaining: float, spend: float, window_s: float) -> float | None:
-    """Time until the remaining budget is gone at the window's rate; None while nothing is spent.
-
-    remaining  budget left, in the unit of spend; 0 or less is already exhausted and gives 0
-    spend      spent in the window, >= 0; window_s  seconds, > 0
-
-    >>> round(seconds_to_exhaustion(1_800, 65, 3_600) / 3_600, 6)
-    27.692308
-    """
-    if not math.isfinite(remaining) or not 0 <= spend < math.inf:
-        raise StatisticsInputError(
-            f"remaining is {remaining!r} and spend {spend!r}; both must be finite, spend at least 0"
-        )
-    require_between("window_s", window_s, 0, math.inf)
-    if remaining <= 0:
-        return 0.0
-    return remaining * window_s / spend if spend > 0 else None

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal, Self
 
@@ -62,6 +62,10 @@ class EpochTotals:
 
     control: ArmTotals
     treatment: ArmTotals
+
+    @property
+    def arms(self) -> tuple[ArmTotals, ArmTotals]:
+        return self.control, self.treatment
 
     def __post_init__(self) -> None:
         if self.control.n.shape != self.treatment.n.shape:
@@ -207,24 +211,88 @@ def close_epoch(closed: ClosedEpochs, epoch: EpochTotals, margin: Margin) -> Clo
             f"the epoch has shape {epoch.control.n.shape}, the closed epochs {closed.influence.shape}; "
             "cells and groups are fixed for an experiment"
         )
-    n_c, n_t = (arm.n.sum(axis=1).astype(np.float64) for arm in (epoch.control, epoch.treatment))
-    comparable = (_occupied(epoch.control) >= 2) & (_occupied(epoch.treatment) >= 2)
-    h = np.where(comparable, n_t * n_c / np.maximum(n_t + n_c, 1), 0.0)
-    mean_c, influence_c = _mean_and_influence(epoch.control)
-    mean_t, influence_t = _mean_and_influence(epoch.treatment)
+    n, sum_x = (np.stack(arms) for arms in zip(*((arm.n, arm.sum_x) for arm in epoch.arms), strict=True))
+    rows, occupied = n.sum(axis=2), (n > 0).sum(axis=2)
+    n_c, n_t = rows.astype(np.float64)
+    h = np.where((occupied >= 2).all(axis=0), n_t * n_c / np.maximum(n_t + n_c, 1), 0.0)
+    (mean_c, mean_t), (influence_c, influence_t) = _mean_and_influence(n, sum_x, rows, occupied)
     scale, by_group = margin.control_scale, h[:, np.newaxis]
+    control_mass, treatment_mass = by_group * n / np.maximum(rows, 1)[:, :, np.newaxis]
     return ClosedEpochs(
         weight=closed.weight + h,
         weighted_difference=closed.weighted_difference + h * (margin.sign * (mean_t - scale * mean_c)),
         influence=closed.influence + by_group * (margin.sign * (influence_t - scale * influence_c)),
-        control_mass=closed.control_mass + by_group * epoch.control.n / np.maximum(n_c, 1)[:, np.newaxis],
-        treatment_mass=closed.treatment_mass + by_group * epoch.treatment.n / np.maximum(n_t, 1)[:, np.newaxis],
+        control_mass=closed.control_mass + control_mass,
+        treatment_mass=closed.treatment_mass + treatment_mass,
     )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Screen:
+    """What plain sums tell of every cell, right to many digits: enough to see which have nothing to say.
+
+    silent         neither harm nor safety can be shown: no evidence comes near its limit
+    n_eff, spread  as in Contrast; meaningless where there is no contrast
+    """
+
+    silent: npt.NDArray[np.bool_]
+    n_eff: FloatArray
+    spread: FloatArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Contrasts:
+    """The contrasts of many cells at one look, each worked out when it is asked for: found[cell].
+
+    combined  all epochs, the open one folded in
+    alphas    error budget of each cell's stream; rhos: scale of each one's mixture
+    known     what was asked for before, by cell
+    """
+
+    combined: ClosedEpochs
+    margin: Margin
+    alphas: Sequence[float]
+    rhos: Sequence[float]
+    known: dict[int, Contrast | NoContrast] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.alphas)
+
+    def __iter__(self) -> Iterator[Contrast | NoContrast]:
+        return map(self.__getitem__, range(len(self)))
+
+    def __getitem__(self, cell: int) -> Contrast | NoContrast:
+        if cell not in self.known:
+            self.known[cell] = self._contrast(cell)
+        return self.known[cell]
+
+    def _contrast(self, cell: int) -> Contrast | NoContrast:
+        if not self.combined.weight[cell]:
+            return NoContrast.NO_COMPARABLE_EPOCH
+        return _judge(_moments(self.combined, cell), self.margin.absolute, self.alphas[cell], self.rhos[cell])
+
+    def screen(self) -> Screen:
+        """One pass over all cells for what a contrast takes many exactly rounded sums to say.
+
+        From x = z sqrt(k / (1 + k)): log e < ln 2 - ln(1 + k) / 2 + x**2 / 2, and few groups only lower z. A cell is
+        silent where that bound is below the limit by more than any rounding.
+        """
+        state, rho, weight = self.combined, np.array(self.rhos), self.combined.weight
+        square = state.influence * state.influence
+        second, third, fourth = (x.sum(axis=1) for x in (square, square * state.influence, square * square))
+        mass = np.maximum((state.control_mass**2).sum(axis=1), (state.treatment_mass**2).sum(axis=1))
+        with np.errstate(all="ignore"):
+            z = (state.weighted_difference - self.margin.absolute * weight) / np.sqrt(second)
+            kappa = third / second**1.5
+            z = z + kappa * z * z / 3 + kappa * kappa * z * z * z / 27 + kappa / 6
+            k = 4 * weight * rho * rho
+            most = math.log(2) - np.log1p(k) / 2 + z * z * k / (1 + k) / 2
+            return Screen(most + np.log(self.alphas) < -1e-6, weight * weight / mass, second * second / fourth)
 
 
 def contrasts(
     closed: ClosedEpochs, open_epoch: EpochTotals, *, margin: Margin, alphas: Sequence[float], tstar: float
-) -> list[Contrast | NoContrast]:
+) -> Contrasts:
     """The contrast of every cell over all closed epochs and the open one.
 
     margin  the one the closed epochs were folded with
@@ -243,29 +311,22 @@ def contrasts(
     cells = combined.weight.shape[0]
     if len(alphas) != cells:
         raise StatisticsInputError(f"{len(alphas)} alphas were given for {cells} cells; one is needed for each")
-    rhos = [tuning_rho(alpha, tstar, sided="one") for alpha in alphas]
-    judged: list[Contrast | NoContrast] = [NoContrast.NO_COMPARABLE_EPOCH] * cells
-    for cell, moments in _moments(combined):
-        judged[cell] = _judge(moments, margin.absolute, alphas[cell], rhos[cell])
-    return judged
+    return Contrasts(combined, margin, alphas, [tuning_rho(alpha, tstar, sided="one") for alpha in alphas])
 
 
-def _occupied(arm: ArmTotals) -> IntArray:
-    occupied: IntArray = np.count_nonzero(arm.n, axis=1).astype(np.int64)
-    return occupied
-
-
-def _mean_and_influence(arm: ArmTotals) -> tuple[FloatArray, FloatArray]:
-    """Mean (cells,) and jackknife influence (cells, groups). Denominators of cells that weigh nothing become 1."""
-    n = arm.n.sum(axis=1)
-    occupied = np.maximum(_occupied(arm), 1)
-    total, divisor = arm.sum_x.sum(axis=1), np.maximum(n, 1)
+def _mean_and_influence(
+    n: IntArray, sum_x: IntArray, rows: IntArray, occupied: IntArray
+) -> tuple[FloatArray, FloatArray]:
+    """Mean (arms, cells) and jackknife influence (arms, cells, groups). Denominators of cells that weigh nothing
+    become 1."""
+    occupied = np.maximum(occupied, 1)
+    total, divisor = sum_x.sum(axis=2), np.maximum(rows, 1)
     # The mean's whole part is taken off in exact integers first, so that a constant metric varies by exactly 0.
     whole = total // divisor
-    rest = (total - whole * n) / divisor
-    deviation = (arm.sum_x - whole[:, np.newaxis] * arm.n) - rest[:, np.newaxis] * arm.n
-    others = np.maximum(n[:, np.newaxis] - arm.n, 1)
-    shrink = np.sqrt((occupied - 1) / occupied)[:, np.newaxis]
+    rest = (total - whole * rows) / divisor
+    deviation = (sum_x - whole[:, :, np.newaxis] * n) - rest[:, :, np.newaxis] * n
+    others = np.maximum(rows[:, :, np.newaxis] - n, 1)
+    shrink = np.sqrt((occupied - 1) / occupied)[:, :, np.newaxis]
     return whole + rest, shrink * deviation / others
 
 
@@ -282,25 +343,17 @@ class _Moments:
     treatment_mass_square: float
 
 
-def _moments(state: ClosedEpochs) -> Iterator[tuple[int, _Moments]]:
-    """The moments of every cell that has a comparable epoch, with the cell's number."""
-    live = np.flatnonzero(state.weight)
-    influence, control, treatment = state.influence[live], state.control_mass[live], state.treatment_mass[live]
+def _moments(state: ClosedEpochs, cell: int) -> _Moments:
+    influence, control, treatment = state.influence[cell], state.control_mass[cell], state.treatment_mass[cell]
     square = influence * influence
-    columns = (
-        state.weight[live].tolist(),
-        state.weighted_difference[live].tolist(),
-        _row_sums(square),
-        _row_sums(square * influence),
-        _row_sums(square * square),
-        _row_sums(control * control),
-        _row_sums(treatment * treatment),
+    return _Moments(
+        float(state.weight[cell]),
+        float(state.weighted_difference[cell]),
+        *(
+            math.fsum(x.tolist())
+            for x in (square, square * influence, square * square, control * control, treatment * treatment)
+        ),
     )
-    return zip(live.tolist(), map(_Moments, *columns), strict=True)
-
-
-def _row_sums(x: FloatArray) -> list[float]:
-    return [math.fsum(row) for row in x.tolist()]
 
 
 def _judge(moments: _Moments, absolute: float, alpha: float, rho: float) -> Contrast | NoContrast:

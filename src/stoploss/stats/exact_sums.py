@@ -45,45 +45,55 @@ def fold_squares(limbs: IntArray, cell: IntArray, x: IntArray) -> IntArray:
 
 @dataclass(frozen=True, slots=True)
 class SquareParts:
-    """The squares of a block of values, ready to be summed in any number of ways: low, middle and high part of each.
+    """The squares of a block of values, ready to be summed in any number of ways, in up to three parts.
 
-    Whole numbers below 2**40 as float64, (rows,) each: what np.bincount sums without converting them again.
+    limbs  of each part: the limb it belongs to; times: how often it counts
+    parts  whole numbers below 2**40 as float64, (rows,) each: what np.bincount sums without converting them again
     """
 
-    low: FloatArray
-    middle: FloatArray
-    high: FloatArray
+    limbs: tuple[int, ...]
+    times: tuple[int, ...]
+    parts: tuple[FloatArray, ...]
+
+    def take(self, index: IntArray) -> SquareParts:
+        return SquareParts(self.limbs, self.times, tuple(part[index] for part in self.parts))
 
 
 def square_parts(x: IntArray) -> SquareParts:
-    """x is int64, (rows,): strictly between -2**40 and 2**40."""
-    _require_values(x)
+    """x is int64, (rows,): strictly between -2**40 and 2**40. Small values make small squares, of fewer parts."""
     magnitude = np.abs(x)
+    largest = _require_values(x, magnitude)
+    if largest < 1 << _DIGIT_BITS:
+        return SquareParts((0,), (1,), ((magnitude * magnitude).astype(np.float64),))
+    if largest < 1 << 31:
+        square = magnitude * magnitude
+        low, high = square & ((1 << 2 * _DIGIT_BITS) - 1), square >> 2 * _DIGIT_BITS
+        return SquareParts((0, 2), (1, 1), (low.astype(np.float64), high.astype(np.float64)))
     high, low = (magnitude >> _DIGIT_BITS).astype(np.float64), (magnitude & _DIGIT_MASK).astype(np.float64)
-    return SquareParts(low * low, high * low, high * high)
+    return SquareParts((0, 1, 2), (1, 2, 1), (low * low, high * low, high * high))
 
 
-def fold_parts(limbs: IntArray, cell: IntArray, parts: SquareParts) -> IntArray:
+def fold_parts(limbs: IntArray, cell: IntArray, squares: SquareParts) -> IntArray:
     """As fold_squares, of values whose parts are known already."""
-    _require_cells(limbs, cell, parts.low)
-    cells = limbs.shape[1]
-    low, middle, high = (
-        np.bincount(cell, part, minlength=cells).astype(np.int64) for part in (parts.low, parts.middle, parts.high)
-    )
-    return _canonical(limbs[0] + low, limbs[1] + 2 * middle, limbs[2] + high)
-
-
-def merge_squares(a: IntArray, b: IntArray) -> IntArray:
-    """The sum of two states of the same shape, canonical again."""
-    if a.shape != b.shape:
-        raise StatisticsInputError(f"limbs have shapes {a.shape} and {b.shape}; both must be (3, cells)")
-    return _canonical(*(a + b))
+    _require_cells(limbs, cell, squares.parts[0])
+    added = list(limbs)
+    for limb, times, part in zip(squares.limbs, squares.times, squares.parts, strict=True):
+        added[limb] = added[limb] + times * np.bincount(cell, part, minlength=limbs.shape[1]).astype(np.int64)
+    return _canonical(*added)
 
 
 def total(limbs: IntArray, cell: int) -> int:
     """The exact sum of squares of one cell, as a Python integer."""
-    low, middle, high = limbs[:, cell].tolist()
-    return int(low + (middle << _DIGIT_BITS) + (high << 2 * _DIGIT_BITS))
+    return joined(*limbs[:, cell].tolist())
+
+
+def joined(low: int, middle: int, high: int) -> int:
+    """The number whose limbs these are.
+
+    >>> joined(5, 1, 0)
+    1048581
+    """
+    return low + (middle << _DIGIT_BITS) + (high << 2 * _DIGIT_BITS)
 
 
 def mean_and_variance(n: int, sum_x: int, sum_squares: int) -> tuple[float, float | None]:
@@ -110,11 +120,14 @@ def _canonical(low: IntArray, middle: IntArray, high: IntArray) -> IntArray:
     return np.stack([low & _DIGIT_MASK, middle & _DIGIT_MASK, high + (middle >> _DIGIT_BITS)])
 
 
-def _require_values(x: IntArray) -> None:
-    if x.size and not (x.min() > -(1 << BITS) and x.max() < 1 << BITS):
+def _require_values(x: IntArray, magnitude: IntArray) -> int:
+    """The largest magnitude. That of -2**63 is negative."""
+    largest = int(magnitude.max()) if x.size else 0
+    if not (largest < 1 << BITS and (not x.size or magnitude.min() >= 0)):
         raise StatisticsInputError(
             f"x reaches from {x.min()} to {x.max()}; each must lie strictly between -2**{BITS} and 2**{BITS}"
         )
+    return largest
 
 
 def _require_cells(limbs: IntArray, cell: IntArray, x: FloatArray) -> None:

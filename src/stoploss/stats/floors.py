@@ -13,6 +13,8 @@ from stoploss.stats.errors import require_between, require_count, require_part
 MINIMUM_EFFECTIVE_GROUPS = 32
 MINIMUM_SPREAD = 24
 STRICT_BELOW_ALPHA = 0.01
+MOST_UNITS = 500
+"""Units that the strictest stream asks for in an arm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ def continuous_floors(*, n_eff: float, units_control: int, units_treatment: int,
     """
     require_count("units_control", units_control)
     require_count("units_treatment", units_treatment)
-    required = 500 if _is_strict(alpha) else 200
+    required = MOST_UNITS if _is_strict(alpha) else 200
     return (
         Floor("units in the treatment arm", units_treatment, required),
         Floor("units in the control arm", units_control, required),

@@ -36,6 +36,8 @@ _ZERO: Final = len(_MAGNITUDES) - 2
 """The bucket of the value 0."""
 
 BUCKETS: Final = len(_LOWEST)
+_LOWEST_OF: Final = np.array(_LOWEST)
+_HIGHEST_OF: Final = np.array([*_LOWEST[1:], 1 << BITS]) - 1
 
 
 def bucket_of(values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -83,29 +85,24 @@ def quantile(counts: npt.NDArray[np.int64], q: float) -> float | None:
     >>> quantile(np.bincount(bucket_of(np.arange(1, 101)), minlength=BUCKETS), 0.5)
     50.25
     """
-    return quantiles(counts, (q,))[0]
+    if counts.shape != (BUCKETS,):
+        raise StatisticsInputError(f"counts have shape {counts.shape}; it must be ({BUCKETS},)")
+    return quantiles(counts[np.newaxis], (q,))[0][0]
 
 
-def quantiles(counts: npt.NDArray[np.int64], qs: Sequence[float]) -> list[float | None]:
-    """As quantile, several at once."""
+def quantiles(counts: npt.NDArray[np.int64], qs: Sequence[float]) -> list[list[float | None]]:
+    """As quantile, several at once of several histograms: counts have shape (rows, BUCKETS), one list for each row."""
     for q in qs:
         if not 0 <= q <= 1:
             raise StatisticsInputError(f"q is {q!r}; it must lie between 0 and 1")
-    if counts.shape != (BUCKETS,):
-        raise StatisticsInputError(f"counts have shape {counts.shape}; it must be ({BUCKETS},)")
-    occupied = np.flatnonzero(counts)
-    if not occupied.size:
-        return [None] * len(qs)
-    up_to = np.cumsum(counts[occupied])
-    ranks = [q * int(up_to[-1]) for q in qs]
-    places = np.minimum(np.searchsorted(up_to, ranks), occupied.size - 1).tolist()
-    return [
-        _within(int(occupied[p]), rank, int(up_to[p]), int(counts[occupied[p]]))
-        for p, rank in zip(places, ranks, strict=True)
-    ]
-
-
-def _within(bucket: int, rank: float, up_to: int, count: int) -> float:
-    """The value of a rank inside a bucket whose last count has the rank up_to."""
-    low, high = bucket_range(bucket)
-    return low + (high - low) * ((rank - (up_to - count)) / count)
+    up_to = np.cumsum(counts, axis=1)
+    ranks = np.array(qs) * up_to[:, -1:]
+    # The first bucket whose rank is reached has counts, unless the rank is 0: that is the first value's bucket.
+    places = (up_to[:, np.newaxis] < np.maximum(ranks, 0.5)[:, :, np.newaxis]).sum(axis=2)
+    places = np.minimum(places, BUCKETS - 1)
+    last, count = np.take_along_axis(up_to, places, 1), np.take_along_axis(counts, places, 1)
+    low, high = _LOWEST_OF[places], _HIGHEST_OF[places]
+    with np.errstate(invalid="ignore"):
+        found = (low + (high - low) * ((ranks - (last - count)) / count)).tolist()
+    counted = (up_to[:, -1] > 0).tolist()
+    return [row if some else [None] * len(qs) for row, some in zip(found, counted, strict=True)]

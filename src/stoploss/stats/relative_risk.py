@@ -27,6 +27,7 @@ from stoploss.stats.mixtures import geometric_grid, log_mean_exp
 
 # ln g: risks from 2 % to 5 times above the margin.
 LOG_GROWTHS = geometric_grid(0.02, 1.6, 16)
+_GROWTHS_LESS_ONE = tuple(map(math.expm1, LOG_GROWTHS))
 NO_EVIDENCE = (0.0,) * len(LOG_GROWTHS)
 
 
@@ -47,7 +48,10 @@ def log_increment(n_c: int, x_c: int, n_t: int, x_t: int, *, rr0: float) -> tupl
     require_between("rr0", rr0, 0, math.inf)
     share = n_t * rr0 / (n_t * rr0 + n_c)
     events = x_t + x_c
-    return tuple(x_t * growth - events * math.log1p(share * math.expm1(growth)) for growth in LOG_GROWTHS)
+    return tuple(
+        x_t * growth - events * math.log1p(share * more)
+        for growth, more in zip(LOG_GROWTHS, _GROWTHS_LESS_ONE, strict=True)
+    )
 
 
 def safe_log_increment(n_c: int, x_c: int, n_t: int, x_t: int, *, rr0: float) -> tuple[float, ...]:

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 from clickhouse_connect.driver.client import Client
 
-from stoploss import journal, measures, registry
+from stoploss import checkpoints, journal, measures, registry
 from stoploss.commands import Ack, Command, Evidence, Segment
 from stoploss.errors import MalformedRecord, WireError
 from stoploss.intake import dead_letters
@@ -121,6 +121,12 @@ def journal_rows(record: Stored) -> Rows:
         "hash": journal.hash_of(value),
     }
     yield "journal", {**place, **_conclusion_columns(entry), "value": value, **record.row_id()}
+
+
+def checkpoint_rows(record: Stored) -> Rows:
+    checkpoint = checkpoints.decode(record.value)
+    flat = _plain_columns(checkpoint, "installation experiment run number chain ledger_partition ledger_offset at")
+    yield "checkpoints", {**flat, **_published_columns(record), **record.row_id()}
 
 
 def _conclusion_columns(entry: JournalEntry) -> Row:
@@ -283,6 +289,7 @@ def _clean_batches(stored: Sequence[Stored]) -> list[Batch]:
 _ENCODERS: dict[str, Callable[[Stored], Rows]] = {
     "ledger": ledger_rows,
     "journal": journal_rows,
+    "checkpoints": checkpoint_rows,
     "measures": measure_rows,
     "control": command_rows,
     "acks": ack_rows,

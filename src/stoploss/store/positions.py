@@ -9,6 +9,7 @@ from stoploss.ledger import Source
 POSITION_TABLE: dict[str, str] = {
     "ledger": "ledger",
     "journal": "journal",
+    "checkpoints": "checkpoints",
     "measures": "measures_verdicts",
     "control": "commands",
     "acks": "acks",

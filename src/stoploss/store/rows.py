@@ -166,6 +166,14 @@ class ExposuresAfterStop:
     decided_at: datetime | None
     last_at: datetime | None
 
+    @property
+    def harm_to_last_ms(self) -> float | None:
+        """From the first harmful trace to the last exposure; where none began after the stop, to the stop."""
+        last = self.last_at or self.decided_at
+        if self.first_harm_at is None or last is None:
+            return None
+        return (last - self.first_harm_at).total_seconds() * 1_000
+
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterCount:

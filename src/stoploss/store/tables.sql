@@ -196,6 +196,35 @@ TTL toDateTime(at) + INTERVAL 1095 DAY;
 CREATE OR REPLACE VIEW journal_v AS
 SELECT * EXCEPT stored_at FROM journal FINAL SETTINGS do_not_merge_across_partitions_select_final = 1;
 
+-- Signatures under the journals, with their headers: entry `number` of an experiment has the hash `chain`.
+CREATE TABLE IF NOT EXISTS checkpoints
+(
+    installation LowCardinality(String),
+    experiment LowCardinality(String),
+    run Int32,
+    number Int64,
+    chain String,
+    ledger_partition Int32,
+    ledger_offset Int64,
+    at DateTime64(6, 'UTC') CODEC(Delta, ZSTD),
+    headers Array(Tuple(name String, value String)),
+    signature Nullable(String),
+    value String CODEC(ZSTD(3)),
+    topic LowCardinality(String),
+    topic_uuid LowCardinality(String),
+    partition Int32,
+    offset Int64,
+    ordinal Int32,
+    stored_at DateTime('UTC') DEFAULT now()
+)
+ENGINE = ReplacingMergeTree
+PARTITION BY toYYYYMM(at)
+ORDER BY (experiment, number, topic_uuid, partition, offset, ordinal)
+TTL toDateTime(at) + INTERVAL 1095 DAY;
+
+CREATE OR REPLACE VIEW checkpoints_v AS
+SELECT * EXCEPT stored_at FROM checkpoints FINAL SETTINGS do_not_merge_across_partitions_select_final = 1;
+
 -- The running state to plot: one row per variant, segment value and metric of a measure. No segment: everybody.
 CREATE TABLE IF NOT EXISTS measures_arms
 (

@@ -27,6 +27,7 @@ GUARD_FIELD = "stoploss_guard"
 GUARD_SIZE = 16
 _GUARD = {"name": GUARD_FIELD, "type": {"type": "fixed", "name": "StoplossGuard", "size": GUARD_SIZE}}
 _SHAPE_KEYS = frozenset({"type", "name", "namespace", "fields", "items", "values", "symbols", "size"})
+_PLAIN = frozenset(("null", "boolean", "int", "long", "float", "double", "bytes", "string"))
 _MAGIC = b"Obj\x01"
 _HEADERS_KEPT = 256
 
@@ -53,6 +54,23 @@ def shape(schema: Any) -> Any:
     if isinstance(schema, list):
         return [shape(item) for item in schema]
     return schema
+
+
+def is_columnar(node: Any, in_array: bool = False) -> bool:
+    """Whether polars reads it: it panics at a map and at an enum inside an array, and follows no name of a type."""
+    if isinstance(node, list):
+        return len(node) == 2 and "null" in node and all(is_columnar(branch, in_array) for branch in node)
+    if isinstance(node, str):
+        return node in _PLAIN
+    match node["type"]:
+        case "record":
+            return all(is_columnar(field["type"], in_array) for field in node["fields"])
+        case "array":
+            return is_columnar(node["items"], in_array=True)
+        case "enum":
+            return not in_array
+        case inner:
+            return is_columnar(inner, in_array)
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,9 +80,15 @@ def _plain(kind: str) -> Convert:
 
 
 def _wrong(path: str, value: Any, wanted: str) -> MalformedRecord:
-    shown = repr(value)
-    shown = shown if len(shown) <= _SHOWN else shown[:_SHOWN] + "…"
-    return MalformedRecord(f"field {path or 'record'!r} is {shown}; it must be {wanted}")
+    return MalformedRecord(f"field {path or 'record'!r} is {_shown(value)}; it must be {wanted}")
+
+
+def _shown(value: Any) -> str:
+    """A list or object by its size alone: how deep it is nested is its sender's choice, and repr() follows."""
+    if isinstance(value, (dict, list)):
+        return f"{'an object' if isinstance(value, dict) else 'a list'} of {len(value)}"
+    shown = repr(value[: _SHOWN + 1] if isinstance(value, str) else value)
+    return shown if len(shown) <= _SHOWN else shown[:_SHOWN] + "…"
 
 
 def _optional(branches: list[Any]) -> Convert:

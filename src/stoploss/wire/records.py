@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import struct
 import types
 from collections.abc import Callable
 from enum import Enum
@@ -11,27 +12,45 @@ from functools import cache
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 import fastavro
+from fastavro.read import SchemaResolutionError
 
 from stoploss.errors import MalformedRecord
 from stoploss.wire import schemas
 from stoploss.wire.framing import framing_of, single_object
 
 T = TypeVar("T")
-AS_THEY_ARE = (str, int, float, bool, bytes, type(None))
+AS_THEY_ARE = frozenset({str, int, float, bool, bytes, type(None)})
+UNREADABLE = (
+    ValueError,
+    TypeError,
+    IndexError,
+    KeyError,
+    EOFError,
+    OverflowError,
+    MemoryError,
+    StopIteration,
+    RecursionError,
+    struct.error,
+    SchemaResolutionError,
+)
+"""What fastavro raises, according to where a datum ends or goes wrong."""
 
 
 def plain(value: Any) -> Any:
     """A dataclass as fastavro takes it: dicts, lists, enum values; a union's record with its name."""
-    kind = type(value)
+    kind: Any = type(value)
     if kind in AS_THEY_ARE:
         return value
     if kind in (list, tuple):
         return [plain(item) for item in value]
     if isinstance(value, Enum):
         return value.value
-    if dataclasses.is_dataclass(kind):
-        return {name: _member(getattr(value, name), union) for name, union in _fields(kind)}
-    return value
+    if (fields := _fields(kind)) is None:
+        return value
+    return {
+        name: item if type(item := getattr(value, name)) in AS_THEY_ARE else _member(item, union)
+        for name, union in fields
+    }
 
 
 def _member(value: Any, union: bool) -> Any:
@@ -39,9 +58,11 @@ def _member(value: Any, union: bool) -> Any:
 
 
 @cache
-def _fields(kind: type[Any]) -> tuple[tuple[str, bool], ...]:
+def _fields(kind: type[Any]) -> tuple[tuple[str, bool], ...] | None:
     """Names of a dataclass's fields; true for those marked `metadata={"union": True}`, which hold one of several
-    records: Avro wants its name."""
+    records: Avro wants its name. None: it is no dataclass."""
+    if not dataclasses.is_dataclass(kind):
+        return None
     return tuple((field.name, bool(field.metadata.get("union"))) for field in dataclasses.fields(kind))
 
 
@@ -112,7 +133,7 @@ def _read(value: bytes, start: int, writer: schemas.Schema) -> Any:
         record = fastavro.schemaless_reader(
             data, writer.parsed, resolve, return_record_name=True, return_record_name_override=True
         )
-    except (ValueError, TypeError, IndexError, KeyError, EOFError, OverflowError, MemoryError, StopIteration) as error:
+    except UNREADABLE as error:
         raise MalformedRecord(f"the datum is not a whole {writer.name!r}: {error or type(error).__name__}") from error
     if (rest := len(value) - data.tell()) > 0:
         raise MalformedRecord(f"{rest} bytes follow the {writer.name!r}; a value holds exactly one datum")

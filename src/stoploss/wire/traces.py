@@ -13,7 +13,6 @@ as false; one by one, the first is refused, the second too, and the third reads 
 from __future__ import annotations
 
 import io
-import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -23,16 +22,19 @@ import fastavro
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from fastavro.read import SchemaResolutionError
 
 from stoploss.errors import MalformedRecord, UnknownSchema, WireError
 from stoploss.wire import schemas
-from stoploss.wire.block import read_block, shape
+from stoploss.wire.block import is_columnar, read_block, shape
 from stoploss.wire.framing import SINGLE_OBJECT, SINGLE_OBJECT_SIZE, framing_of
 from stoploss.wire.json_records import Record, conform, parse_object
+from stoploss.wire.records import UNREADABLE
 from stoploss.wire.schemas import Schema
 
 LARGEST_VALUE_BYTES = 1 << 20
+LARGEST_BLOCK_BYTES = 2 << 20
+LARGE_DATUM_BYTES = 64 << 10
+MOST_ITEMS = 10_000
 MOST_ASSIGNMENTS_READ = 16
 PIECES = 8
 SINGLY = 128
@@ -42,19 +44,7 @@ Resolver = Callable[[int], Schema | None]
 
 Positions = npt.NDArray[np.int64]
 _NONE: Positions = np.zeros(0, np.int64)
-_FAULTS = (
-    ValueError,
-    TypeError,
-    IndexError,
-    KeyError,
-    EOFError,
-    OverflowError,
-    MemoryError,
-    StopIteration,
-    struct.error,
-    SchemaResolutionError,
-    MalformedRecord,
-)
+_FAULTS = (*UNREADABLE, MalformedRecord)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +52,8 @@ class Refused:
     """A value that could not be read.
 
     position     index among the values given
-    code         kind of fault: empty | too_large | unknown_framing | unknown_schema | malformed_avro | malformed_json
+    code         kind of fault: empty | too_large | unknown_framing | unknown_schema | malformed_avro | malformed_json |
+                 too_many_items
     reason       what is wrong and the way out
     assignments  (experiment, variant) pairs, where they could be read all the same
     """
@@ -150,24 +141,66 @@ def _framing_code(value: bytes | None) -> str:
 def _read_group(mark: bytes, values: list[bytes], name: str, resolve: Resolver | None) -> Decoded:
     """Values of one framing and schema; positions count within the group."""
     if mark == b"{":
-        return _read_json(values, name)
+        return _without_long_lists(_read_json(values, name), values, name)
     try:
         writer = _writer(mark, name, resolve)
     except WireError as error:
         return Decoded(_empty(name), _NONE, [Refused(i, "unknown_schema", str(error)) for i in range(len(values))])
     datums = [value[len(mark) :] for value in values]
-    return _read_datums(writer, datums, name) if _reads_in_columns(writer, name) else _read_singly(writer, datums, name)
+    if _reads_in_columns(writer, name):
+        return _read_datums(writer, datums, name)
+    return _without_long_lists(_read_singly(writer, datums, name), datums, name)
 
 
 def _read_datums(writer: Schema, datums: list[bytes], name: str) -> Decoded:
+    if len(datums) > 1 and sum(map(len, datums)) > LARGEST_BLOCK_BYTES:
+        return _read_in_pieces(writer, datums, name)
     try:
-        return Decoded(_canonical(read_block(writer, datums), name), np.arange(len(datums)), [])
-    except MalformedRecord:  # by one of them: which one, and why, is said where they are read singly
-        if len(datums) <= SINGLY:
-            return _read_singly(writer, datums, name)
+        read = Decoded(_canonical(read_block(writer, datums), name), np.arange(len(datums)), [])
+    except MalformedRecord as error:  # by one of them: which one, and why, is said where they are read singly
+        if len(datums) > SINGLY:
+            return _read_in_pieces(writer, datums, name)
+        return _read_apart(writer, datums, name, error)
+    return _without_long_lists(read, datums, name)
+
+
+def _read_in_pieces(writer: Schema, datums: list[bytes], name: str) -> Decoded:
     step = -(-len(datums) // PIECES)
     starts = range(0, len(datums), step)
     return _joined([_moved(_read_datums(writer, datums[s : s + step], name), range(s, s + step)) for s in starts], name)
+
+
+def _read_apart(writer: Schema, datums: list[bytes], name: str, error: MalformedRecord) -> Decoded:
+    """Singly; a large one in a block of its own, since half a million attributes are as many dicts to fastavro."""
+    if len(datums) == 1 and len(datums[0]) > LARGE_DATUM_BYTES:
+        reason = f"the datum is no whole {writer.source['name']}: {error}"
+        return Decoded(_empty(name), _NONE, [Refused(0, "malformed_avro", reason)])
+    large = [place for place, datum in enumerate(datums) if len(datum) > LARGE_DATUM_BYTES]
+    small = [place for place, datum in enumerate(datums) if len(datum) <= LARGE_DATUM_BYTES]
+    parts = [_moved(_read_singly(writer, [datums[place] for place in small], name), small)]
+    parts += [_moved(_read_datums(writer, [datums[place]], name), [place]) for place in large]
+    return _joined(parts, name)
+
+
+def _without_long_lists(read: Decoded, values: Sequence[bytes], name: str) -> Decoded:
+    """A list longer than anybody means makes hundreds of megabytes of one: it goes no further. Its items have at least
+    two bytes each, so small values need no look."""
+    if max(map(len, values), default=0) <= 2 * MOST_ITEMS:
+        return read
+    lists = [column for column, dtype in columns_of(name).items() if isinstance(dtype, pl.List)]
+    longest = read.frame.select(pl.max_horizontal(pl.col(column).list.len() for column in lists)).to_series().to_numpy()
+    kept = longest <= MOST_ITEMS
+    refused = [_too_long(read, row, int(longest[row])) for row in np.flatnonzero(~kept).tolist()]
+    if not refused:
+        return read
+    return Decoded(read.frame.filter(pl.Series(kept)), read.positions[kept], [*read.refused, *refused])
+
+
+def _too_long(read: Decoded, row: int, longest: int) -> Refused:
+    reason = f"one of its lists has {longest:,} items; at most {MOST_ITEMS:,} are read"
+    assigned = read.frame["assignments"][row][:MOST_ASSIGNMENTS_READ]
+    pairs = tuple((item["experiment"], item["variant"]) for item in assigned)
+    return Refused(int(read.positions[row]), "too_many_items", reason, pairs)
 
 
 def _writer(mark: bytes, name: str, resolve: Resolver | None) -> Schema:
@@ -187,15 +220,21 @@ def _registered(mark: bytes, resolve: Resolver | None) -> Schema:
         )
     schema = resolve(schema_id)
     if schema is None:
-        raise UnknownSchema(f"the schema registry has no schema with id {schema_id}")
+        raise UnknownSchema(
+            f"the schema registry has no schema with id {schema_id}, or has not answered yet; "
+            "once it has: stoploss deadletter retry --reason unknown_schema"
+        )
     return schema
 
 
 def _reads_in_columns(writer: Schema, name: str) -> bool:
-    """Whether every field that the reader wants is written just so, or is missing and has a default."""
+    """Whether every field that the reader wants is written just so, or is missing and has a default, and the columnar
+    reader knows the types of all others."""
     reader = schemas.schema(name)
     if writer.fingerprint == reader.fingerprint:
         return True
+    if not is_columnar(writer.source):
+        return False
     written = {field["name"]: shape(field["type"]) for field in writer.source["fields"]}
     return all(
         shape(field["type"]) == written[field["name"]] if field["name"] in written else "default" in field

@@ -1,0 +1,78 @@
+"""How many rows a second a replay folds and judges, in blocks of 5,000 rows: `python bench/replay.py`.
+
+A ledger is written first, as intake would have written it, and then replayed from its stored bytes: decoded, folded,
+judged, and compared with the journal that was recorded. One spec has every kind of rule and 28 segment values (that of
+bench/judge_fold.py), one has two guardrails and a gate. Rates are per second of CPU time of one core, since the machine
+is shared: median of the runs with minimum and maximum, and json.dumps in the same run as a yardstick for this machine.
+"""
+
+from __future__ import annotations
+
+import platform
+import statistics
+import time
+
+from bench.judge_fold import SPEC as EVERY_RULE
+from bench.judge_fold import traffic, yardstick
+from stoploss import ledger
+from stoploss.ledger import Entry
+from stoploss.lifecycle import Lifecycle
+from stoploss.replay import Recorded, StoredEntry, reproduce
+from tests.timelines import Timeline, spec, traces
+
+BLOCK_ROWS = 5_000
+ROWS = 200_000
+RUNS = 5
+GOAL = 600_000
+
+TWO_GUARDRAILS = spec(
+    """
+guardrails:
+  - {metric: latency_ms, direction: lower, margin: {relative: 0.10}}
+  - {metric: error_rate, direction: lower, margin: {relative: 0.10}}
+gates: [undeclared_tool]
+"""
+)
+
+
+def recorded(text: str) -> Recorded:
+    """A ledger of ROWS rows, a tick for each block, and its journal."""
+    timeline = Timeline(text).started()
+    segmented = text is EVERY_RULE
+    for part in range(ROWS // 40_000):
+        some = traffic(part) if segmented else traces(40_000, seed=part, users=8_000)
+        for block in timeline.blocks(some, BLOCK_ROWS):
+            timeline.append(block)
+            timeline.seconds(1)
+    if timeline.it.lifecycle != Lifecycle.RUNNING:
+        raise SystemExit(f"the run ended: {timeline.findings[-1].sentence}; what would be measured is not its judging")
+    timeline.ask("pause")  # a journal entry at the end, for a replay reads no further than the last
+    return Recorded("checkout", 0, [_stored(entry) for entry in timeline.entries], timeline.journal, "memory")
+
+
+def _stored(entry: Entry) -> StoredEntry:
+    return StoredEntry(0, entry.offset, entry.at, ledger.encode(entry.fact))
+
+
+def rows_per_second(one: Recorded) -> float:
+    started_s = time.process_time()
+    found = reproduce(one, None, "stoploss.control")
+    rate = ROWS / (time.process_time() - started_s)
+    if not found.identical:
+        raise SystemExit(f"the replay differs: {found.spans[-1].difference}")
+    return rate
+
+
+def main() -> None:
+    print(f"{platform.machine()}, Python {platform.python_version()}, {ROWS:,} rows in blocks of {BLOCK_ROWS:,}")
+    print(f"goal: {GOAL:,} rows/s")
+    print(f"{'rules':>16} {'median rows/s':>15} {'minimum':>12} {'maximum':>12}")
+    for name, text in (("every kind", EVERY_RULE), ("two guardrails", TWO_GUARDRAILS)):
+        one = recorded(text)
+        found = [rows_per_second(one) for _ in range(RUNS)]
+        print(f"{name:>16} {statistics.median(found):>15,.0f} {min(found):>12,.0f} {max(found):>12,.0f}")
+    print(f"yardstick: json.dumps of a small document, {yardstick():,.0f} a second")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""Who may do what on Kafka: one table for creating the ACLs, printing them and trying every forbidden act.
+
+Nobody may do more than his line says. Only the judge writes what it concludes; only judge, courier (re-sends) and the
+people who may break the glass write commands, and receivers believe none that is not signed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from stoploss.settings import Settings
+
+READER = "stoploss-reader"
+"""What a client that only reads calls its group: librdkafka wants a name, and asks where the group would be kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What one kind of user needs.
+
+    reads, writes  topics without prefix
+    group          consumer group that it joins, without `stoploss-<installation>-`; None: none
+    transactional  prefix of its transactional ids, likewise; None: it uses none
+    named          beginning of the name of groups that it never joins
+    """
+
+    user: str
+    is_for: str
+    reads: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
+    group: str | None = None
+    transactional: str | None = None
+    named: str = READER
+
+
+RECORDED = ("traces_clean", "ledger", "journal", "checkpoints", "measures", "control", "acks", "registry", "deadletter")
+OF_JUDGE = ("journal", "checkpoints", "measures", "control", "leases", "registry", "snapshots")
+FEEDS = ("ledger", "traces_clean", "deadletter")
+COUNTED = ("traces", "outcomes", "assignments")
+
+GRANTS: dict[str, Grant] = {
+    grant.user: grant
+    for grant in (
+        Grant("service", "the SDK", ("control", "leases"), COUNTED, named="stoploss-service"),
+        Grant("intake", "role", ("traces", "registry"), FEEDS, "intake"),
+        Grant("joiner", "role", ("outcomes", "registry"), FEEDS, "joiner"),
+        Grant(
+            "registrar",
+            "role; the canaries among the traces are its",
+            ("experiments", "assignments", "registry"),
+            ("ledger", "deadletter", "traces"),
+            "registrar",
+        ),
+        Grant("judge", "role", ("ledger", "snapshots"), (*OF_JUDGE, "ledger", "deadletter"), "judge", "judge-"),
+        Grant("courier", "role", ("control", "acks", "journal", "registry"), ("ledger", "control"), "courier"),
+        Grant("recorder", "role", RECORDED, (), "recorder"),
+        Grant("controller", "role", ("control", "registry"), ("acks",), named="stoploss-controller-"),
+        Grant("person", "requests, status, replay", ("journal", "registry", "ledger"), ("experiments",)),
+        Grant("deadletter", "stoploss deadletter: raw bytes", ("deadletter",), ("traces", "outcomes", "experiments")),
+        Grant("break-glass", "stoploss break-glass", ("registry", "acks"), ("control",)),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Acl:
+    """One thing that is allowed; as `kafka-acls` has it.
+
+    resource  topic | group | transactional-id
+    pattern   literal | prefixed
+    """
+
+    principal: str
+    resource: str
+    name: str
+    pattern: str
+    operation: str
+
+    def command(self, bootstrap: str) -> str:
+        """How Kafka's own tool would allow it."""
+        return (
+            f"kafka-acls --bootstrap-server {bootstrap} --add --allow-principal {self.principal} "
+            f"--operation {self.operation} --{self.resource} {self.name} --resource-pattern-type {self.pattern}"
+        )
+
+
+def principal(user: str, settings: Settings) -> str:
+    """Users are named after installation and role, as the consumer groups are."""
+    return f"User:stoploss-{settings.installation}-{user}"
+
+
+def acls_of(grant: Grant, settings: Settings) -> Iterator[Acl]:
+    who, own = principal(grant.user, settings), f"stoploss-{settings.installation}-"
+    for operation, topics in (("Read", grant.reads), ("Write", grant.writes)):
+        for topic in topics:
+            yield Acl(who, "topic", settings.topics(topic), "literal", operation)
+    if grant.group is not None:
+        yield Acl(who, "group", f"{own}{grant.group}", "literal", "Read")
+    yield Acl(who, "group", grant.named, "prefixed", "Describe")
+    if grant.transactional is not None:
+        for operation in ("Write", "Describe"):
+            yield Acl(who, "transactional-id", f"{own}{grant.transactional}", "prefixed", operation)
+
+
+def all_acls(settings: Settings) -> list[Acl]:
+    return [acl for grant in GRANTS.values() for acl in acls_of(grant, settings)]

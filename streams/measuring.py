@@ -1,0 +1,56 @@
+"""What a worker tells Prometheus. Made once per process, whatever roles it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from faust.types import TP
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for each, of which nobody asks
+
+DEAD_LETTERS = Counter("stoploss_dead_letters", "Records that could not be used, by reason", ("role", "reason"))
+CONCLUSIONS = Counter("stoploss_conclusions", "Journal entries published")
+COMMANDS = Counter("stoploss_commands", "Commands published, by action", ("action",))
+UNACKED = Gauge("stoploss_commands_unacked", "Last commands of experiments not applied by everybody who has to")
+BEHIND = Gauge(
+    "stoploss_judged_behind_seconds",
+    "Age of the newest judged ledger entry. A ledger has a tick each second, so what is older waits",
+    ("partition",),
+)
+BLIND = Gauge("stoploss_blind_runs", "Runs that the monitor does not see: the journal says why", ("partition",))
+TRANSACTION = Histogram(
+    "stoploss_transaction_seconds",
+    "From the first output of a transaction until the broker has committed it",
+    buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10),
+)
+STALL = Histogram(
+    "stoploss_loop_stall_seconds",
+    "How much later than planned the event loop came round",
+    ("role",),
+    buckets=(0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60),
+)
+
+
+class Lags(Collector):
+    """Records behind the log's end per partition, asked when somebody looks.
+
+    lags  by role: what gives the lag of each partition that this worker owns
+    """
+
+    def __init__(self, lags: Mapping[str, Callable[[], Mapping[TP, int]]]) -> None:
+        self._lags = lags
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        family = GaugeMetricFamily(
+            "stoploss_lag_records", "Records not handed over yet", labels=("role", "topic", "partition")
+        )
+        for role, lags in self._lags.items():
+            for tp, lag in sorted(lags().items()):
+                family.add_metric((role, tp.topic, str(tp.partition)), lag)
+        yield family
+
+    def register(self) -> None:
+        REGISTRY.register(self)

@@ -1,0 +1,152 @@
+"""P6: every role runs as a user of its own, over TLS, with no more than its line of the table; no log has a secret."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from stoploss.acls import GRANTS
+from stoploss.cli import asking
+from stoploss.cli.stack import environment
+from stoploss.control.keys import create_break_glass_keys
+from stoploss.embedded.clickhouse import EmbeddedClickHouse
+from stoploss.emit import Tracer
+from stoploss.settings import Settings, load
+from stoploss.store.client import connect
+from tests.control.test_break_glass_command import CONTROLLED, NAME, stoploss
+from tests.installation import Installation, Role, create_installation_keys, registry_of, settings_of
+
+from .broker import SecureKafka
+
+pytestmark = pytest.mark.kafka
+
+ROLES = ("intake", "joiner", "registrar", "judge", "courier", "recorder")
+CARD = "4111 1111 1111 1111"
+
+
+@dataclass
+class World:
+    """An installation whose processes each know one password only: their own."""
+
+    installation: Installation
+    kafka: SecureKafka
+    passwords: dict[str, str] = field(default_factory=dict)
+
+    def settings(self, user: str) -> Settings:
+        """The password stands in a file, as a secret store mounts it."""
+        admin = self.installation.settings
+        file = admin.home / f"{user}.password"
+        name = f"stoploss-{admin.installation}-{user}"
+        if user not in self.passwords:
+            self.passwords[user] = secrets.token_hex(16)
+            file.write_text(self.passwords[user] + "\n")
+            self.kafka.add_user(name, self.passwords[user])
+        return load(
+            **{
+                **admin.model_dump(),
+                "kafka_user": name,
+                "kafka_password": None,
+                "kafka_password_file": file,
+            }
+        )
+
+    def run(self, user: str, *arguments: str) -> None:
+        role = Role(self.settings(user), arguments, self.installation.settings.home / f"{user}.log")
+        self.installation.roles.append(role)
+
+    def ask(self, action: str, spec: str | None = None) -> None:
+        asking.send(self.settings("person"), asking.request_of(action, NAME, "asked by a test", spec=spec))
+
+
+@pytest.fixture(scope="module")
+def world(
+    secure_kafka: SecureKafka, clickhouse: EmbeddedClickHouse, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[World]:
+    more = {"clickhouse_url": clickhouse.url, "log_level": "DEBUG", **secure_kafka.admin_settings}
+    settings = settings_of(secure_kafka, tmp_path_factory.mktemp("own-names"), **more)
+    installation = Installation(settings, create_installation_keys(settings))
+    create_break_glass_keys(settings.keys)
+    made = World(installation, secure_kafka)
+    try:
+        for arguments in (("topics",), ("topics", "--acls"), ("tables",)):
+            ended = stoploss(installation, *arguments)
+            assert ended.returncode == 0, ended.stderr
+        for role in ROLES:
+            made.run(role, "worker", role)
+        made.run("controller", "controller", "--file", str(installation.flag_file))
+        yield made
+    finally:
+        installation.close()
+
+
+def lifecycle(world: World) -> str:
+    entry = registry_of(world.installation.settings, NAME)
+    return entry.lifecycle if entry else ""
+
+
+def test_from_a_harmful_trace_to_the_flag_file_in_their_own_names(world: World) -> None:
+    """Registered and started by a person, traced by a service, stopped by the judge, obeyed, recorded."""
+    world.ask("register", CONTROLLED)
+    world.ask("start")
+    flags = world.installation.flag_file
+    world.installation.wait(lambda: flags.exists() and "targeting" in flags.read_text())
+    leak(world)
+    world.installation.wait(lambda: lifecycle(world) == "stopped")
+    world.installation.wait(lambda: "targeting" not in json.loads(flags.read_text())["flags"][NAME])
+    client = connect(
+        world.installation.settings.need_clickhouse(), database=world.installation.settings.clickhouse_database
+    )
+    applied = "SELECT count() FROM acks_v WHERE experiment = 'checkout' AND status = 'applied'"
+    world.installation.wait(lambda: client.query(applied).result_rows[0][0] >= 2)
+    client.close()
+
+
+def leak(world: World) -> None:
+    settings = world.settings("service")
+    names = settings.topics
+    tracer = Tracer(
+        settings.need_kafka(),
+        service="checkout",
+        topic=names("traces"),
+        outcomes_topic=names("outcomes"),
+        assignments_topic=names("assignments"),
+    )
+    with tracer.request(experiment=NAME, variant="small", unit_id="ada") as request:
+        request.set(output_text=f"the card is {CARD}")
+    tracer.close()
+    assert tracer.stats.delivered >= 1
+
+
+def test_people_break_the_glass_in_their_own_name(world: World) -> None:
+    assert stoploss_as(world, "break-glass", "break-glass", NAME, "--to", "control", "-m", "just in case") == 0
+
+
+def stoploss_as(world: World, user: str, *arguments: str) -> int:
+    own = Installation(world.settings(user), world.installation.keys)
+    return stoploss(own, *arguments).returncode
+
+
+def test_no_log_of_any_role_has_a_secret(world: World) -> None:
+    home = world.installation.settings.home
+    admin = str(world.kafka.admin_settings["kafka_password"])
+    keys = (world.installation.settings.keys / "monitor.key").read_text().splitlines()[1]
+    logs = {path.name: path.read_text(errors="replace") for path in home.glob("*.log")}
+    assert set(logs) == {f"{user}.log" for user in (*ROLES, "controller")}
+    for name, said in logs.items():
+        for secret in (admin, keys, *world.passwords.values()):
+            assert secret not in said, name
+
+
+def test_a_child_is_given_the_secret_and_nobody_else_sees_it(tmp_path: Path) -> None:
+    settings = load(kafka="broker:9092", kafka_password="hunter2", home=tmp_path)
+    assert environment(settings)["STOPLOSS_KAFKA_PASSWORD"] == "hunter2"
+    assert "hunter2" not in repr(settings)
+
+
+def test_every_role_has_its_line() -> None:
+    assert set(ROLES) | {"controller", "service", "person", "deadletter", "break-glass"} == set(GRANTS)

@@ -1,0 +1,348 @@
+"""What must hold, whatever happens: looked at after each turn, and once more when all has settled.
+
+The witness folds the ledger by itself, entry by entry as it grows, in a state that no crash touches. What the judge has
+published must be the beginning of that. Everything else here is counted by hand from records, without the judge's code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stoploss import journal, ledger, registry, snapshot
+from stoploss.commands import Action, Command
+from stoploss.control.messages import read_command
+from stoploss.errors import WireError
+from stoploss.folding import settle
+from stoploss.intake import dead_letters
+from stoploss.journal import JournalEntry, RequestHandled
+from stoploss.ledger import Entry, EvidenceBlock, Request
+from stoploss.monitor import step
+from stoploss.outputs import CommandOutput, JournalOutput
+from stoploss.state import PartitionState
+from stoploss.wire import records
+from tests.simulation.broker import Stored
+from tests.simulation.roles import KEYS, TOPICS, VERIFIER
+from tests.simulation.told import Issued, Told, name_of
+
+if TYPE_CHECKING:
+    from tests.simulation.outside import Place
+    from tests.simulation.world import World
+
+LATCHING = (Action.STOP, Action.ROLLBACK)
+AGAIN = "sent before"
+READS = {"registrar": ("experiments",), "intake": ("traces",), "judge": ("ledger",), "courier": ("control", "acks")}
+
+
+class Violation(AssertionError):
+    """Something that must hold does not."""
+
+
+class Witness:
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.state = PartitionState(0)
+        self.told: dict[str, Told] = defaultdict(Told)
+        self.by_id: dict[str, Issued] = {}
+        self.facts: dict[int, str] = {}
+        self.handled: set[str] = set()
+        self.requests: set[str] = set()
+        self.finding_ids: set[str] = set()
+        self.standing: dict[tuple[str, str], Command] = {}
+        self.wrong: list[str] = []
+        self._new: list[Stored] = []
+        self._marks: dict[tuple[str, int], int] = {}
+        self._read: dict[str, int] = dict.fromkeys(("journal", "control", "registry", "deadletter"), 0)
+        self._refused: set[str] = set()
+        self._dead: Counter[Place] = Counter()
+
+    # ---- while it runs -------------------------------------------------------------------------------
+
+    def look(self) -> None:
+        """After each turn. Raises Violation with everything that is wrong."""
+        self._fold()
+        for record in self._committed("journal"):
+            self._published(record)
+        self._read_control()
+        for record in self._committed("registry"):
+            self._registered(record)
+        if self.wrong:
+            raise Violation("; ".join(self.wrong))
+
+    def must(self, holds: bool, what: str) -> None:
+        if not holds:
+            self.wrong.append(what)
+
+    def _committed(self, name: str) -> list[Stored]:
+        log = self.world.broker.topics[TOPICS(name)].logs[0]
+        found, self._read[name] = log.read(self._read[name], committed=True, most=1_000)
+        return found
+
+    def ledger_grew(self, record: Stored) -> None:
+        self._new.append(record)
+
+    def _fold(self) -> None:
+        """The ledger as it is recorded, folded once and in order."""
+        new, self._new = self._new, []
+        for record in new:
+            try:
+                fact = ledger.decode(record.value)
+                outputs = step(
+                    self.state, Entry(0, record.offset, record.timestamp_ms * 1_000, fact), TOPICS("control")
+                )
+            except WireError:
+                self.state.offset = record.offset
+                continue
+            self.facts[record.offset] = type(fact).__name__
+            self._count_by_hand(fact)
+            for output in outputs:
+                if isinstance(output, JournalOutput):
+                    self.told[output.experiment].folded.append(output.value)
+                    self._note(output.entry)
+                elif isinstance(output, CommandOutput):
+                    self.told[output.experiment].commands.append(output.command)
+
+    def _note(self, entry: JournalEntry) -> None:
+        self.finding_ids.add(entry.entry_id)
+        if isinstance(entry.conclusion, RequestHandled):
+            self.must(entry.conclusion.request_id not in self.handled, f"request {entry.conclusion.request_id} twice")
+            self.handled.add(entry.conclusion.request_id)
+
+    # ---- counted by hand -----------------------------------------------------------------------------
+
+    def _count_by_hand(self, fact: ledger.Fact) -> None:
+        if isinstance(fact, Request) and fact.request_id not in self.requests:
+            self.requests.add(fact.request_id)
+            self.told[fact.experiment].expected.asked(fact.action, bool(fact.accepted))
+        elif isinstance(fact, EvidenceBlock):
+            self._rows_by_hand(self.told[fact.experiment], fact)
+
+    def _rows_by_hand(self, told: Told, block: EvidenceBlock) -> None:
+        """Of each source what lies beyond all that earlier blocks had."""
+        columns = zip(
+            np.frombuffer(block.source, np.uint8).tolist(),
+            np.frombuffer(block.offset, "<i8").tolist(),
+            np.frombuffer(block.trace, "<u8").tolist(),
+            np.frombuffer(block.variant, np.uint8).tolist(),
+            np.frombuffer(block.gates, "<u4").tolist(),
+            strict=True,
+        )
+        before = dict(self._marks)
+        for code, offset, trace, arm, gates in columns:
+            source = block.sources[code]
+            key = (f"{block.experiment} {source.key}", source.partition)
+            if offset <= before.get(key, -1):
+                continue
+            self._marks[key] = max(self._marks.get(key, -1), offset)
+            told.counted.append((source.topic_uuid, source.partition, offset))
+            if trace in told.traces:
+                told.repeated += 1
+            elif gates and arm == 1:
+                told.expected.harmed()
+            told.traces.add(trace)
+
+    # ---- what was published --------------------------------------------------------------------------
+
+    def _published(self, record: Stored) -> None:
+        value = record.value or b""
+        entry = journal.decode(value)
+        told, name = self.told[entry.experiment], entry.experiment
+        self.must(entry.number == told.published, f"journal of {name}: entry {entry.number} after {told.published - 1}")
+        self.must(entry.previous == told.chain, f"journal of {name}: entry {entry.number} does not continue the chain")
+        lead_to = told.folded[entry.number] if entry.number < len(told.folded) else None
+        self.must(value == lead_to, f"journal of {name}: entry {entry.number} is not what the ledger leads to")
+        self.must(entry.at >= told.at, f"journal of {name}: entry {entry.number} is older than the one before")
+        told.at = entry.at
+        told.published, told.chain = entry.number + 1, hashlib.sha256(value).hexdigest()
+
+    def _read_control(self) -> None:
+        for record in self._committed("control"):
+            value = record.value or b""
+            command = read_command(value, record.headers, TOPICS("control"), VERIFIER)
+            known = self.by_id.get(command.command_id)
+            if known is not None:
+                self.must(known.value == value, f"{name_of(command)} was sent again with other bytes")
+            else:
+                self._issued(command, value)
+
+    def _issued(self, command: Command, value: bytes) -> None:
+        told, name = self.told[command.experiment], name_of(command)
+        folded = told.commands[len(told.issued)] if len(told.issued) < len(told.commands) else None
+        self.must(command == folded, f"{name} is not what the ledger leads to")
+        before = told.issued[-1].command if told.issued else None
+        issued = Issued(command, value, self._by_person(command))
+        self._must_follow(before, issued)
+        told.issued.append(issued)
+        self.by_id[command.command_id] = issued
+
+    def _by_person(self, command: Command) -> bool:
+        """Whether no rule gave its evidence; then a person's request must stand behind it."""
+        if command.evidence is None:
+            accepted = "asked for by ada" in command.reason
+            self.must(accepted, f"{name_of(command)} has neither evidence nor a person behind it")
+            return accepted
+        known = bool(command.evidence.journal_ids) and set(command.evidence.journal_ids) <= self.finding_ids
+        self.must(known, f"{name_of(command)} names evidence that the journal does not have")
+        return False
+
+    def _must_follow(self, before: Command | None, issued: Issued) -> None:
+        after, name = issued.command, name_of(issued.command)
+        if before is None:
+            self.must(after.sequence == 1, f"{name} is the first")
+            return
+        next_in_run = (after.run, after.sequence) == (before.run, before.sequence + 1)
+        new_run = (after.run, after.sequence) == (before.run + 1, 1)
+        self.must(next_in_run or new_run, f"{name} follows {name_of(before)}")
+        self._must_not_raise(before, after, issued.by_person, "is ordered")
+
+    def _must_not_raise(self, before: Command, after: Command, by_person: bool, what: str) -> None:
+        rises = after.exposure > before.exposure
+        name = name_of(after)
+        self.must(not rises or by_person, f"{name} {what} after {name_of(before)} and raises exposure without a person")
+        latched = before.action in LATCHING and after.run == before.run
+        self.must(not (latched and rises), f"{name} {what} after {name_of(before)} in the same run and raises exposure")
+
+    def _registered(self, record: Stored) -> None:
+        entry = registry.decode(record.value or b"")
+        told = self.told[entry.experiment]
+        told.last = entry
+        if told.registered_us is None:
+            told.registered_us = self.world.now_us
+
+    def obeyed(self, controller: str, command: Command) -> None:
+        """At the moment at which a controller brings a state about."""
+        self._fold()
+        self._read_control()
+        issued = self.by_id.get(command.command_id)
+        name = f"{controller}: {name_of(command)}"
+        self.must(issued is not None, f"{name} is obeyed before it is committed")
+        before = self.standing.get((controller, command.experiment))
+        if before is not None and issued is not None:
+            in_order = (command.run, command.sequence) >= (before.run, before.sequence)
+            self.must(in_order, f"{name} is obeyed after {name_of(before)}")
+            self._must_not_raise(before, command, issued.by_person, f"is obeyed by {controller}")
+        self.standing[controller, command.experiment] = command
+
+    # ---- what people and services see ----------------------------------------------------------------
+
+    def known_for_us(self, experiment: str) -> int:
+        since = self.told[experiment].registered_us
+        return -1 if since is None else self.world.now_us - since
+
+    def answered(self, request_id: str) -> bool:
+        return request_id in self.handled
+
+    def not_registered(self, request_id: str) -> bool:
+        for record in self._committed("deadletter"):
+            letter = dead_letters.decode(record.value)
+            if letter.stage == "registrar":
+                self._refused.add(records.decode(letter.value, {"request": Request}).request_id)
+            else:
+                self._dead[letter.source.topic_uuid, letter.source.partition, letter.offset] += 1
+        return request_id in self._refused and request_id not in self.requests
+
+    # ---- at the end ----------------------------------------------------------------------------------
+
+    def settled(self) -> bool:
+        return self.unsettled() is None
+
+    def unsettled(self) -> str | None:
+        """What is still under way; None: nothing."""
+        self.world.people.act()
+        if self.world.people.waiting:
+            return f"requests without an answer: {self.world.people.waiting}"
+        for role, topics in READS.items():
+            for topic in topics:
+                if not self._all_committed(role, TOPICS(topic)):
+                    return f"{role} has not committed all of {topic}"
+        return next((why for name in self.told if (why := self._unsettled(name))), None)
+
+    def _all_committed(self, role: str, topic: str) -> bool:
+        """Behind what it has committed nothing is left to be read."""
+        committed = self.world.broker.group(f"stoploss-sim-{role}").committed
+        logs = self.world.broker.topics[topic].logs
+        return all(not log.has_more(committed.get((topic, log.partition), 0), committed=True) for log in logs)
+
+    def _unsettled(self, name: str) -> str | None:
+        told, state = self.told[name], self.state.experiments.get(name)
+        if state is None:
+            return None
+        if told.published < len(told.folded):
+            return f"{len(told.folded) - told.published} journal entries of {name} are not published"
+        for controller, flags in self.world.flags.items():
+            standing = flags.standing.get(name)
+            if state.desired.command_id != (standing.command_id if standing else None):
+                return f"{controller} stands at {standing and name_of(standing)}, {name} wants {state.desired}"
+        return f"{name} waits for {state.desired.awaiting}" if state.desired.awaiting else None
+
+    def expired(self) -> list[str]:
+        """Experiments whose last raise came too late for a controller."""
+        late = []
+        for name, state in self.state.experiments.items():
+            command = self.told[name].issued[-1].command if self.told[name].issued else None
+            over = command is not None and command.expires_at is not None and command.expires_at <= self.world.now_us
+            if over and state.desired.exposure > 0 and self._unsettled(name):
+                late.append(name)
+        return late
+
+    def look_at_the_end(self) -> None:
+        """When everything has settled. Raises Violation with everything that is wrong."""
+        self.look()
+        self.not_registered("")
+        for name in self.world.people.script:
+            told = self.told[name]
+            self._all_published(name, told)
+            self._all_counted(name, told)
+            self._ended_as_expected(name, told)
+        self._state_is_the_fold()
+        missing = self.world.services.bad - self.world.services.lost - set(self._dead)
+        self.must(not missing, f"no dead letter for what stands at {sorted(missing)}")
+        unheard = set(self.world.people.asked) - self.requests - self._refused
+        self.must(not unheard, f"requests that were lost: {sorted(unheard)}")
+        if self.wrong:
+            raise Violation("; ".join(self.wrong))
+
+    def _all_published(self, name: str, told: Told) -> None:
+        self.must(told.published == len(told.folded), f"journal of {name}: {told.published} of {len(told.folded)}")
+        issued = [one.command for one in told.issued]
+        self.must(issued == told.commands, f"{name}: {len(issued)} of {len(told.commands)} commands were issued")
+
+    def _all_counted(self, name: str, told: Told) -> None:
+        """Every valid trace once, and nothing else."""
+        counted = Counter(told.counted)
+        sent, lost = self.world.services.valid[name], self.world.services.lost
+        missing = sent - lost - set(counted)
+        self.must(not missing, f"{name}: traces that were never counted: {sorted(missing)}")
+        self.must(set(counted) <= sent, f"{name}: counted, but never sent: {sorted(set(counted) - sent)}")
+        self.must(all(n == 1 for n in counted.values()), f"{name}: counted more than once: {counted.most_common(3)}")
+        state = self.state.experiments.get(name)
+        again = sum(rows for cause, rows in state.refused.items() if AGAIN in cause) if state else 0
+        self.must(again == told.repeated, f"{name}: {again} traces taken for repeats, {told.repeated} are")
+
+    def _ended_as_expected(self, name: str, told: Told) -> None:
+        expected, last = told.expected, told.last
+        if last is None:
+            self.must(expected.lifecycle is None, f"{name} is not in the registry, expected: {expected}")
+            return
+        found = (last.lifecycle, last.run, last.exposure)
+        self.must(found == expected.state, f"{name} ended as {found}, expected: {expected.state}")
+        for controller, flags in self.world.flags.items():
+            standing = flags.standing.get(name)
+            exposure = standing.exposure if standing else 0.0
+            self.must(exposure == expected.state[2], f"{name}: {controller} ended at exposure {exposure}")
+
+    def _state_is_the_fold(self) -> None:
+        process = self.world.current["judge"]
+        assert process is not None
+        judged: PartitionState = process.made._judges[0]._state  # type: ignore[attr-defined]
+        same = _stored(judged) == _stored(self.state)
+        self.must(same, "the judge's state is not a fresh fold of the ledger")
+
+
+def _stored(state: PartitionState) -> bytes:
+    for experiment in state.experiments.values():
+        settle(experiment)
+    return snapshot.dump(state, KEYS.secret)

@@ -1,0 +1,112 @@
+"""The roles as they are made here: each by the project's own class, with keys, settings and an actuator of the test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from stoploss.commands import Command
+from stoploss.control import kafka_loop
+from stoploss.control.controller import Controller
+from stoploss.control.kafka_loop import ControlTopics
+from stoploss.control.position import PositionFile
+from stoploss.settings import Settings
+from stoploss.signing import Signer, Verifier, key_id_of
+from streams import courier, feeding, judge, registrar
+from streams.partition_judge import Keys
+from tests.simulation.batons import Baton, SimEvent
+from tests.simulation.processes import Process
+from tests.simulation.traffic import small_intake
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+SETTINGS = Settings(
+    kafka="simulated:9092",
+    home=Path("nowhere"),
+    topic_prefix="s.",
+    installation="sim",
+    ledger_partitions=1,
+    source_partitions=2,
+    ack_deadline_ms=5_000,
+)
+TOPICS = SETTINGS.topics
+PRIVATE = Ed25519PrivateKey.from_private_bytes(b"simulated".ljust(32, b"."))
+KEYS = Keys(Signer(PRIVATE), b"s" * 32)
+VERIFIER = Verifier({key_id_of(PRIVATE.public_key()): PRIVATE.public_key()})
+SALT = b"salt"
+WORKERS = ("registrar", "intake", "judge", "courier")
+CONTROLLER = "controller "
+
+
+class Disk:
+    """A file that survives its process: what PositionFile asks of a path."""
+
+    def __init__(self) -> None:
+        self.content: bytes | None = None
+
+    def read_bytes(self) -> bytes:
+        if self.content is None:
+            raise FileNotFoundError
+        return self.content
+
+    def write(self, content: bytes) -> None:
+        self.content = content
+
+
+@dataclass(slots=True)
+class Flags:
+    """What one controller switches: it survives the controller.
+
+    standing  the last command by experiment
+    """
+
+    world: World
+    controller: str
+    standing: dict[str, Command] = field(default_factory=dict)
+
+    def apply(self, command: Command) -> None:
+        process = self.world.stack[-1][0]
+        self.world.effect(process, "apply")
+        if self.world.happens(self.world.scenario.actuator_fails):
+            raise OSError("the disk refuses")
+        self.standing[command.experiment] = command
+        self.world.witness.obeyed(self.controller, command)
+        self.world.effect(process, "applied")
+
+
+def make(world: World, process: Process) -> None:
+    """Makes the role of a process, which joins its group at the end."""
+    if process.role.startswith(CONTROLLER):
+        _make_controller(world, process)
+        return
+    makers: dict[str, Callable[[], object]] = {
+        "registrar": lambda: registrar.Registrar(SETTINGS),
+        "intake": lambda: feeding.Feeder(SETTINGS, "intake", "traces", "traces", small_intake, SALT),
+        "judge": lambda: judge.Judge(SETTINGS, KEYS),
+        "courier": lambda: courier.Courier(SETTINGS, VERIFIER),
+    }
+    process.made = makers[process.role]()
+    assert process.app is not None
+    process.app.begin()
+
+
+def _make_controller(world: World, process: Process) -> None:
+    name = process.role.removeprefix(CONTROLLER)
+    disk = world.disks.setdefault(name, Disk())
+    controller = Controller(
+        name=name,
+        instance="one",
+        actuator=world.flags[name],
+        verifier=VERIFIER,
+        positions=PositionFile(disk),  # type: ignore[arg-type]
+        clock=lambda: world.now_us,
+    )
+    topics = ControlTopics("simulated", TOPICS("control"), TOPICS("acks"), TOPICS("registry"))
+    stop = SimEvent()
+    baton = Baton(process, lambda: kafka_loop.run_controller(controller, topics, stop), restless=True)  # type: ignore[arg-type]
+    process.pollers.append(baton)

@@ -1,0 +1,114 @@
+"""Where the simulation is put in: the names under which streams/ and control/ know their clients, clocks and threads.
+
+Each stand-in takes the place of one object, in every module of the project that has it by name. The code itself runs as
+it is. Functions without effects that cost milliseconds are remembered: what they return does not change.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import pkgutil
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache, lru_cache, partial
+from typing import Any
+
+import confluent_kafka
+import confluent_kafka.admin
+
+import stoploss.intake.watched
+import streams
+from stoploss.control import controller, kafka_loop, position, trouble
+from stoploss.control.files import replace_file
+from stoploss.emit.encoding import encode_trace
+from stoploss.intake.canaries import canaries
+from stoploss.intake.rows import build_blocks
+from stoploss.spec.file import parse_experiment
+from streams.app import build_app
+from streams.partition_judge import this_version
+from tests.simulation import now, processes
+from tests.simulation.batons import Threading
+from tests.simulation.clients import SimAdmin, SimReader
+from tests.simulation.producer import SimProducer
+from tests.simulation.traffic import small_canary
+
+MOST_ROWS = 2
+"""Of a block: so that what is published at once is several records."""
+OTHERS = (controller, kafka_loop, position, trouble, stoploss.intake.watched)
+NOT_SIMULATED = ("streams.transport", "streams.member", "streams.watchdog", "streams.worker", "streams.app")
+
+
+class Clock:
+    """The names of `time` that streams/ and control/ use; everybody's clock is the world's."""
+
+    @staticmethod
+    def monotonic() -> float:
+        return now.world().now_us / 1e6
+
+    @staticmethod
+    def time() -> float:
+        return now.world().now_us / 1e6
+
+    @staticmethod
+    def time_ns() -> int:
+        return now.world().now_us * 1_000
+
+    @staticmethod
+    def sleep(seconds: float) -> None:
+        now.world().now_us += round(seconds * 1e6)
+
+
+def _replace(path: Any, content: bytes, *, mode: int) -> None:
+    path.write(content)
+
+
+@cache
+def modules() -> list[Any]:
+    """Those whose names are looked through: the roles, and what a controller is made of."""
+    names = [f"streams.{found.name}" for found in pkgutil.iter_modules(streams.__path__)]
+    wanted = [name for name in names if name not in NOT_SIMULATED and not name.endswith("recorder")]
+    return [importlib.import_module(name) for name in wanted] + [*OTHERS]
+
+
+@cache
+def stand_ins() -> list[tuple[Any, Any]]:
+    return [
+        (confluent_kafka.Producer, SimProducer),
+        (confluent_kafka.Consumer, SimReader),
+        (confluent_kafka.admin.AdminClient, SimAdmin),
+        (time, Clock),
+        (time.monotonic, Clock.monotonic),
+        (threading, Threading),
+        (build_app, processes.build_app),
+        (replace_file, _replace),
+        (parse_experiment, lru_cache(maxsize=256)(parse_experiment)),
+        (this_version, cache(this_version)),
+        (canaries, cache(canaries)),
+        (encode_trace, small_canary),
+        (build_blocks, partial(build_blocks, max_rows=MOST_ROWS)),
+    ]
+
+
+@contextmanager
+def simulated() -> Iterator[None]:
+    """Within, whatever streams/ and control/ make is the simulation's."""
+    kept: list[tuple[Any, str, Any]] = []
+    gc.collect()
+    gc.freeze()  # what is there stays: collecting after each run looks at the run alone
+    for module in modules():
+        for name, value in list(vars(module).items()):
+            stand_in = next((new for old, new in stand_ins() if value is old), None)
+            if name == "log":
+                stand_in = now.Silent()
+            if stand_in is not None:
+                kept.append((module, name, value))
+                setattr(module, name, stand_in)
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        for module, name, value in kept:
+            setattr(module, name, value)

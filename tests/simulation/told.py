@@ -1,0 +1,50 @@
+"""What the witness knows of one experiment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from stoploss import journal
+from stoploss.commands import Command
+from stoploss.registry import RegistryEntry
+from tests.simulation.expected import Expected
+
+if TYPE_CHECKING:
+    from tests.simulation.outside import Place
+
+
+@dataclass(slots=True)
+class Issued:
+    """A command as the control topic has it, and the ledger entry that led to it."""
+
+    command: Command
+    value: bytes
+    by_person: bool
+
+
+@dataclass(slots=True)
+class Told:
+    """What the witness knows of one experiment.
+
+    folded, commands       as a fresh fold of the ledger has them
+    published, issued      as committed on their topics
+    counted                places of the rows that no earlier block had, in the order of the ledger
+    """
+
+    folded: list[bytes] = field(default_factory=list)
+    commands: list[Command] = field(default_factory=list)
+    published: int = 0
+    chain: str = journal.GENESIS
+    at: int = 0
+    issued: list[Issued] = field(default_factory=list)
+    counted: list[Place] = field(default_factory=list)
+    traces: set[int] = field(default_factory=set)
+    repeated: int = 0
+    expected: Expected = field(default_factory=Expected)
+    registered_us: int | None = None
+    last: RegistryEntry | None = None
+
+
+def name_of(command: Command) -> str:
+    return f"{command.action} {command.run}.{command.sequence} of {command.experiment} ({command.command_id[:8]})"
