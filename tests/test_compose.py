@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from xml.etree import ElementTree
 
 import pytest
 import yaml
+from typer.core import TyperGroup
+from typer.main import get_command
 
 from grafana import panels
 from stoploss.cli import app
@@ -72,7 +74,7 @@ def test_every_role_runs_once() -> None:
 
 @pytest.mark.parametrize("name", sorted(OURS))
 def test_a_command_is_one_that_stoploss_has(name: str) -> None:
-    known = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+    known = set(cast(TyperGroup, get_command(app)).commands)
     shell = " ".join(OURS[name]["command"])
     assert set(re.findall(r"stoploss (\w+)", f"stoploss {shell}" if "entrypoint" not in OURS[name] else shell)) <= known
 

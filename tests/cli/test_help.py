@@ -5,21 +5,19 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import cast
 
 import pytest
+from typer.core import TyperGroup
+from typer.main import get_command
 
 from stoploss import __version__, cli
-from stoploss.cli import asking
+from stoploss.cli import asking, running_commands
 from stoploss.lifecycle import REQUESTS
 from streams.worker import ROLES
 from tests.cli.conftest import Program
 
-COMMANDS = sorted(
-    [
-        *(command.name or command.callback.__name__ for command in cli.app.registered_commands if command.callback),
-        *(str(group.name) for group in cli.app.registered_groups),
-    ]
-)
+COMMANDS = sorted(cast(TyperGroup, get_command(cli.app)).commands)
 SLOW = ("polars", "river", "faust", "numpy", "confluent_kafka", "clickhouse_connect", "pydantic")
 NEED_KAFKA = (
     ["topics"],
@@ -77,7 +75,7 @@ def test_a_wrong_command_line_is_exit_code_2(stoploss: Program, arguments: list[
 
 
 def test_a_worker_offers_every_role() -> None:
-    assert [role.value for role in cli.Role] == list(ROLES)
+    assert [role.value for role in running_commands.Role] == list(ROLES)
 
 
 def test_every_request_that_the_lifecycle_knows_has_its_answer() -> None:

@@ -1,0 +1,55 @@
+"""Commands that show what the monitor sees and concluded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stoploss.cli.options import Experiment, Json
+
+app = typer.Typer()
+
+
+@app.command()
+def status(as_json: Json = False) -> None:
+    """All experiments and their state."""
+    from stoploss.cli import addresses, reading
+
+    reading.status(addresses.connected(), as_json)
+
+
+@app.command()
+def watch(
+    experiment: Annotated[str | None, typer.Argument(help="One experiment; all without.", metavar="EXPERIMENT")] = None,
+    once: Annotated[bool, typer.Option("--once", help="Print one frame and end.")] = False,
+    as_json: Json = False,
+) -> None:
+    """A live table of arms, verdicts and commands."""
+    from stoploss.cli import addresses, reading
+
+    reading.watch(addresses.resolved(), experiment, once, as_json)
+
+
+@app.command()
+def explain(experiment: Experiment, as_json: Json = False) -> None:
+    """The chain from evidence to command."""
+    from stoploss.cli import addresses, reading
+
+    reading.explain(addresses.resolved(), experiment, as_json)
+
+
+@app.command()
+def review(
+    experiment: Experiment,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write Markdown here.")] = None,
+    as_json: Json = False,
+) -> None:
+    """The review: hypothesis, guardrails, decision and why.
+
+    With variants, intervals, commands, acknowledgements and exposures after the stop.
+    """
+    from stoploss.cli import addresses, reading
+
+    reading.review(addresses.resolved(), experiment, output, as_json)

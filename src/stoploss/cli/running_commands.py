@@ -1,0 +1,100 @@
+"""Commands that run something, or look whether it runs."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stoploss.cli.options import ANSWER_IS_NO, Json
+
+app = typer.Typer()
+
+
+class Role(StrEnum):
+    """What a worker can be: the names of streams.worker.ROLES, which are slow to import."""
+
+    INTAKE = "intake"
+    JOINER = "joiner"
+    REGISTRAR = "registrar"
+    JUDGE = "judge"
+    COURIER = "courier"
+    RECORDER = "recorder"
+
+
+@app.command()
+def up() -> None:
+    """Run everything here, until Ctrl-C.
+
+    Kafka and ClickHouse are started where no address is set, and one process per role.
+    """
+    from stoploss.cli import running
+
+    running.up()
+
+
+@app.command()
+def worker(roles: Annotated[list[Role], typer.Argument(help="What this process does.", metavar="ROLE")]) -> None:
+    """Run one or several roles in this process.
+
+    Roles: intake, joiner, registrar, judge, courier, recorder.
+    """
+    from stoploss.cli import running
+
+    running.worker([role.value for role in roles])
+
+
+@app.command()
+def controller(
+    file: Annotated[Path, typer.Option("--file", help="Flag definition file of flagd.")],
+    name: Annotated[str, typer.Option(help="Name of the controller, as specs require it.")] = "flagd",
+    instance: Annotated[str, typer.Option(help="Name of this instance.")] = "one",
+) -> None:
+    """Keep a flagd file as the commands want it, and acknowledge."""
+    from stoploss.cli import running
+
+    running.controller(file, name, instance)
+
+
+@app.command()
+def topics(
+    show: Annotated[bool, typer.Option("--print", help="Print what would be created; touch nothing.")] = False,
+    acls: Annotated[bool, typer.Option("--acls", help="The ACLs of every role instead of the topics.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Create the topics that are missing, or print all of them."""
+    from stoploss.cli import running
+
+    (running.acls if acls else running.topics)(show, as_json)
+
+
+@app.command()
+def tables() -> None:
+    """Create the tables of ClickHouse that are missing.
+
+    A recorder does so by itself, unless its user may only insert.
+    """
+    from stoploss.cli import running
+
+    running.tables()
+
+
+@app.command()
+def keys(
+    break_glass: Annotated[bool, typer.Option("--break-glass", help="The pair of people, for `break-glass`.")] = False,
+) -> None:
+    """Make the key pair that signs commands."""
+    from stoploss.cli import running
+
+    running.keys(break_glass)
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Check addresses, topics, clock, versions, keys and disk."""
+    from stoploss.cli import checking
+
+    if not checking.doctor(as_json):
+        raise typer.Exit(ANSWER_IS_NO)
