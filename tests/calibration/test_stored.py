@@ -51,7 +51,7 @@ def database(clickhouse: EmbeddedClickHouse) -> Client:
     migrate(client)
     records = [RawRecord(row, sent(row), samples.at(row) // 1_000) for row in range(200)]
     watched = {"checkout": Watched.of(EXPERIMENT, 0)}
-    result = process_traces(records, SOURCE, watched, salt=b"salt", now_micros=1)
+    result = process_traces(records, SOURCE, watched, salt=b"salt", now_micros=samples.at(200))
     clean = samples.stored("traces_clean", [clean_to_bytes(result.clean)])
     inserts.insert(client, inserts.encode("traces_clean", clean))
     return client

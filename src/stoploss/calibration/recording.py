@@ -93,13 +93,14 @@ def _encoded(trace: dict[str, Any], experiment: Experiment) -> bytes:
 
 
 def _taken_in(values: list[bytes], experiment: Experiment) -> IntakeResult:
-    """As intake takes them in when they are new: a record's broker time is its own."""
+    """As intake takes them in when they are new: a record's broker time is its own, and now is the newest one's."""
     decoded = decode_values(values, "trace")
     sent_ms = dict(zip(decoded.positions.tolist(), (decoded.frame["at"] // 1_000).to_list(), strict=True))
     records = [RawRecord(offset, value, int(sent_ms.get(offset, 0))) for offset, value in enumerate(values)]
+    now = 1_000 * max(sent_ms.values(), default=0) + 1_000
     control, treatment = (watched := Watched.of(experiment, 0)).arms
     alike = replace(watched, arms=(control, replace(control, name=treatment.name)))
-    return process_traces(records, SOURCE, {experiment.name: alike}, salt=SALT, now_micros=1)
+    return process_traces(records, SOURCE, {experiment.name: alike}, salt=SALT, now_micros=now)
 
 
 def _first_reason(result: IntakeResult) -> str:

@@ -77,7 +77,7 @@ def process_traces(
 
     watched     by experiment name; names that it lacks are counted, never judged
     salt        key of the hashes of units and traces, the same in every worker of the installation
-    now_micros  stands in for the broker's time where a record has none
+    now_micros  stands in for the broker's time where a record has none, or one that lies ahead of it
     resolve     Confluent schema ids, where a registry is configured
     seen        what came before under each trace id; None: nobody asks
     """
