@@ -64,6 +64,7 @@ class Courier:
         self._outstanding = Outstanding(settings.ack_deadline_ms / 1_000)
         self._presence = Presence(settings.instance_silent_s)
         self._broken_glass: set[str] = set()
+        self._homes: dict[str, int] = {}
         self._alerting = Alerting(receivers_of(settings))
         self._thread = ThreadPoolExecutor(1, "courier")
         self._remember()
@@ -98,6 +99,24 @@ class Courier:
         for commands in firing.values():
             for command in commands:
                 self._tell(command)
+
+    def _learn_homes(self) -> None:
+        """The ledger partitions of experiments by their commands, which stand on the control partition of that number.
+
+        Where a commit is under way, a command is seen before the registry entry that was written earlier.
+        """
+        for message in self._whole("control"):
+            try:
+                headers = cast(Headers, message.headers() or [])
+                command = read_command(message.value(), headers, self.topics("control"), self.verifier)
+            except CommandRefused:
+                continue  # told when its batch comes
+            self._homes[command.experiment] = message.partition() or 0
+
+    def _home(self, experiment: str) -> int | None:
+        """Ledger partition of an experiment; None: nobody knows it."""
+        entry = self._registry.get(experiment)
+        return entry.partition if entry is not None else self._homes.get(experiment)
 
     def _whole(self, topic: str) -> Iterator[Message]:
         return whole(self.settings.need_kafka(), self.topics(topic))
@@ -142,10 +161,12 @@ class Courier:
             except CommandRefused as refusal:
                 self._record_forged(record, batch.tp.partition, str(refusal))
                 continue
-            entry = self._registry.get(command.experiment)
-            if not command.breaks_glass or command.command_id in self._broken_glass or entry is None:
+            self._homes[command.experiment] = batch.tp.partition
+            if not command.breaks_glass or command.command_id in self._broken_glass:
                 continue
-            self._to_ledger(_request_of(command, signing_key(headers), entry, record.offset), entry.partition)
+            entry = self._registry.get(command.experiment)
+            partition = entry.partition if entry is not None else batch.tp.partition
+            self._to_ledger(_request_of(command, signing_key(headers), partition, record.offset), partition)
             self._broken_glass.add(command.command_id)
         self._appender.flush()
 
@@ -178,8 +199,15 @@ class Courier:
         consumer_of(self.app).complete(batch)
 
     def _append_acks(self, batch: Batch) -> None:
-        for record in batch.records:
-            self._append_ack(record, batch.tp.partition)
+        """An ack whose experiment nobody knew would be passed over for good, and its command never be applied."""
+        read = [(record, ack) for record in batch.records if (ack := self._ack(record.value)) is not None]
+        if any(ack.status not in PRESENCE and self._home(ack.experiment) is None for _, ack in read):
+            self._learn_homes()
+        for record, ack in read:
+            if ack.status in PRESENCE:
+                self._note_presence(ack)
+            else:
+                self._append_ack(ack, f"{self._uuid}/{batch.tp.partition}/{record.offset}")
         self._appender.flush()
 
     def _ack(self, value: bytes | None) -> Ack | None:
@@ -195,16 +223,10 @@ class Courier:
         change = self._outstanding.alive if ack.status == AckStatus.ALIVE else self._outstanding.left
         change(ack.controller, ack.instance)
 
-    def _append_ack(self, record: ConsumerRecord, partition: int) -> None:
-        ack = self._ack(record.value)
-        if ack is None:
-            return
-        if ack.status in PRESENCE:
-            self._note_presence(ack)
-            return
-        entry = self._registry.get(ack.experiment)
-        command = self._outstanding.acked(ack) if entry is not None else None
-        if entry is None or (command is not None and ack.controller not in command.controllers):
+    def _append_ack(self, ack: Ack, source: str) -> None:
+        home = self._home(ack.experiment)
+        command = self._outstanding.acked(ack) if home is not None else None
+        if home is None or (command is not None and ack.controller not in command.controllers):
             log.warning("ack of a stranger", experiment=ack.experiment, controller=ack.controller)
             return
         fact = AckReceived(
@@ -217,9 +239,9 @@ class Courier:
             ack.at,
             ack.run,
             ack.sequence,
-            f"{self._uuid}/{partition}/{record.offset}",
+            source,
         )
-        self._to_ledger(fact, entry.partition)
+        self._to_ledger(fact, home)
 
     def _to_ledger(self, fact: AckReceived | AckOverdue | Request, partition: int) -> None:
         self._appender.append(self.topics("ledger"), ledger.encode(fact), key=ledger.key_of(fact), partition=partition)
@@ -301,7 +323,7 @@ def _controllers_of(entry: RegistryEntry) -> tuple[str, ...]:
         return ()  # another version's; it was told where the judge read it
 
 
-def _request_of(command: Command, key_id: str, entry: RegistryEntry, offset: int) -> Request:
+def _request_of(command: Command, key_id: str, partition: int, offset: int) -> Request:
     return Request(
         request_id=command.command_id,
         experiment=command.experiment,
@@ -309,10 +331,10 @@ def _request_of(command: Command, key_id: str, entry: RegistryEntry, offset: int
         by=f"break-glass key {key_id}",
         reason=command.reason,
         at=command.decided_at,
-        partition=entry.partition,
+        partition=partition,
         accepted=True,
         opinion="",
-        source=f"{command.topic}/{entry.partition}/{offset}",
+        source=f"{command.topic}/{partition}/{offset}",
     )
 
 

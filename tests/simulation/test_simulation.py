@@ -35,6 +35,11 @@ def test_nothing_is_lost_or_doubled_or_raised_in_2_000_runs(first: int) -> None:
     assert not failing(first, AT_ONCE)
 
 
+@pytest.mark.parametrize("seed", [5_486])
+def test_nothing_goes_wrong_where_it_once_did(seed: int) -> None:
+    assert not failing(seed, 1)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("first", range(2_000, 202_000, 10 * AT_ONCE))
 def test_nothing_is_lost_or_doubled_or_raised_in_200_000_runs(first: int) -> None:

@@ -265,6 +265,18 @@ def test_the_ack_of_a_stranger_settles_nothing_and_does_not_reach_the_ledger(wor
     assert [fact.controller for fact in world.acked(name)] == ["flagd"]
 
 
+def test_an_ack_of_an_experiment_that_the_registry_does_not_show_yet_is_no_strangers(world: World) -> None:
+    """A commit may be seen on control before it is on registry: the command says where its experiment lives."""
+    settings = world.installation.settings
+    order = rollback(experiment="not-shown-yet", topic=settings.topics("control"))
+    world.put_control(1, write_command(order, world.installation.keys.signer, settings.installation))
+    world.wait(lambda: world.sent("not-shown-yet"))
+    world.ack(order)
+    world.wait(lambda: world.acked("not-shown-yet"))
+    [partition] = {m.partition() for m in world.ledger.seen() if b"not-shown-yet" in (m.value() or b"")}
+    assert partition == 1
+
+
 def test_a_pause_is_told_once_and_resolved_by_the_resume(world: World) -> None:
     name = world.running()
     world.installation.ask("pause", name)
