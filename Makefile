@@ -68,7 +68,7 @@ sbom: $(TOOLS)/.installed ## CycloneDX list of what is installed: sbom.json
 	$(TOOLS)/bin/cyclonedx-py environment --output-reproducible --output-format JSON --pyproject pyproject.toml --output-file sbom.json $(VENV)
 
 audit: $(TOOLS)/.installed ## look the locked versions up for known faults
-	$(TOOLS)/bin/pip-audit --disable-pip --require-hashes -r $(LOCK)
+	$(TOOLS)/bin/pip-audit --disable-pip --require-hashes --strict -r $(LOCK)
 
 lock: ## resolve the dependencies anew (needs uv on PATH or in .venv)
 	$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --all-extras --group dev --custom-compile-command "make lock" -o $(LOCK)
