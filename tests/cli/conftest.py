@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from stoploss.cli.stack import environment
 from stoploss.embedded.clickhouse import EmbeddedClickHouse
 from stoploss.embedded.kafka import EmbeddedKafka
 from stoploss.settings import Settings
+from stoploss.store.client import connect
+from stoploss.store.schema import migrate
 from tests.installation import Installation, installed
 
 
@@ -81,6 +84,9 @@ def installation(
     """All roles in one process, and a controller: what `stoploss up` runs, on the session's servers."""
     more = {"clickhouse_url": clickhouse.url, "clickhouse_database": "command_line"}
     with installed(kafka, tmp_path_factory.mktemp("installation"), **more) as found:
+        # What `stoploss tables` does: a test may read before the recorder, which does so too, has begun.
+        with closing(connect(clickhouse.url, database=found.settings.clickhouse_database)) as client:
+            migrate(client)
         found.worker("intake", "joiner", "registrar", "judge", "courier", "recorder")
         found.controller()
         yield found
