@@ -10,7 +10,7 @@ DEMO ?=
 TESTS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check bench faults docs golden schemas sbom audit lock clean
+.PHONY: help setup browser demo test test-slow check bench faults docs golden schemas sbom audit lock clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -30,7 +30,13 @@ $(STAMP): $(LOCK) requirements/bootstrap.lock pyproject.toml
 demo: $(STAMP) ## the main job, end to end, on an embedded Kafka and ClickHouse
 	$(BIN)/stoploss demo $(DEMO)
 
-test: $(STAMP) check ## every check and every test
+# The tests of the console click through it in a real browser.
+browser: $(STAMP) ## a Chromium, where none is there
+	@for name in chromium chromium-browser google-chrome; do command -v $$name >/dev/null && exit 0; done; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
+	else $(BIN)/playwright install chromium; fi
+
+test: $(STAMP) browser check ## every check and every test
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" $(TESTS)
 
 test-slow: $(STAMP) ## the long simulations
