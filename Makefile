@@ -8,6 +8,7 @@ TOOLS := .tools
 # Further arguments: make demo DEMO="--arrivals requests.csv", make test TESTS=tests/stats
 DEMO ?=
 TESTS ?=
+FAULTS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup browser demo test test-slow check bench faults docs golden schemas sbom audit lock clean
@@ -53,8 +54,8 @@ bench: $(STAMP) ## measure: the SDK's cost in the caller's thread, the judge's f
 	$(BIN)/python bench/judge_fold.py
 	$(BIN)/python bench/replay.py
 
-faults: $(STAMP) ## the crash test: judge and intake killed twenty times in running traffic
-	$(BIN)/python -m pytest -m "not slow" tests/test_crashes.py
+faults: $(STAMP) ## the 32 faults, as a table; some: make faults FAULTS="9 12 --minutes 10"
+	$(BIN)/python -m tests.faults $(FAULTS)
 
 docs: $(STAMP) ## check that README, dashboards and examples are what the code says
 	$(BIN)/python -m pytest -q tests/test_readme.py tests/store/test_dashboard.py
@@ -80,6 +81,7 @@ lock: ## resolve the dependencies anew (needs uv on PATH or in .venv)
 	$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --all-extras --group dev --custom-compile-command "make lock" -o $(LOCK)
 	$(BIN)/uv pip compile requirements/bootstrap.in --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" -o requirements/bootstrap.lock
 	$(BIN)/uv pip compile requirements/audit.in --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" -o requirements/audit.lock
+	$(BIN)/uv pip compile requirements/evals.in --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" -o requirements/evals.lock
 
 clean: ## remove what setup and demo made
 	rm -rf $(VENV) .stoploss

@@ -37,7 +37,17 @@ def credentials_of(address: KafkaAddress) -> CredentialsT | None:
 
 
 class App(faust.App):
+    """
+    at_the_end  what is still to be done when the worker ends in order, while its partitions are its own
+    """
+
     BootStrategy = Boot
+    at_the_end: Callable[[], Awaitable[None]] | None = None
+
+    async def on_stop(self) -> None:
+        if self.at_the_end is not None:
+            await self.at_the_end()
+        await super().on_stop()
 
 
 def build_app(
@@ -76,6 +86,8 @@ def build_app(
         broker_rebalance_timeout=20.0,
         broker_request_timeout=15.0,
         broker_commit_interval=0.5,
+        # A topic that was made again is found after this; the default is five minutes, in which nobody reads it.
+        consumer_metadata_max_age_ms=5_000,
         loghandlers=[],
     )
     topics = {name: settings.topics(name) for name in handlers}

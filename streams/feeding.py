@@ -95,18 +95,22 @@ class Read:
 
 
 class Feeder:
-    """One role that feeds the ledger from one source topic."""
+    """One role that feeds the ledger from its source topics.
+
+    sources  what is made of the records of each topic
+    """
 
     def __init__(
-        self, settings: Settings, role: str, topic: str, kind: CleanKind, process: Process, salt: bytes
+        self, settings: Settings, role: str, sources: Mapping[str, Process], kind: CleanKind, salt: bytes
     ) -> None:
         self.settings, self.topics, self.role, self.kind = settings, settings.topics, role, kind
-        self._process, self._salt = process, salt
+        self._processes = {self.topics(name): process for name, process in sources.items()}
+        self._salt = salt
         bootstrap = settings.need_kafka()
         self._appender = Appender(bootstrap)
         self._registry = RegistryView(bootstrap, self.topics("registry")).start()
-        self._admin, self._topic = Admin(bootstrap), self.topics(topic)
-        self._uuid = self._topic_uuid()
+        self._admin = Admin(bootstrap)
+        self._uuids = self._admin.uuids(self._processes)
         self._canaries = canaries(range(settings.ledger_partitions))
         self._watched: dict[str, Watched] = {}
         self._watched_version = -1
@@ -115,18 +119,15 @@ class Feeder:
         self._totals: dict[TP, Totals] = {}
         self._unknown: dict[str, int] = {}
         self._thread = ThreadPoolExecutor(1, role)
-        self.app: App = build_app(settings, role, {topic: self.handle}, restore=self._taken_over)
+        self.app: App = build_app(settings, role, dict.fromkeys(sources, self.handle), restore=self._taken_over)
         self.app.timer(STATUS_EVERY_S, name=f"streams.{role}.status")(self.status)
-
-    def _topic_uuid(self) -> str:
-        return self._admin.uuids([self._topic])[self._topic]
 
     async def _taken_over(self, tp: TP) -> None:
         """A partition begins anew at the group's offset: what waited of it is no longer ours.
 
         The topic may have been made again meanwhile: under its old UUID its rows would be trimmed as repeats.
         """
-        self._uuid = await self._in_thread(self._topic_uuid)
+        self._uuids |= await self._in_thread(lambda: self._admin.uuids([tp.topic]))
         self._totals.pop(tp, None)
         self._gathering.drop(lambda batch: batch.tp == tp)
 
@@ -179,10 +180,11 @@ class Feeder:
     def _process_all(self, tp: TP, batches: Sequence[Batch]) -> IntakeResult:
         records = [RawRecord(r.offset, r.value, r.timestamp) for batch in batches for r in batch.records]
         now_micros = time.time_ns() // 1_000
-        return self._process(records, self._source(tp), self._watch(), salt=self._salt, now_micros=now_micros)
+        process = self._processes[tp.topic]
+        return process(records, self._source(tp), self._watch(), salt=self._salt, now_micros=now_micros)
 
     def _source(self, tp: TP) -> Source:
-        return Source(tp.topic, self._uuid, tp.partition)
+        return Source(tp.topic, self._uuids[tp.topic], tp.partition)
 
     def _watch(self) -> dict[str, Watched]:
         """The experiments of the registry, projected by the spec in force, and the canaries."""

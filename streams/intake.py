@@ -14,4 +14,4 @@ from streams.schema_registry import resolver_of
 
 def build(settings: Settings, salt: bytes) -> App:
     process = functools.partial(process_traces, resolve=resolver_of(settings), seen=Remembered())
-    return Feeder(settings, "intake", "traces", "traces", process, salt).app
+    return Feeder(settings, "intake", {"traces": process}, "traces", salt).app

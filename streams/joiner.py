@@ -1,4 +1,4 @@
-"""Joiner: outcomes into the ledger, where they carry the context of their trace; bare ones are dead letters for now."""
+"""Joiner: outcomes into the ledger. Bare ones it leaves to the resolver, and takes what that gives back."""
 
 from __future__ import annotations
 
@@ -13,4 +13,5 @@ from streams.schema_registry import resolver_of
 
 def build(settings: Settings, salt: bytes) -> App:
     process = functools.partial(process_outcomes, resolve=resolver_of(settings))
-    return Feeder(settings, "joiner", "outcomes", "outcomes", process, salt).app
+    sources = {"outcomes": process, "outcomes_resolved": functools.partial(process, looked_up=True)}
+    return Feeder(settings, "joiner", sources, "outcomes", salt).app

@@ -35,6 +35,12 @@ class Judge:
         self._gatherings: dict[int, Gathering[Batch]] = {}
         self.app: App = build_app(settings, "judge", {"ledger": self.handle}, restore=self.restore)
         self.app.timer(TICK_S, name="streams.judge.ticks")(self.tick)
+        self.app.at_the_end = self._close
+
+    async def _close(self) -> None:
+        for tp in consumer_of(self.app).owned():
+            if tp.partition in self._judges:
+                await self._in_thread(tp.partition, self._judges[tp.partition].snapshot_at_the_end)
 
     async def _in_thread(self, partition: int, call: Callable[[], T]) -> T:
         thread = self._threads.setdefault(partition, ThreadPoolExecutor(1, f"judge-{partition}"))

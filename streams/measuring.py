@@ -26,6 +26,14 @@ TRANSACTION = Histogram(
     "From the first output of a transaction until the broker has committed it",
     buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10),
 )
+BARE_OUTCOMES = Counter(
+    "stoploss_bare_outcomes",
+    "Bare outcomes looked up, and what became of them: resolved, again (they wait), unresolved (given up)",
+    ("result",),
+)
+BARE_WAITING = Gauge("stoploss_bare_outcomes_waiting", "Bare outcomes that were read and wait for their next look-up")
+OTLP = Counter("stoploss_otlp", "Spans and events of OpenTelemetry, and traces, by what became of them", ("fate",))
+UNPRICED = Counter("stoploss_otlp_unpriced", "Calls of models that the table of prices lacks, by model", ("model",))
 STALL = Histogram(
     "stoploss_loop_stall_seconds",
     "How much later than planned the event loop came round",

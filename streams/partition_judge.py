@@ -5,33 +5,38 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
 from aiokafka import ConsumerRecord
 
-from stoploss import __version__, checkpoints, ledger
+from stoploss import __version__, checkpoints, ledger, registry
 from stoploss.control.messages import write_command
-from stoploss.errors import ReplayDiverged, WireError
+from stoploss.errors import LedgerIncomplete, ReplayDiverged, WireError
 from stoploss.folding import settle
 from stoploss.intake import dead_letters
 from stoploss.intake.results import Reject
 from stoploss.leases.message import headers_of
-from stoploss.ledger import Entry, JudgeVersion, Source
+from stoploss.ledger import AckReceived, Entry, JudgeVersion, Source
 from stoploss.monitor import step
 from stoploss.outputs import CommandOutput, JournalOutput, LeaseOutput, MeasureOutput, Output, RegistryOutput
+from stoploss.registry import RegistryEntry
 from stoploss.rules import rules_version
 from stoploss.settings import Settings
 from stoploss.signing import Signer
-from stoploss.state import Cursor, PartitionState
+from stoploss.state import Cursor, ExperimentState, PartitionState
+from stoploss.succession import can_judge, follow
 from streams.appender import Appender
 from streams.measuring import COMMANDS, CONCLUSIONS, DEAD_LETTERS
+from streams.reading import reader, watermarks, whole
 from streams.snapshot_store import cursor_record, read_snapshots, write_snapshot
 from streams.transactions import Outgoing, Transactor
 
 SNAPSHOT_EVERY_S = 30.0
 SNAPSHOT_EVERY_ENTRIES = 5_000
+MOST_ACKS = 1_024
 
 log = structlog.get_logger("stoploss.judge")
 
@@ -59,10 +64,21 @@ def this_version(partition: int) -> JudgeVersion:
 
 
 class PartitionJudge:
-    """Call `restore` once, then `judge` with records in ledger order; every call blocks until it is durable."""
+    """Call `restore` once, then `judge` with records in ledger order; every call blocks until it is durable.
+
+    _begun     by experiment: number of the journal entry at which it began to fold; 0 where it had no snapshot
+    _left_out  experiments that this version cannot judge
+    _acks      the last ones of what was folded again, in case that others' commands have other ids
+    _said      all that follows from what was folded is published
+    """
 
     def __init__(self, settings: Settings, partition: int, keys: Keys) -> None:
         self.settings, self.partition, self.keys = settings, partition, keys
+        self._mine = this_version(partition)
+        self._begun: dict[str, int] = {}
+        self._left_out: set[str] = set()
+        self._said = True
+        self._acks: deque[AckReceived] = deque(maxlen=MOST_ACKS)
         self.topics = settings.topics
         bootstrap = settings.need_kafka()
         self._transactor = Transactor(bootstrap, f"stoploss-{settings.installation}-judge-{partition}", partition)
@@ -83,17 +99,31 @@ class PartitionJudge:
         for fault in restored.unreadable:
             log.warning("snapshot passed over", partition=self.partition, fault=fault)
         self._state, self._cursors = restored.state, restored.cursors
+        self._require_the_rest_of_the_ledger()
+        self._begun = {name: experiment.number for name, experiment in self._state.experiments.items()}
         self._generation, self._largest_parts = restored.generation, restored.parts
         log.info(
             "restored", partition=self.partition, offset=self._state.offset, experiments=len(self._state.experiments)
         )
         return self._state.offset + 1
 
+    def _require_the_rest_of_the_ledger(self) -> None:
+        """What was deleted cannot be folded any more; behind a gap nobody knows the state, so nothing is judged."""
+        consumer = reader(self.settings.need_kafka())
+        try:
+            first, _ = watermarks(consumer, self.topics("ledger"), self.partition)
+        finally:
+            consumer.close()
+        if first > self._state.offset + 1:
+            raise LedgerIncomplete(
+                f"partition {self.partition}: the ledger begins at offset {first}, the newest snapshot ends at "
+                f"{self._state.offset}, and what stood between them is gone; restore the topic, or register the "
+                "experiments under new names in a new installation"
+            )
+
     def announce(self) -> None:
-        """Says in the ledger which version judges from here on, if it is another than before."""
-        mine = this_version(self.partition)
-        if self._state.version != mine.text:
-            self._append(mine)
+        """Says in the ledger which version judges from here on. Which one did before, only the ledger's end knows."""
+        self._append(self._mine)
 
     def tick(self, owner: str) -> None:
         self._append(ledger.Tick(self.partition, owner))
@@ -104,6 +134,7 @@ class PartitionJudge:
 
     def judge(self, records: Sequence[ConsumerRecord]) -> None:
         """Folds the records and publishes what follows from them; entries before the snapshot are passed over."""
+        self._said = False
         said: list[Output] = []
         touched: dict[str, Cursor] = {}
         for record in records:
@@ -118,6 +149,7 @@ class PartitionJudge:
             outgoing = [self._outgoing(output) for output in _with_newest_lease(said)]
             self._publish([*outgoing, *self._checkpoints(said)], touched)
             _measure(said)
+        self._said = True
 
     def behind_s(self) -> float:
         """Seconds since the broker took the newest entry that was folded; 0 before the first."""
@@ -135,29 +167,72 @@ class PartitionJudge:
             self._dead_letter(record, error)
             self._state.offset = record.offset
             return []
-        self._compare(record.offset)
-        return [output for output in outputs if not self._published(output, record.offset)]
+        if isinstance(entry.fact, AckReceived):
+            self._acks.append(entry.fact)
+        followed = self._compare(record.offset)
+        return [output for output in outputs if not self._published(output, record.offset, followed)]
 
-    def _published(self, output: Output, offset: int) -> bool:
+    def _published(self, output: Output, offset: int, followed: Sequence[str]) -> bool:
+        """Or not to be: of one that was followed at this entry, all that there is to say stands there."""
         if isinstance(output, LeaseOutput):
             return False
+        if output.experiment in followed or output.experiment in self._left_out:
+            return True
         cursor = self._cursors.get(output.experiment)
         return cursor is not None and (offset, output.ordinal) <= (cursor.offset, cursor.ordinal)
 
-    def _compare(self, offset: int) -> None:
-        """A fold that reaches what was published must have come to the same conclusions, byte for byte."""
+    def _compare(self, offset: int) -> list[str]:
+        """A fold that reaches what was published must have come to the same conclusions, byte for byte.
+
+        Where another version has published some of it, it need not: there the record stands. Gives the experiments in
+        which it was followed.
+        """
+        followed = []
         for cursor in [cursor for cursor in self._cursors.values() if cursor.offset == offset]:
             state = self._state.experiments.get(cursor.experiment)
             found = (state.number, state.chain) if state else None
             if found != (cursor.number, cursor.chain):
-                raise ReplayDiverged(
-                    f"experiment {cursor.experiment!r}: folding the ledger up to offset {offset} gives journal entry "
-                    f"{found}, published was {(cursor.number, cursor.chain)}; judge it with the version that wrote it"
-                )
+                published = None if self._is_all_mine(cursor) else self._registered(cursor.experiment)
+                if published is None:
+                    raise ReplayDiverged(
+                        f"experiment {cursor.experiment!r}: folding the ledger up to offset {offset} gives journal "
+                        f"entry {found}, published was {(cursor.number, cursor.chain)}; judge it with the version "
+                        "that wrote it"
+                    )
+                self._follow(state, cursor, published)
+                followed.append(cursor.experiment)
+        return followed
+
+    def _is_all_mine(self, cursor: Cursor) -> bool:
+        """Whether this version has published all that was folded again."""
+        return cursor.version == self._mine.text and cursor.since <= self._begun.get(cursor.experiment, 0)
+
+    def _registered(self, experiment: str) -> RegistryEntry | None:
+        found = whole(self.settings.need_kafka(), self.topics("registry"), self.partition)
+        values = [message.value() for message in found if message.key() == experiment.encode()]
+        return registry.decode(values[-1]) if values and values[-1] is not None else None
+
+    def _follow(self, state: ExperimentState | None, cursor: Cursor, published: RegistryEntry) -> None:
+        """One that this version cannot judge is in no lease, so services give everybody control; nothing is said of it,
+        for its journal is another version's to go on with."""
+        told = {"experiment": cursor.experiment, "partition": self.partition, "offset": cursor.offset}
+        if state is None or not can_judge(published):
+            log.error("this version cannot judge an experiment of another; run the other", **told)
+            self._state.experiments.pop(cursor.experiment, None)
+            self._left_out.add(cursor.experiment)
+            return
+        request = follow(state, cursor, published, self._acks)
+        if request is None:
+            log.warning("another version judged this in other words; its journal is gone on with", **told)
+        else:
+            log.error("this version does not come to what another one did; the record stands", **told)
+            self._append(request)
 
     def _cursor_at(self, experiment: str, offset: int, ordinal: int) -> Cursor:
-        state = self._state.experiments[experiment]
-        return Cursor(experiment, self.partition, offset, ordinal, state.run, state.sequence, state.number, state.chain)
+        state, before, mine = self._state.experiments[experiment], self._cursors.get(experiment), self._mine.text
+        since = 0 if before is None else before.since if before.version == mine else before.number
+        place = (self.partition, offset, ordinal, state.run, state.sequence, state.number, state.chain)
+        return Cursor(experiment, *place, mine, since)
 
     def _outgoing(self, output: Output) -> Outgoing:
         if isinstance(output, LeaseOutput):
@@ -197,7 +272,16 @@ class PartitionJudge:
         """Every 30 s or 5,000 entries, if anything was folded; what is lost with it is only time."""
         elapsed_s = time.monotonic() - self._snapshot_at_s
         due = elapsed_s >= SNAPSHOT_EVERY_S or self._folded_since_snapshot >= SNAPSHOT_EVERY_ENTRIES
-        if not due or not self._folded_since_snapshot or not self._state.experiments:
+        if due:
+            self._snapshot()
+
+    def snapshot_at_the_end(self) -> None:
+        """Of a worker that ends in order: its successor, of whatever version, has nothing to fold again."""
+        if self._said:
+            self._snapshot()
+
+    def _snapshot(self) -> None:
+        if not self._folded_since_snapshot or not self._state.experiments:
             return
         for experiment in self._state.experiments.values():
             settle(experiment)

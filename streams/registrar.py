@@ -14,15 +14,21 @@ from dataclasses import replace
 import structlog
 from aiokafka import ConsumerRecord
 
-from stoploss import ledger
+from stoploss import followup, ledger
 from stoploss.errors import InvalidExperiment, WireError
+from stoploss.governance.bodies import fault_of
+from stoploss.governance.identity import Identity, RolesFile, Signed
 from stoploss.intake import begun, dead_letters
 from stoploss.intake.begun import Begun
 from stoploss.intake.results import Reject
 from stoploss.ledger import Request, Source
-from stoploss.lifecycle import REQUESTS
+from stoploss.lifecycle import POLICY, RECORD, REQUESTS
+from stoploss.policy.file import parse_policy, policy_in_force
+from stoploss.policy.requirements import said_of
 from stoploss.settings import Settings
+from stoploss.signing import SIGNATURE_HEADER
 from stoploss.spec.file import parse_experiment
+from stoploss.state import parsed
 from stoploss.wire import records
 from streams.admin import Admin
 from streams.app import App, build_app
@@ -30,6 +36,7 @@ from streams.appender import Appender
 from streams.batches import Batch
 from streams.canary import CanarySender
 from streams.measuring import DEAD_LETTERS
+from streams.policy import read_policy
 from streams.registry_view import RegistryView
 from streams.transport import consumer_of
 
@@ -47,14 +54,21 @@ def partition_for(experiment: str, partitions: int) -> int:
 
 def opinion(request: Request) -> Request:
     """The request with the registrar's opinion. What the lifecycle allows, the judge knows better."""
+    request = replace(request, key_id=None)
+    if request.action == POLICY:
+        return _opinion_on_policy(request)
+    if request.action == RECORD:
+        said = followup.parse(request.body)
+        return replace(request, accepted=not isinstance(said, str), opinion=said if isinstance(said, str) else "")
     if request.action not in REQUESTS:
         known = ", ".join(REQUESTS)
         return replace(request, accepted=False, opinion=f"unknown action {request.action!r}; known actions: {known}")
     if request.exposure is not None and not 0 < request.exposure <= 1:
         return replace(request, accepted=False, opinion=f"exposure {request.exposure} is not above 0 and at most 1")
-    if request.action != "register":
-        return replace(request, accepted=True, opinion="")
-    return _opinion_on_spec(request)
+    if request.action in ("register", "amend"):
+        return _opinion_on_spec(request)
+    why = fault_of(request.action, request.body)
+    return replace(request, accepted=why is None, opinion=why or "")
 
 
 def _opinion_on_spec(request: Request) -> Request:
@@ -68,7 +82,23 @@ def _opinion_on_spec(request: Request) -> Request:
     return replace(request, accepted=True, opinion="", spec_hash=experiment.spec_hash)
 
 
+def _opinion_on_policy(request: Request) -> Request:
+    """The policy is of no experiment: that is how every ledger partition knows that it is told."""
+    if request.experiment:
+        why = f"a policy is of no single experiment, and this one names {request.experiment!r}"
+        return replace(request, accepted=False, opinion=why)
+    try:
+        parse_policy(request.spec or "")
+    except InvalidExperiment as error:
+        return replace(request, accepted=False, opinion=str(error))
+    return replace(request, accepted=True, opinion="")
+
+
 class Registrar:
+    """
+    _teams  by experiment: the owner of a registration that the registry may not show yet
+    """
+
     def __init__(self, settings: Settings) -> None:
         self.settings, self.topics = settings, settings.topics
         bootstrap = settings.need_kafka()
@@ -76,6 +106,8 @@ class Registrar:
         self._registry = RegistryView(bootstrap, self.topics("registry")).start()
         self._uuid = Admin(bootstrap).uuids([self.topics("experiments")])[self.topics("experiments")]
         self._given: dict[str, int] = {}
+        self._teams: dict[str, str] = {}
+        self._roles = RolesFile(settings.roles_file) if settings.roles_file is not None else None
         self._begun: dict[int, Begun] = {}
         self._thread = ThreadPoolExecutor(1, "registrar")
         self._canary = CanarySender(bootstrap, self.topics("traces"), Admin(bootstrap))
@@ -107,9 +139,12 @@ class Registrar:
 
     def _append(self, record: ConsumerRecord, source: Source) -> None:
         try:
-            request = opinion(records.decode(record.value, {"request": Request}))
+            request = self._checked(record, opinion(records.decode(record.value, {"request": Request})))
         except WireError as error:
             self._dead_letter(record, source, "malformed", str(error))
+            return
+        if request.action == POLICY:
+            self._tell_all(request, f"{source.key}/{record.offset}")
             return
         partition = self._partition_of(request)
         if partition is None:
@@ -140,6 +175,47 @@ class Registrar:
             if entry is not None:
                 value, key = ledger.encode(fact), ledger.key_of(fact)
                 self._appender.append(self.topics("ledger"), value, key=key, partition=entry.partition)
+        self._appender.flush()
+
+    def _checked(self, record: ConsumerRecord, request: Request) -> Request:
+        """What is well-formed may still be nobody's to ask for, or against the policy."""
+        if not request.accepted:
+            return request
+        if self._roles is not None:
+            request = self._identified(self._roles.identity(), record, request)
+        if not request.accepted or request.action not in ("register", "amend"):
+            return request
+        spec, policy = parsed(request.spec or ""), read_policy(self.settings)
+        if policy is not None and (why := said_of(policy_in_force(policy.spec or ""), spec)):
+            return replace(request, accepted=False, opinion=why)
+        self._teams.setdefault(request.experiment, spec.metadata.owner)
+        return request
+
+    def _identified(self, identity: Identity, record: ConsumerRecord, request: Request) -> Request:
+        signature = next((value for name, value in record.headers if name == SIGNATURE_HEADER), None)
+        signed = Signed(request, record.value or b"", signature, record.timestamp * 1_000)
+        return identity.checked(signed, self._teams_of(request))
+
+    def _teams_of(self, request: Request) -> frozenset[str]:
+        """Owners of the experiment as it is and as it will be: nobody moves it out of, or into, a team not theirs."""
+        entry = self._registry.get(request.experiment)
+        known = parsed(entry.spec).metadata.owner if entry is not None else self._teams.get(request.experiment)
+        found = {known} if known is not None else set()
+        if request.action in ("register", "amend"):
+            found.add(parsed(request.spec or "").metadata.owner)
+        return frozenset(found)
+
+    def _tell_all(self, request: Request, where: str) -> None:
+        """A policy is told to every ledger partition, and kept where each registration finds it."""
+        log.info("policy", accepted=request.accepted, opinion=request.opinion, by=request.by)
+        for partition in range(self.settings.ledger_partitions):
+            fact = replace(request, partition=partition, source=where)
+            self._appender.append(
+                self.topics("ledger"), ledger.encode(fact), key=ledger.key_of(fact), partition=partition
+            )
+        if request.accepted:
+            value = ledger.encode(replace(request, source=where))
+            self._appender.append(self.topics("policy"), value, key=POLICY.encode(), partition=0)
         self._appender.flush()
 
     def _partition_of(self, request: Request) -> int | None:

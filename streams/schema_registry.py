@@ -56,6 +56,10 @@ class SchemaRegistry:
             self._wait(self._ask(schema_id))
         return self._known.get(schema_id)
 
+    def has_answered(self, schema_id: int) -> bool:
+        """Whether it has given the schema, or has lately denied that there is one."""
+        return schema_id in self._known or self._is_denied(schema_id)
+
     def _is_denied(self, schema_id: int) -> bool:
         return self._clock() < self._denied.get(schema_id, 0.0)
 

@@ -10,12 +10,13 @@ whole whatever moment the writer died at; if none verifies, the ledger is folded
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 
 from confluent_kafka import Message
 
 from stoploss import snapshot
-from stoploss.errors import SnapshotUnreadable
+from stoploss.errors import InvalidExperiment, SnapshotUnreadable
 from stoploss.state import Cursor, PartitionState
 from streams.appender import Appender
 from streams.reading import whole
@@ -76,7 +77,7 @@ def read_snapshots(bootstrap: str, topic: str, partition: int, secret: bytes) ->
     for message in whole(bootstrap, topic, partition):
         kind, _, name = (message.key() or b"").decode().partition("/")
         if kind == "cursor":
-            cursors[name] = Cursor(**json.loads(message.value() or b"{}"))
+            cursors[name] = _cursor(message.value() or b"{}")
         elif kind == "snapshot":
             slot, number = map(int, name.split("/"))
             slots.setdefault(slot, {})[number] = message
@@ -98,6 +99,7 @@ def _newest(
         try:
             data = b"".join(_whole(generation, parts))
             state = snapshot.load(PartitionState, data, secret)
+            _must_fit(state, cursors)
             return Restored(state, cursors, next_generation, most, tuple(unreadable))
         except SnapshotUnreadable as error:
             unreadable.append(f"generation {generation}: {error}")
@@ -120,3 +122,24 @@ def _whole(generation: int, parts: dict[int, Message]) -> list[bytes]:
     if len(whole) != expected:
         raise SnapshotUnreadable(f"{len(whole)} of {expected} parts are there")
     return whole
+
+
+def _cursor(value: bytes) -> Cursor:
+    """A newer version's may have more in it."""
+    known = {field.name for field in fields(Cursor)}
+    return Cursor(**{name: told for name, told in json.loads(value).items() if name in known})
+
+
+def _must_fit(state: PartitionState, cursors: Mapping[str, Cursor]) -> None:
+    """Raises SnapshotUnreadable where its version had other rules, or could not judge an experiment."""
+    left_out = {c.experiment for c in cursors.values() if c.offset <= state.offset} - state.experiments.keys()
+    if left_out:
+        raise SnapshotUnreadable(f"made by a version that could not judge {', '.join(sorted(left_out))}")
+    for experiment in state.experiments.values():
+        try:
+            rules = {rule.key for rule in experiment.rules}
+        except InvalidExperiment as error:
+            raise SnapshotUnreadable(f"this version cannot read a spec in it: {error}") from error
+        if rules != experiment.current.rules.keys():
+            other = ", ".join(sorted(rules ^ experiment.current.rules.keys()))
+            raise SnapshotUnreadable(f"made by a version with other rules for {experiment.name!r}: {other}")

@@ -8,8 +8,9 @@ has taken over this process ends: opening anew would fence the rightful owner.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import ClassVar, NoReturn
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
@@ -25,16 +26,22 @@ ATTEMPTS = 10
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """One record of a transaction; its partition is the ledger partition."""
+    """One record of a transaction; the judge's goes to its ledger partition, under the time at which it is sent.
+
+    timestamp_ms  of a record that keeps the one with which its original came; 0: none
+    """
 
     topic: str
     key: bytes
     value: bytes
     headers: Headers = ()
+    timestamp_ms: int = 0
 
 
 class Transactor:
     """Publishes outputs of one ledger partition. All calls block; use it from one thread."""
+
+    who: ClassVar[str] = "judge"
 
     def __init__(self, bootstrap: str, transactional_id: str, partition: int) -> None:
         self.transactional_id, self.partition = transactional_id, partition
@@ -62,7 +69,7 @@ class Transactor:
             self._raise_fenced()
         for attempt in range(ATTEMPTS):
             try:
-                with TRANSACTION.time():
+                with self._timed():
                     self._attempt(records)
                 return
             except KafkaException as error:
@@ -75,15 +82,21 @@ class Transactor:
         self._failed = None
         self._producer.begin_transaction()
         for record in records:
-            self._producer.produce(
-                record.topic,
-                record.value,
-                record.key,
-                partition=self.partition,
-                headers=list(record.headers),
-                on_delivery=self._report,
-            )
+            self._produce(record)
         self._commit()
+
+    def _produce(self, record: Outgoing) -> None:
+        self._producer.produce(
+            record.topic,
+            record.value,
+            record.key,
+            partition=self.partition,
+            headers=list(record.headers),
+            on_delivery=self._report,
+        )
+
+    def _timed(self) -> AbstractContextManager[object]:
+        return TRANSACTION.time()
 
     def _commit(self) -> None:
         """A commit whose outcome is unknown is repeated as it is: the broker knows what became of it."""
@@ -109,7 +122,7 @@ class Transactor:
 
     def _raise_fenced(self) -> NoReturn:
         self._fenced = True
-        raise Fenced(f"{self.transactional_id}: another judge has taken over partition {self.partition}")
+        raise Fenced(f"{self.transactional_id}: another {self.who} has taken over partition {self.partition}")
 
     def _call(self, name: str, *args: float) -> None:
         try:

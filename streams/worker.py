@@ -12,7 +12,7 @@ from stoploss.control.keys import load_or_create_secret
 from stoploss.errors import ConfigurationError
 from stoploss.settings import Settings
 from stoploss.signing import Signer, Verifier
-from streams import health
+from streams import health, shared_schemas
 from streams.app import App
 
 
@@ -61,14 +61,30 @@ def _recorder(settings: Settings) -> App:
     return recorder.build(settings)
 
 
+def _resolver(settings: Settings) -> App:
+    from streams import resolver
+
+    return resolver.build(settings)
+
+
+def _otlp(settings: Settings) -> App:
+    from streams import otlp
+
+    return otlp.build(settings)
+
+
 ROLES: dict[str, Callable[[Settings], App]] = {
     "intake": _intake,
     "joiner": _joiner,
+    "resolver": _resolver,
     "registrar": _registrar,
     "judge": _judge,
     "courier": _courier,
     "recorder": _recorder,
+    "otlp": _otlp,
 }
+OPTIONAL = ("otlp",)
+"""Roles that an installation may do without: there need not be a Collector."""
 
 
 def run(settings: Settings, roles: Sequence[str]) -> None:
@@ -78,6 +94,10 @@ def run(settings: Settings, roles: Sequence[str]) -> None:
         raise ConfigurationError(f"unknown role {', '.join(unknown) or '(none given)'}; roles: {', '.join(ROLES)}")
     os.environ["RUST_BACKTRACE"] = "0"  # polars tells a malformed block with a backtrace on stderr otherwise
     logs.to_stderr(settings.log_level)
+    if set(roles) - {"recorder"}:
+        shared_schemas.share(settings)
+    else:
+        shared_schemas.learn(settings)  # it writes to ClickHouse alone
     apps = {role: ROLES[role](settings) for role in roles}
     if settings.health_port is not None:
         health.serve(apps, settings.health_host, settings.health_port)

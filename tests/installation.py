@@ -181,9 +181,12 @@ class Tail:
 
 
 class Role:
-    """A `python -m stoploss …` process; it ends when the process that started it is gone."""
+    """A `python -m stoploss …` process; it ends when the process that started it is gone.
 
-    def __init__(self, settings: Settings, arguments: tuple[str, ...], log: Path) -> None:
+    code  a tree of its own with `src`, `streams` and `schemas`; None: the code that is tested
+    """
+
+    def __init__(self, settings: Settings, arguments: tuple[str, ...], log: Path, code: Path | None = None) -> None:
         self.arguments, self.log = arguments, log
         with log.open("ab") as file:
             self.process = subprocess.Popen(
@@ -191,7 +194,8 @@ class Role:
                 stdin=subprocess.PIPE,
                 stdout=file,
                 stderr=file,
-                env={**os.environ, **environment(settings), "STOPLOSS_OWNED": "1"},
+                env={**os.environ, **environment(settings), **running_code(code), "STOPLOSS_OWNED": "1"},
+                cwd=code,
                 start_new_session=True,
             )
 
@@ -224,6 +228,11 @@ class Role:
             self.process.stdin.close()
 
 
+def running_code(tree: Path | None) -> dict[str, str]:
+    """The environment in which `python -m stoploss` is the code of a tree, if its working directory is the tree."""
+    return {} if tree is None else {"PYTHONPATH": os.pathsep.join([str(tree / "src"), str(tree)])}
+
+
 @dataclass(slots=True)
 class Installation:
     """Topics and keys are there when it is made; roles are started by the test."""
@@ -240,14 +249,14 @@ class Installation:
     def flag_file(self) -> Path:
         return self.settings.home / "flags.json"
 
-    def worker(self, *names: str) -> Role:
-        return self._start("+".join(names), ("worker", *names))
+    def worker(self, *names: str, code: Path | None = None) -> Role:
+        return self._start("+".join(names), ("worker", *names), code)
 
     def controller(self) -> Role:
         return self._start("controller", ("controller", "--file", str(self.flag_file)))
 
-    def _start(self, name: str, arguments: tuple[str, ...]) -> Role:
-        role = Role(self.settings, arguments, self.settings.home / f"{name}-{len(self.roles)}.log")
+    def _start(self, name: str, arguments: tuple[str, ...], code: Path | None = None) -> Role:
+        role = Role(self.settings, arguments, self.settings.home / f"{name}-{len(self.roles)}.log", code)
         self.roles.append(role)
         return role
 

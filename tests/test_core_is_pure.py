@@ -16,6 +16,9 @@ CORE = (
     "stats",
     "rules",
     "segments",
+    "running",
+    "arrays",
+    "measured",
     "ledger",
     "journal",
     "commands",
@@ -42,6 +45,8 @@ CORE = (
     "canary",
     "sight",
     "watching",
+    "governance",
+    "policy",
 )
 CLIENTS = {
     "confluent_kafka",

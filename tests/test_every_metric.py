@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from stoploss.metrics import LARGEST, LOG_SCALE, METRICS, MISSING, Metric, Transform, column_name, scale_of
-from stoploss.segments import Dimension, Grid, SegmentMetrics
+from stoploss.running import Grid, RunningMetrics
+from stoploss.segments import Dimension
 from tests.timelines import Timeline, actions, spec, traces
 
 METRIC = sorted(METRICS.values(), key=lambda metric: metric.name)
@@ -83,9 +84,9 @@ def test_a_guardrail_on_it_parses_and_finds_harm_and_spares_what_is_better(metri
 
 @pytest.mark.parametrize("metric", METRIC, ids=ids)
 def test_it_is_measured_in_its_own_unit(metric: Metric) -> None:
-    measured, dimension = SegmentMetrics(), Dimension("", {"": 0})
+    measured, dimension = RunningMetrics(), Dimension("", {"": 0})
     ones = np.full(10, metric.scale, np.int64)
-    measured.fold(metric.name, not metric.binary, {"": Grid.of(ones * 0, ones * 0)}, ones)
+    measured.fold(metric.name, not metric.binary, Grid(ones * 0, {"": ones * 0}), ones)
     [arm] = measured.arms(("current", "small"), {"": dimension}, {metric.name: metric.scale})
     assert (arm.n, arm.mean, arm.standard_deviation) == (10, 1.0, 0.0)
     assert (arm.p50 is None) == metric.binary

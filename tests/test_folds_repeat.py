@@ -5,16 +5,20 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from stoploss import journal, snapshot
+from stoploss import decisions, journal, monitor, snapshot
 from stoploss.journal import Finding
-from stoploss.outputs import JournalOutput
-from stoploss.state import PartitionState
+from stoploss.outputs import JournalOutput, Outputs
+from stoploss.rules import AnyRule
+from stoploss.rules.rows import Asked, Moment
+from stoploss.rules.verdict import Verdict
+from stoploss.state import ExperimentState, PartitionState
 from tests.refold import digest, read_entries, write_entries
 from tests.timelines import (
     EVERY_RULE,
@@ -67,6 +71,22 @@ def test_the_story_has_something_to_tell() -> None:
     assert {"gate", "guardrail"} <= rules
     assert len(eventful().commands) >= 4
     assert len(eventful().measures()) >= 3
+
+
+def test_rules_that_are_asked_for_news_alone_say_what_they_say_when_they_are_asked_for_everything(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of a hundred segments and twenty rules nearly all are passed over at each entry: nothing may be missed by it."""
+    asked: list[Asked] = []
+
+    def judged(state: ExperimentState, moment: Moment, out: Outputs) -> list[tuple[AnyRule, Verdict]]:
+        asked.append(moment.asked)
+        return decisions.judge(state, replace(moment, asked=Asked.ALL), out)
+
+    monkeypatch.setattr(monitor, "judge", judged)
+    outputs = refolded(eventful().entries, PartitionState(0))
+    assert {Asked.NEWS, Asked.TICK, Asked.ALL} == set(asked)
+    assert bytes_of(outputs) == bytes_of(eventful().outputs)
 
 
 def test_a_second_fold_gives_the_same_bytes_and_the_same_state() -> None:

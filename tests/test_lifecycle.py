@@ -9,10 +9,24 @@ from stoploss.journal import RequestHandled
 from stoploss.lifecycle import AFTER, LATCHED, LIVE, REQUESTS, Lifecycle, refusal, strengthens
 from tests.timelines import Timeline, actions, spec, traces, with_gate
 
-REGISTERED, RUNNING, HOLDING, PAUSED, STOPPED, ROLLED_BACK = Lifecycle
+REGISTERED, APPROVED, RUNNING, HOLDING, PAUSED, STOPPED, ROLLED_BACK, COMPLETED, REVIEWED = Lifecycle
 
 # The whole table: what a person may ask for in each state, and where it leads.
 ALLOWED: dict[tuple[Lifecycle, str], Lifecycle] = {
+    **{(state, "note"): state for state in Lifecycle},
+    **{(state, "approve"): state for state in (RUNNING, HOLDING, PAUSED, STOPPED, ROLLED_BACK)},
+    **{(state, "reject"): state for state in (RUNNING, HOLDING, PAUSED, STOPPED, ROLLED_BACK)},
+    **{(state, "amend"): REGISTERED for state in (REGISTERED, APPROVED, STOPPED, ROLLED_BACK)},
+    **{(state, "rehearse"): state for state in (REGISTERED, APPROVED)},
+    **{(state, "complete"): COMPLETED for state in (PAUSED, STOPPED, ROLLED_BACK)},
+    (REGISTERED, "approve"): APPROVED,
+    (APPROVED, "approve"): APPROVED,
+    (REGISTERED, "reject"): REGISTERED,
+    (APPROVED, "reject"): REGISTERED,
+    (APPROVED, "register"): REGISTERED,
+    (APPROVED, "start"): RUNNING,
+    (RUNNING, "ramp"): RUNNING,
+    (COMPLETED, "reviewed"): REVIEWED,
     (REGISTERED, "register"): REGISTERED,
     (REGISTERED, "start"): RUNNING,
     (RUNNING, "pause"): PAUSED,
@@ -32,16 +46,43 @@ ALLOWED: dict[tuple[Lifecycle, str], Lifecycle] = {
 }
 
 
+OTHER_SPEC = spec("guardrails: [{metric: error_rate, direction: lower, margin: {relative: 0.1}}]")
+ORDERS = {"rehearse", "start", "ramp", "pause", "resume", "stop", "rollback"}
+NEW_RUN = {"start", "resume"}
+
+
+def demand(timeline: Timeline, action: str) -> None:
+    """A request with everything that it needs to be refused by the table alone."""
+    bodies = {
+        "approve": '{"domain": "product"}',
+        "reject": '{"domain": "product"}',
+        "complete": '{"decision": "iterate"}',
+    }
+    decides = action in (*bodies, "reviewed", "note", "amend")
+    if action == "amend":
+        timeline.spec_text = OTHER_SPEC
+    timeline.ask(
+        action,
+        0.7 if action == "ramp" else None,
+        by="bob" if action in ("approve", "reject", "reviewed") else "ada",
+        reason="because" if decides else "",
+        body=bodies.get(action),
+    )
+
+
 def standing(state: Lifecycle) -> Timeline:
     """An experiment that got into a state by the shortest way."""
     timeline = Timeline()
-    if state == REGISTERED:
+    if state in (REGISTERED, APPROVED):
         timeline.ask("register")
+        if state == APPROVED:
+            demand(timeline, "approve")
         return timeline
     timeline.started()
-    ways = {PAUSED: "pause", STOPPED: "stop", ROLLED_BACK: "rollback"}
-    if state in ways:
-        timeline.ask(ways[state])
+    ways = {PAUSED: ["pause"], STOPPED: ["stop"], ROLLED_BACK: ["rollback"]}
+    ways |= {COMPLETED: ["stop", "complete"], REVIEWED: ["stop", "complete", "reviewed"]}
+    for action in ways.get(state, []):
+        demand(timeline, action)
     if state == HOLDING:
         some = traces(10, seed=1)
         in_control = int((some.variant == 0).argmax())
@@ -54,13 +95,13 @@ def standing(state: Lifecycle) -> Timeline:
 def test_each_request_in_each_state_does_what_the_table_says(state: Lifecycle, action: str) -> None:
     timeline = standing(state)
     before, commands = timeline.it.run, len(timeline.commands)
-    timeline.ask(action)
+    demand(timeline, action)
     handled = timeline.said(RequestHandled)[-1]
     expected = ALLOWED.get((state, action))
     assert (handled.action, handled.accepted) == (action, expected is not None)
     assert timeline.it.lifecycle == (expected or state)
-    assert timeline.it.run - before == (1 if expected == RUNNING else 0)
-    assert len(timeline.commands) - commands == (0 if expected is None or action == "register" else 1)
+    assert timeline.it.run - before == (1 if expected is not None and action in NEW_RUN else 0)
+    assert len(timeline.commands) - commands == (1 if expected is not None and action in ORDERS else 0)
 
 
 @pytest.mark.parametrize(("state", "action"), [pair for pair in product(Lifecycle, REQUESTS) if pair not in ALLOWED])
@@ -157,3 +198,15 @@ def test_a_gate_after_a_new_registration_and_before_its_start_is_not_judged() ->
     timeline.seconds(1)
     assert timeline.findings == []
     assert timeline.it.refused == {"not started": 50}
+
+
+def test_a_pause_keeps_what_was_seen_and_a_resume_goes_on_from_it() -> None:
+    """R4"""
+    timeline = Timeline().started()
+    timeline.traces(traces(200, seed=6))
+    timeline.ask("pause")
+    watermarks, number = dict(timeline.it.watermarks), timeline.it.number
+    timeline.seconds(60)
+    assert (timeline.it.watermarks, timeline.it.lifecycle) == (watermarks, PAUSED)
+    timeline.ask("resume")
+    assert (timeline.it.run, timeline.it.lifecycle, timeline.it.number > number) == (2, RUNNING, True)

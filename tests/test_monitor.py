@@ -11,7 +11,7 @@ from stoploss.errors import MalformedRecord
 from stoploss.journal import EvidenceRefused, ExposuresCounted, Finding, RequestHandled
 from stoploss.ledger import Request, Source
 from stoploss.lifecycle import Lifecycle
-from stoploss.segments import CAPACITY, PATIENCE, Dimension
+from stoploss.segments import CAPACITY, EVERYBODY, PATIENCE, Dimension
 from stoploss.snapshot import dump
 from tests.timelines import (
     EVERY_RULE,
@@ -31,6 +31,12 @@ from tests.timelines import (
 def refused(timeline: Timeline) -> dict[str, int]:
     """Rows that were not judged, by cause, as the journal has them last."""
     return {said.cause: said.rows for said in timeline.said(EvidenceRefused)}
+
+
+def rows_shown(timeline: Timeline) -> int:
+    """Rows of everybody whose latency people see: those of both arms come first."""
+    assert next(iter(timeline.it.current.metrics.metrics["latency_ms"].room)) == EVERYBODY
+    return int(timeline.it.current.metrics.metrics["latency_ms"].n[:2].sum())
 
 
 def tripping(arm: int = 1, n: int = 50, seed: int = 11) -> object:
@@ -89,9 +95,9 @@ def test_a_trace_sent_twice_under_two_offsets_counts_once() -> None:
     [first] = timeline.blocks(traces(100, seed=1))
     [second] = timeline.blocks(traces(100, seed=1))
     timeline.append(first)
-    once = timeline.it.current.metrics.cells["latency_ms"][""].n.sum()
+    once = rows_shown(timeline)
     timeline.append(replace(second, trace=first.trace))
-    assert timeline.it.current.metrics.cells["latency_ms"][""].n.sum() == once == 100
+    assert rows_shown(timeline) == once == 100
     timeline.seconds(1)
     assert refused(timeline) == {"trace sent before": 100}
 
@@ -100,7 +106,7 @@ def test_a_trace_sent_twice_in_one_block_counts_once() -> None:
     timeline = Timeline(spec(EVERY_RULE)).started()
     [block] = timeline.blocks(traces(4, seed=1), trace=np.array([7, 8, 7, 9], "<u8").tobytes())
     timeline.append(block)
-    assert timeline.it.current.metrics.cells["latency_ms"][""].n.sum() == 3
+    assert rows_shown(timeline) == 3
 
 
 def test_rows_projected_under_another_spec_are_not_judged_and_that_is_said() -> None:
@@ -118,7 +124,7 @@ def test_a_variant_that_was_not_declared_is_counted_and_said() -> None:
     timeline.traces(some)
     timeline.seconds(1)
     assert refused(timeline) == {"variant not declared": 15}
-    assert timeline.it.current.metrics.cells["latency_ms"][""].n.sum() == 25
+    assert rows_shown(timeline) == 25
 
 
 def test_what_is_refused_is_said_again_only_when_it_has_doubled() -> None:
@@ -158,7 +164,7 @@ def test_rows_with_the_stamp_of_another_run_or_epoch_are_not_compared(run: int, 
     stamp_run, stamp_epoch = (np.full(200, stamp, "<i4").tobytes() for stamp in (run, epoch))
     timeline.traces(traces(200, seed=1, users=10_000), stamp_run=stamp_run, stamp_epoch=stamp_epoch)
     assert compared(timeline) == rows
-    assert timeline.it.current.metrics.cells["latency_ms"][""].n.sum() == 200
+    assert rows_shown(timeline) == 200
 
 
 CONTROLLED = SPEC.replace("control: current}", "control: current, controllers: [flagd]}")
@@ -176,7 +182,7 @@ def test_rows_between_a_command_and_its_last_ack_are_counted_and_not_compared() 
     timeline.traces(traces(300, seed=1, users=10_000))
     assert compared(timeline) == 0
     assert not timeline.it.seen.seen.any()
-    assert timeline.it.current.metrics.cells["latency_ms"][""].n.sum() == 300
+    assert rows_shown(timeline) == 300
     spent = timeline.it.current.rules["budget[0]"].ring  # type: ignore[union-attr]
     assert int(spent[0].sum()) == int((traces(300, seed=1, users=10_000).variant == 1).sum())
     timeline.ack("flagd")
@@ -243,25 +249,41 @@ def test_measures_come_every_ten_seconds_though_other_entries_move_the_clock_too
     assert tens == list(range(tens[0], tens[0] + 7))
 
 
-def test_measures_come_with_each_finding_and_show_the_verdict_that_was_found() -> None:
+def test_a_breach_is_measured_at_the_next_tick_so_that_no_command_waits_for_plots() -> None:
     timeline = Timeline(spec(EVERY_RULE)).started()
     timeline.tick()
     before = len(timeline.measures())
     timeline.traces(tripping())  # type: ignore[arg-type]
+    assert (len(timeline.measures()), timeline.it.lifecycle) == (before, Lifecycle.STOPPED)
+    timeline.seconds(1)
     assert len(timeline.measures()) == before + 1
     assert ("gate", "breach") in [(v.rule, v.verdict) for v in timeline.measures()[-1].verdicts]
+    timeline.seconds(9)
+    assert len(timeline.measures()) == before + 1
 
 
-def test_a_measure_with_a_finding_shows_every_rule_and_segment_though_a_gate_had_stopped_the_run() -> None:
+def test_the_measure_of_a_breach_shows_every_rule_and_segment_though_a_gate_had_stopped_the_run() -> None:
     timeline = Timeline(spec(EVERY_RULE)).started()
     timeline.traces(traces(2_000, seed=5, tenant="acme"))
     timeline.seconds(11)
-    shown_at_ticks = {(v.rule, str(v.segment)) for v in timeline.measures()[-1].verdicts}
+    shown_at_ticks = [(v.rule, v.metric, str(v.segment)) for v in timeline.measures()[-1].verdicts]
     timeline.traces(tripping())  # type: ignore[arg-type]
-    assert timeline.it.lifecycle == Lifecycle.STOPPED
-    spoken = [(v.rule, str(v.segment)) for v in timeline.measures()[-1].verdicts]
-    assert ("guardrail[0]", "tenant=acme") in spoken
-    assert shown_at_ticks <= set(spoken)
+    timeline.seconds(1)
+    spoken = [(v.rule, v.metric, str(v.segment)) for v in timeline.measures()[-1].verdicts]
+    assert ("guardrail[0]", "error_rate", "tenant=acme") in spoken
+    assert ("objective", "recommendation", "None") in spoken
+    assert sorted(spoken) == sorted(shown_at_ticks)
+
+
+def test_a_breach_that_ends_nothing_is_measured_too() -> None:
+    """A control arm that leaks holds the run; the next tick is no tenth second."""
+    timeline = Timeline().started()
+    timeline.seconds(2)
+    some = traces(40, seed=1)
+    before = len(timeline.measures())
+    timeline.traces(with_gate(some, int((some.variant == 0).argmax()), 0))
+    timeline.seconds(1)
+    assert (len(timeline.measures()), timeline.it.lifecycle) == (before + 1, Lifecycle.HOLDING)
 
 
 def test_measures_show_what_numpy_finds_in_the_same_rows() -> None:

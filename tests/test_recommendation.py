@@ -168,7 +168,9 @@ def test_harm_that_rolls_back_recommends_it_in_the_same_entry() -> None:
 
 def test_the_recommendation_stands_in_the_measures_with_sum_terms_and_flips() -> None:
     text = OBJECTIVE.replace(", {event: complaint, weight: 5}", "") + GUARDED
-    [*_, last] = run(text, BETTER).measures()
+    timeline = run(text, BETTER)
+    timeline.seconds(10)
+    [*_, last] = timeline.measures()
     told = {verdict.metric: verdict for verdict in last.verdicts if verdict.rule == "objective"}
     assert set(told) == {"utility", "quality", "cost", "risk", "lambda_cost", "lambda_risk", "recommendation"}
     assert told["recommendation"].verdict == "iterate"

@@ -4,9 +4,7 @@ import numpy as np
 import pytest
 
 from stoploss.commands import Segment
-from stoploss.metrics import MISSING
-from stoploss.segments import CAPACITY, NO_CELL, NO_CODE, CellMetrics, Dimension, Grid, SegmentMetrics, Values, grown
-from stoploss.stats import exact_sums
+from stoploss.segments import CAPACITY, NO_CELL, NO_CODE, Dimension, grown
 
 
 def codes(*numbers: int) -> np.ndarray:
@@ -56,57 +54,3 @@ def test_everybody_is_no_segment() -> None:
 @pytest.mark.parametrize(("used", "size", "to"), [(1, 1, 1), (3, 1, 4), (33, 32, 64), (65, 1, 65), (65, 64, 65)])
 def test_room_doubles_up_to_the_capacity_and_other(used: int, size: int, to: int) -> None:
     assert grown(used, size) == to
-
-
-def folded(rows: int, seed: int) -> tuple[CellMetrics, np.ndarray, np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    arm, cell = rng.integers(0, 2, rows), rng.integers(0, 3, rows)
-    x = rng.integers(-(2**40) + 1, 2**40, rows)
-    state = CellMetrics.none(3, quantiles=True)
-    for start in range(0, rows, 1_000):
-        part = slice(start, start + 1_000)
-        state.fold(Grid.of(arm[part], cell[part]), Values.of(x[part], quantiles=True))
-    return state, arm, cell, x
-
-
-def test_sums_are_those_of_unbounded_integers() -> None:
-    state, arm, cell, x = folded(5_000, seed=1)
-    for a in (0, 1):
-        for c in range(3):
-            mine = [int(value) for value in x[(arm == a) & (cell == c)]]
-            assert int(state.n[a, c]) == len(mine)
-            assert int(state.total[a, c]) == sum(mine)
-            assert exact_sums.total(state.squares, a * 3 + c) == sum(value * value for value in mine)
-
-
-def test_growing_keeps_every_sum_where_it_was() -> None:
-    state, *_ = folded(2_000, seed=2)
-    before, quantiles = state.moments(3, 1_000), state.quantiles(3, 1_000)
-    state.grow(8)
-    assert [arm[:3] for arm in state.moments(8, 1_000)] == before
-    assert [arm[:3] for arm in state.quantiles(8, 1_000)] == quantiles
-    assert state.moments(8, 1_000)[1][7] == (0, None, None)
-    assert state.quantiles(8, 1_000)[1][7] == [None, None, None]
-
-
-def test_one_value_has_a_mean_and_no_deviation() -> None:
-    state = CellMetrics.none(1, quantiles=False)
-    nought = np.zeros(1, np.int64)
-    state.fold(Grid.of(nought, nought), Values.of(np.array([2_500]), quantiles=False))
-    assert state.moments(1, 1_000) == [[(1, 2.5, None)], [(0, None, None)]]
-    assert state.quantiles(1, 1_000) == [[[None, None, None]], [[None, None, None]]]
-
-
-def test_rows_without_a_value_or_a_cell_are_not_counted() -> None:
-    metrics, dimension = SegmentMetrics(), Dimension("tenant", {"a": 0})
-    arm = np.zeros(3, np.int64)
-    metrics.fold("latency_ms", True, {"tenant": Grid.of(arm, np.array([0, NO_CELL, 0]))}, np.array([5, 6, MISSING]))
-    [measured] = metrics.arms(("current", "small"), {"tenant": dimension}, {"latency_ms": 1_000})
-    assert (measured.n, measured.segment) == (1, Segment("tenant", "a"))
-
-
-def test_room_is_made_for_the_cells_that_have_rows_and_no_others() -> None:
-    """How much room there is must not depend on how rows were cut into blocks."""
-    metrics = SegmentMetrics()
-    metrics.fold("x", False, {"tenant": Grid.of(np.zeros(1, np.int64), np.array([2]))}, np.array([1]))
-    assert metrics.cells["x"]["tenant"].n.shape == (2, 4)

@@ -152,9 +152,33 @@ class After:
     y: int = 2
 
 
-def test_a_state_with_other_fields_is_refused() -> None:
-    with pytest.raises(SnapshotUnreadable, match="the state is not of this version: KeyError"):
+@dataclass
+class Later:
+    """The new field stands first, and the version that added it says so."""
+
+    added: np.ndarray = field(default_factory=lambda: np.ones(3), metadata={"since": "0.2.0"})
+    kept: np.ndarray = field(default_factory=lambda: np.zeros(2))
+
+
+@dataclass
+class Earlier:
+    kept: np.ndarray = field(default_factory=lambda: np.array([4.0, 5.0]))
+
+
+def test_a_state_that_lacks_a_field_is_an_older_versions_and_refused() -> None:
+    with pytest.raises(SnapshotUnreadable, match="After lacks y: an older version has made it; fold the ledger"):
         load(After, dump(Before(), SECRET), SECRET)
+
+
+def test_a_state_with_a_field_too_many_is_a_newer_versions_and_refused() -> None:
+    with pytest.raises(SnapshotUnreadable, match="Before has y: a newer version has made it; fold the ledger"):
+        load(Before, dump(After(), SECRET), SECRET)
+
+
+def test_a_field_that_says_since_when_it_exists_begins_with_its_default() -> None:
+    found = load(Later, dump(Earlier(), SECRET), SECRET)
+    assert found.added.tolist() == [1.0, 1.0, 1.0]
+    assert found.kept.tolist() == [4.0, 5.0]
 
 
 def test_a_snapshot_holds_no_pickle_and_its_tree_is_json() -> None:

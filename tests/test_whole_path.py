@@ -56,9 +56,6 @@ HARMED, CALM = "support-agent-prompt", "answer-style-aa"
 CONTROL, TREATMENT = "v7", "v8"
 SDK_TRACES, JSON_TRACES, AVRO_TRACES = 200, 50, 50
 CARD = "4111 1111 1111 1111"
-BARE_OUTCOME = json.dumps(
-    {"trace_id": "nobody", "at": "2026-01-01T00:00:00Z", "kind": "score", "name": "helpfulness", "value": 0.9}
-).encode()
 CUT_OFF = b'{"trace_id": "cut off'
 
 
@@ -86,7 +83,7 @@ def world(kafka: Kafka, clickhouse: EmbeddedClickHouse, tmp_path_factory: pytest
         receiving() as receiver,
         installed(kafka, home, clickhouse_url=clickhouse.url, webhook_url=receiver.url) as installation,
     ):
-        for roles in (("intake", "joiner"), ("judge",), ("registrar", "courier", "recorder")):
+        for roles in (("intake", "joiner"), ("judge",), ("registrar", "courier", "recorder", "resolver")):
             installation.worker(*roles)
         installation.controller()
         started(installation)
@@ -141,6 +138,9 @@ def happened(world: World) -> None:
     world.installation.wait(lambda: world.flags.assign(CALM, "", "u").run == 2)
     tracer.close(10)
     stored(world)
+    bare = {"trace_id": "json-0", "at": time.time_ns() // 1_000, "kind": "score", "name": "helpfulness", "value": 0.75}
+    send(world, "outcomes", json.dumps(bare).encode())
+    world.installation.wait(lambda: evidence(world, outcomes=True) == 2)
 
 
 def known_to_intake(world: World) -> None:
@@ -167,7 +167,6 @@ def healthy(world: World, tracer: Tracer) -> None:
     send(world, "traces", CUT_OFF)
     for number in range(AVRO_TRACES):
         send(world, "traces", encode_trace(trace_of(world, f"avro-{number}")).value)
-    send(world, "outcomes", BARE_OUTCOME)
     world.traces += SDK_TRACES + JSON_TRACES + AVRO_TRACES
 
 
@@ -303,19 +302,18 @@ def test_on_call_is_told_of_the_rollback_with_the_runbook(world: World) -> None:
     assert alert["annotations"]["runbook_url"].startswith("https://runbooks.example.com/")
 
 
-def test_an_outcome_with_its_context_reaches_the_judge_and_a_bare_one_is_a_dead_letter(world: World) -> None:
+def test_an_outcome_with_its_context_reaches_the_judge_and_so_does_a_bare_one_of_a_stored_trace(world: World) -> None:
     settings = world.installation.settings
-    assert evidence(world, outcomes=True) == 1
+    assert evidence(world, outcomes=True) == 2
     scored = {
-        (arm.metric, arm.n, round(arm.mean or 0.0, 6))
+        (arm.metric, round(arm.mean or 0.0, 6))
         for value in values(settings, "measures")
         if (measure := measures.decode(value)).experiment == HARMED
         for arm in measure.arms
         if arm.metric == "helpfulness" and arm.n and arm.segment is None
     }
-    assert scored == {("helpfulness", 1, 0.75)}
-    letters = {letter.value: letter.stage for letter in letters_of(settings)}
-    assert letters == {BARE_OUTCOME: "joiner", CUT_OFF: "intake"}
+    assert scored == {("helpfulness", 0.75)}
+    assert {letter.value: letter.stage for letter in letters_of(settings)} == {CUT_OFF: "intake"}
 
 
 def test_pause_and_resume_by_request_open_a_new_run(world: World) -> None:
@@ -335,7 +333,7 @@ def test_nothing_was_concluded_about_the_experiment_in_which_nothing_happened(wo
 def test_everything_stands_in_clickhouse(world: World) -> None:
     client, settings = world.client, world.installation.settings
     assert queries.trace_count(client) == world.traces
-    assert sum(row.records for row in queries.dead_letters(client)) == 2
+    assert sum(row.records for row in queries.dead_letters(client)) == 1
     set_exposure, order = queries.commands(client, HARMED)[:2]
     assert [command.command.action for command in (set_exposure, order)] == ["set_exposure", "rollback"]
     assert {ack.status for ack in order.acks} >= {"received", "applied"}

@@ -165,20 +165,29 @@ class Timeline:
         self.outputs += out
         return out
 
-    def ask(self, action: str, exposure: float | None = None, accepted: bool = True, by: str = "ada") -> list[Output]:
-        text = self.spec_text if action == "register" else None
+    def ask(
+        self,
+        action: str,
+        exposure: float | None = None,
+        accepted: bool = True,
+        by: str = "ada",
+        reason: str = "",
+        body: str | None = None,
+    ) -> list[Output]:
+        text = self.spec_text if action in ("register", "amend") else None
         request = Request(
             f"r{next(self._request)}",
             self.experiment.name,
             action,
             by,
-            "",
+            reason,
             self.at,
             text,
             exposure=exposure,
             partition=0,
             accepted=accepted,
             opinion="" if accepted else "not allowed here",
+            body=body,
         )
         return self.append(request)
 

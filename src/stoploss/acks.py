@@ -8,6 +8,7 @@ from __future__ import annotations
 from stoploss.commands import AckStatus
 from stoploss.decisions import judge_one, open_epoch_if_applied
 from stoploss.folding import moment_of
+from stoploss.governance.effects import rehearsed
 from stoploss.journal import CommandAcked
 from stoploss.ledger import AckOverdue, AckReceived, SourceStatus
 from stoploss.outputs import Outputs
@@ -37,6 +38,8 @@ def acked(state: ExperimentState, ack: AckReceived, out: Outputs) -> None:
         _settle_command(state, out)
     elif ack.command_id == state.desired.command_id:
         _note_answer(state, ack, out)
+    elif ack.command_id == state.governance.rehearsal.command_id:
+        rehearsed(state, ack, out)
     elif ack.status == AckStatus.REJECTED:
         _note_refusal(state, ack, out)
 

@@ -22,6 +22,7 @@ class Grant:
     reads, writes  topics without prefix
     group          consumer group that it joins, without `stoploss-<installation>-`; None: none
     transactional  prefix of its transactional ids, likewise; None: it uses none
+    place          group that nobody joins, likewise: how far it is done, kept in its transactions; None: none
     named          beginning of the name of groups that it never joins
     """
 
@@ -32,31 +33,68 @@ class Grant:
     group: str | None = None
     transactional: str | None = None
     named: str = READER
+    place: str | None = None
 
 
 RECORDED = ("traces_clean", "ledger", "journal", "checkpoints", "measures", "control", "acks", "registry", "deadletter")
 OF_JUDGE = ("journal", "checkpoints", "measures", "control", "leases", "registry", "snapshots")
-FEEDS = ("ledger", "traces_clean", "deadletter")
+FEEDS = ("ledger", "traces_clean", "deadletter", "schemas")
 COUNTED = ("traces", "outcomes", "assignments")
+RETRIES = ("outcomes_retry_1m", "outcomes_retry_10m", "outcomes_retry_1h")
 
 GRANTS: dict[str, Grant] = {
     grant.user: grant
     for grant in (
         Grant("service", "the SDK", ("control", "leases"), COUNTED, named="stoploss-service"),
-        Grant("intake", "role", ("traces", "registry"), FEEDS, "intake"),
-        Grant("joiner", "role", ("outcomes", "registry"), FEEDS, "joiner"),
+        Grant("intake", "role", ("traces", "registry", "schemas"), FEEDS, "intake"),
+        Grant("joiner", "role", ("outcomes", "outcomes_resolved", "registry", "schemas"), FEEDS, "joiner"),
+        Grant(
+            "resolver",
+            "role",
+            ("outcomes", *RETRIES, "schemas"),
+            ("outcomes_resolved", *RETRIES, "schemas"),
+            "resolver",
+            "resolver-",
+            place="resolver-place",
+        ),
+        Grant("collector", "OpenTelemetry Collector", (), ("otlp_spans", "otlp_logs")),
+        Grant(
+            "otlp",
+            "role",
+            ("otlp_spans", "otlp_logs", "registry", "schemas"),
+            ("traces", "outcomes", "ledger", "deadletter", "schemas"),
+            "otlp",
+        ),
         Grant(
             "registrar",
             "role; the canaries among the traces are its",
-            ("experiments", "assignments", "registry"),
-            ("ledger", "deadletter", "traces"),
+            ("experiments", "assignments", "registry", "schemas", "policy"),
+            ("ledger", "deadletter", "traces", "schemas", "policy"),
             "registrar",
         ),
-        Grant("judge", "role", ("ledger", "snapshots"), (*OF_JUDGE, "ledger", "deadletter"), "judge", "judge-"),
-        Grant("courier", "role", ("control", "acks", "journal", "registry"), ("ledger", "control"), "courier"),
-        Grant("recorder", "role", RECORDED, (), "recorder"),
+        Grant(
+            "judge",
+            "role",
+            ("ledger", "snapshots", "registry", "schemas"),
+            (*OF_JUDGE, "ledger", "deadletter", "schemas"),
+            "judge",
+            "judge-",
+        ),
+        Grant(
+            "courier",
+            "role",
+            ("control", "acks", "journal", "registry", "schemas"),
+            ("ledger", "control", "schemas"),
+            "courier",
+        ),
+        Grant("recorder", "role", (*RECORDED, "schemas"), (), "recorder"),
         Grant("controller", "role", ("control", "registry"), ("acks",), named="stoploss-controller-"),
-        Grant("person", "requests, status, replay", ("journal", "registry", "ledger"), ("experiments",)),
+        Grant(
+            "person",
+            "requests, status, replay",
+            ("journal", "registry", "ledger", "schemas", "policy"),
+            ("experiments",),
+        ),
         Grant("deadletter", "stoploss deadletter: raw bytes", ("deadletter",), ("traces", "outcomes", "experiments")),
         Grant("break-glass", "stoploss break-glass", ("registry", "acks"), ("control",)),
     )
@@ -95,8 +133,8 @@ def acls_of(grant: Grant, settings: Settings) -> Iterator[Acl]:
     for operation, topics in (("Read", grant.reads), ("Write", grant.writes)):
         for topic in topics:
             yield Acl(who, "topic", settings.topics(topic), "literal", operation)
-    if grant.group is not None:
-        yield Acl(who, "group", f"{own}{grant.group}", "literal", "Read")
+    for group in filter(None, (grant.group, grant.place)):
+        yield Acl(who, "group", f"{own}{group}", "literal", "Read")
     yield Acl(who, "group", grant.named, "prefixed", "Describe")
     if grant.transactional is not None:
         for operation in ("Write", "Describe"):

@@ -65,4 +65,4 @@ def encode(checkpoint: Checkpoint) -> bytes:
 
 
 def decode(value: bytes | None) -> Checkpoint:
-    return records.decode(value, {"checkpoint": Checkpoint})
+    return records.decode(value, {"checkpoint": Checkpoint}, own=True)

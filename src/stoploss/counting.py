@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from stoploss.arrays import indices
 from stoploss.evidence import UNDECLARED, Columns
 from stoploss.ledger import EvidenceBlock
 from stoploss.metrics import UNDECLARED_SERVING
+from stoploss.outcome_ids import outcome_ids
 from stoploss.rules.rows import Rows
 from stoploss.segments import NO_CELL
 from stoploss.state import ExperimentState
@@ -26,14 +28,14 @@ def count(state: ExperimentState, block: EvidenceBlock, columns: Columns) -> Row
     if block.spec_hash != state.spec_hash:
         _refuse(state, "projected under another spec", new)
         return None
-    if not block.outcomes:
-        fresh = np.zeros_like(new)
-        fresh[new] = state.recent.fresh(columns.trace[new])
-        _refuse(state, "trace sent before", new & ~fresh)
-        new = fresh
+    if block.outcomes:
+        said = outcome_ids(columns.trace[new], columns.at[new], {n: x[new] for n, x in columns.metrics.items()})
+        new = _first_time(state, new, state.recent_outcomes.fresh(said), "outcome sent before")
+    else:
+        new = _first_time(state, new, state.recent.fresh(columns.trace[new]), "trace sent before")
     undeclared = new & (columns.variant == UNDECLARED)
     _refuse(state, "variant not declared", undeclared)
-    keep = np.flatnonzero(new & ~undeclared)
+    keep = indices(new & ~undeclared)
     return _rows(state, block, columns, keep) if keep.size else None
 
 
@@ -50,6 +52,14 @@ def _beyond_watermarks(state: ExperimentState, block: EvidenceBlock, columns: Co
         new |= beyond
         state.watermarks[source.key] = max(before, int(columns.offset[mine].max()))
     return new
+
+
+def _first_time(state: ExperimentState, new: Mask, fresh: Mask, cause: str) -> Mask:
+    """fresh: which of the new rows have not come under another offset."""
+    first = np.zeros_like(new)
+    first[new] = fresh
+    _refuse(state, cause, new & ~first)
+    return first
 
 
 def _refuse(state: ExperimentState, cause: str, rows: Mask) -> None:
@@ -140,7 +150,7 @@ def _served_as_declared(
 
 def _details(block: EvidenceBlock, columns: Columns, keep: npt.NDArray[np.int64]) -> dict[int, str]:
     """Gate details by index of the kept row; the block lists them for its rows with a gate, in order."""
-    tripped = np.flatnonzero(columns.gates).tolist()
+    tripped = indices(columns.gates).tolist()
     if not tripped:
         return {}
     place = {row: index for index, row in enumerate(keep.tolist())}

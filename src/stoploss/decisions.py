@@ -15,7 +15,7 @@ from stoploss.recommendation import AT_FIRST, recommend, verdict_of
 from stoploss.rules import AnyRule
 from stoploss.rules.gate import GateEvents
 from stoploss.rules.objective import ObjectiveRule, ObjectiveState
-from stoploss.rules.rows import TREATMENT, Moment
+from stoploss.rules.rows import TREATMENT, Asked, Moment
 from stoploss.rules.verdict import Outcome, Severity, Verdict
 from stoploss.sentences import sentence
 from stoploss.state import AfterStop, ExperimentState
@@ -33,9 +33,22 @@ def judge(state: ExperimentState, moment: Moment, out: Outputs) -> list[tuple[An
     for rule in state.rules:
         if state.lifecycle in LATCHED:
             break
-        if not isinstance(rule, ObjectiveRule):
-            asked += [(rule, verdict) for verdict in judge_one(state, rule, moment, out)]
+        own = state.current.rules[rule.key]
+        if isinstance(rule, ObjectiveRule) or (moment.asked is Asked.NEWS and not own.news):
+            continue
+        own.news = False
+        asked += [(rule, verdict) for verdict in judge_one(state, rule, moment, out)]
     return asked + _recommend(state, moment, news=len(out.collected) > said, out=out)
+
+
+def everything_said(state: ExperimentState, moment: Moment) -> list[tuple[AnyRule, Verdict]]:
+    """What every rule says of a run that is judged no more: to be shown, not to be obeyed."""
+    moment = replace(moment, asked=Asked.PLOT)
+    said = [(rule, verdict) for rule in state.rules for verdict in rule.judge(state.current.rules[rule.key], moment)]
+    if (rule := _objective(state)) is not None:
+        of_objective = [verdict for other, verdict in said if other is rule]
+        said.append((rule, verdict_of(recommend(state.experiment, state.current.verdicts), of_objective)))
+    return said
 
 
 def judge_one(state: ExperimentState, rule: AnyRule, moment: Moment, out: Outputs) -> list[Verdict]:
@@ -73,6 +86,7 @@ def _say_and_do(state: ExperimentState, rule: AnyRule, verdict: Verdict, out: Ou
     finding = out.journal(state, Finding(verdict.outcome, verdict.reason, words, severity, verdict.evidence))
     if not breach:
         return
+    state.current.breached = True
     act(state, rule, verdict, finding, words, out)
     if verdict.response.hold:
         state.current.sight.held = False
@@ -83,7 +97,7 @@ def _say_and_do(state: ExperimentState, rule: AnyRule, verdict: Verdict, out: Ou
 
 def _recommend(state: ExperimentState, moment: Moment, news: bool, out: Outputs) -> list[tuple[AnyRule, Verdict]]:
     """Judges the objective, and says what is recommended once it changes: at each tick, and when a rule has news."""
-    rule = next((rule for rule in state.rules if isinstance(rule, ObjectiveRule)), None)
+    rule = _objective(state)
     if rule is None:
         return []
     own = state.current.rules[rule.key]
@@ -102,6 +116,10 @@ def _recommend(state: ExperimentState, moment: Moment, news: bool, out: Outputs)
         out.journal(state, Finding(verdict.outcome, verdict.reason, words, severity, verdict.evidence))
         out.registry(state)
     return [(rule, one) for one in (*said, verdict)]
+
+
+def _objective(state: ExperimentState) -> ObjectiveRule | None:
+    return next((rule for rule in state.rules if isinstance(rule, ObjectiveRule)), None)
 
 
 def act(

@@ -12,6 +12,7 @@ StoplossError
 ├── SnapshotUnreadable        a stored state that does not verify or is of an unknown format
 ├── ArchiveUnreadable         an archive that is damaged, cut off, or none at all
 ├── ReplayDiverged            a fold of the ledger and the stored journal disagree
+├── LedgerIncomplete          what a judge has to fold was deleted
 ├── DeliveryFailed            Kafka refused or lost a record; the worker must end and restart
 └── Fenced                    another owner has taken over; the process must end, never re-initialise
 """
@@ -82,6 +83,10 @@ class ArchiveUnreadable(StoplossError):
 
 
 class ReplayDiverged(StoplossError):
+    pass
+
+
+class LedgerIncomplete(StoplossError):
     pass
 
 

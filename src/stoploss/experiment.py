@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from stoploss import metrics
+from stoploss.spec.accountability import Baseline, Owners, Purpose, Risk
 from stoploss.spec.base import Name, Part, Seconds, Share
 from stoploss.spec.budgets import Budget
 from stoploss.spec.guardrails import Guardrail
@@ -44,6 +45,15 @@ PATH = "path"
 SERVED_INSTEAD = "served instead"
 """The dimension of what a trace was served by that its variant does not declare: see intake/serving.py."""
 OTHER = "other"
+LATER_FIELDS = (
+    ("spec", "factors"),
+    ("spec", "risks"),
+    ("spec", "baselines"),
+    ("spec", "owners"),
+    ("spec", "purpose"),
+    ("spec", "rollback", "plan"),
+    ("spec", "objective", "strategy"),
+)
 
 
 class Metadata(Part):
@@ -84,7 +94,10 @@ class Approvals(Part):
 
 
 class Rollback(Part):
+    """plan: what is done beside the flag when the treatment is taken back, or that nothing has to be."""
+
     to: Name
+    plan: str | None = None
 
 
 PiiName = Literal["email", "card", "iban", "ssn", "phone", "api_key"]
@@ -107,9 +120,15 @@ def _gate_choice(value: Any) -> Any:
 GateName = Annotated[GateChoice, BeforeValidator(_gate_choice, json_schema_input_type=str | GateChoice)]
 
 
+Unit = Literal["prompt", "model", "workflow"]
+
+
 class Spec(Part):
+    """factors: the units of change, where the variants differ in more than one on purpose."""
+
     hypothesis: str = Field(min_length=1)
-    unit: Literal["prompt", "model", "workflow"]
+    unit: Unit
+    factors: tuple[Unit, ...] = ()
     success: Success
     assignment: Assignment
     variants: tuple[Variant, ...]
@@ -130,6 +149,10 @@ class Spec(Part):
     approvals: Approvals = Approvals()
     rollback: Rollback
     privacy: Privacy = Privacy()
+    risks: tuple[Risk, ...] = ()
+    baselines: tuple[Baseline, ...] = ()
+    owners: Owners | None = None
+    purpose: Purpose | None = None
 
 
 class Experiment(Part):
@@ -205,6 +228,20 @@ class Experiment(Part):
 
     @cached_property
     def spec_hash(self) -> str:
-        """sha256 over the canonical JSON of the parsed spec, hex: equal for equal meaning."""
-        canonical = json.dumps(self.model_dump(mode="json", by_alias=True), sort_keys=True, ensure_ascii=False)
+        """sha256 over the canonical JSON of the parsed spec, hex: equal for equal meaning.
+
+        Fields that came after the first specs count where they are given only, so older specs keep their hash.
+        """
+        tree = self.model_dump(mode="json", by_alias=True)
+        for path in LATER_FIELDS:
+            _leave_out_if_empty(tree, path)
+        canonical = json.dumps(tree, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _leave_out_if_empty(tree: dict[str, Any], path: tuple[str, ...]) -> None:
+    *parents, last = path
+    for name in parents:
+        tree = tree.get(name) or {}
+    if last in tree and not tree[last]:
+        del tree[last]

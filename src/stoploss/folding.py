@@ -9,15 +9,18 @@ from __future__ import annotations
 
 from stoploss.commands import Micros
 from stoploss.lifecycle import LIVE
-from stoploss.rules.rows import Moment, Rows, together
-from stoploss.segments import EVERYBODY, Grid
+from stoploss.rules.rows import Asked, Moment, Rows, together
+from stoploss.running import Grid
+from stoploss.segments import EVERYBODY
 from stoploss.state import ExperimentState
 from stoploss.stats.exact_sums import BLOCK_ROWS
 
 SECOND = 1_000_000
 
 
-def moment_of(state: ExperimentState, at: Micros, caught_up: bool, due: tuple[str, ...], whole: bool = False) -> Moment:
+def moment_of(
+    state: ExperimentState, at: Micros, caught_up: bool, due: tuple[str, ...], asked: Asked = Asked.NEWS
+) -> Moment:
     return Moment(
         at=at,
         caught_up=caught_up,
@@ -25,7 +28,7 @@ def moment_of(state: ExperimentState, at: Micros, caught_up: bool, due: tuple[st
         share=state.share,
         dimensions=state.current.dimensions,
         due=due,
-        whole=whole,
+        asked=asked,
     )
 
 
@@ -59,7 +62,7 @@ def _fold_together(state: ExperimentState, rows: Rows, moment: Moment) -> None:
     for rule in state.rules:
         if rule.kind == "guardrail":
             rule.fold(state.current.rules[rule.key], rows, moment)
-    grids = {name: Grid.of(rows.arm, cell) for name, cell in rows.cells.items()}
+    grid = Grid(rows.arm, rows.cells)
     for column, values in rows.metrics.items():
         binary = ":" not in column and state.experiment.metric(column).binary
-        state.current.metrics.fold(column, not binary, grids, values)
+        state.current.metrics.fold(column, not binary, grid, values)

@@ -137,7 +137,7 @@ def encode(entry: JournalEntry) -> bytes:
 
 
 def decode(value: bytes | None) -> JournalEntry:
-    return records.decode(value, {"journal_entry": JournalEntry})
+    return records.decode(value, {"journal_entry": JournalEntry}, own=True)
 
 
 def hash_of(encoded: bytes) -> str:

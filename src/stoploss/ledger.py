@@ -66,7 +66,12 @@ class EvidenceBlock:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A person's or CI's request; in the ledger with the registrar's opinion."""
+    """A person's or CI's request; in the ledger with the registrar's opinion.
+
+    experiment  empty for the policy, which every ledger partition is told
+    body        what the action carries beyond its reason, as JSON of its own form
+    key_id      key of the person who signed it, as the registrar verified; None: no roles are kept
+    """
 
     request_id: str
     experiment: str
@@ -81,6 +86,8 @@ class Request:
     accepted: bool | None = None
     opinion: str | None = None
     source: str | None = None
+    body: str | None = None
+    key_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +214,7 @@ def encode(fact: Fact) -> bytes:
 
 def decode(value: bytes | None) -> Fact:
     """Raises WireError where the value is no whole fact."""
-    return records.decode(value, FACTS)
+    return records.decode(value, FACTS, own=True)
 
 
 def key_of(fact: Fact) -> bytes | None:

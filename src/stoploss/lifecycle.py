@@ -1,10 +1,13 @@
-"""Which action is allowed when. Automatic actions only ever lower exposure; only a person raises it or resumes.
+"""Which request is allowed in which state, and where it leads. One table; docs/governance.md shows it.
 
-registered ── start ──▶ running ◀──────────── resume (a new run) ─────────────┐
-                           │  hold ▶ holding (exposure frozen)                │
-                           ├── pause ──▶ paused ─────────────────────────────▶│
-                           ├── stop ───▶ stopped ────────────────────────────▶│
-                           └── rollback ▶ rolled_back ───────────────────────▶┘
+registered ── approve ──▶ approved ── start ──▶ running ◀─────── resume (a new run) ──────────┐
+   ▲                                              │  hold ▶ holding (exposure frozen)         │
+   │ register, amend                              ├── pause ──▶ paused ──────────────────────▶│
+   └──────────────────────────────────────────────├── stop ───▶ stopped ─────────────────────▶│
+                                                  └── rollback ▶ rolled_back ────────────────▶┘
+                              paused, stopped, rolled_back ── complete ──▶ completed ── reviewed ──▶ reviewed
+
+Automatic actions only ever lower exposure; only a person raises it or resumes.
 """
 
 from __future__ import annotations
@@ -16,28 +19,69 @@ from stoploss.commands import Action
 
 class Lifecycle(StrEnum):
     REGISTERED = "registered"
+    APPROVED = "approved"
     RUNNING = "running"
     HOLDING = "holding"
     PAUSED = "paused"
     STOPPED = "stopped"
     ROLLED_BACK = "rolled_back"
+    COMPLETED = "completed"
+    REVIEWED = "reviewed"
 
 
 LIVE = frozenset({Lifecycle.RUNNING, Lifecycle.HOLDING})
-LATCHED = frozenset({Lifecycle.STOPPED, Lifecycle.ROLLED_BACK})
+WAITING = frozenset({Lifecycle.REGISTERED, Lifecycle.APPROVED})
+"""Before the start of a spec: nothing that arrives is judged."""
+ENDED = frozenset({Lifecycle.COMPLETED, Lifecycle.REVIEWED})
+"""Decided by a person, for good: nothing but notes follows."""
+LATCHED = frozenset({Lifecycle.STOPPED, Lifecycle.ROLLED_BACK}) | ENDED
 
-# What a person may ask for in each state. Where an action is missing, it is refused.
-REQUESTS: dict[str, frozenset[Lifecycle]] = {
-    "register": frozenset(Lifecycle) - LIVE - {Lifecycle.PAUSED},
-    "start": frozenset({Lifecycle.REGISTERED}),
-    "pause": LIVE,
-    "resume": frozenset({Lifecycle.HOLDING, Lifecycle.PAUSED}) | LATCHED,
-    "stop": LIVE | {Lifecycle.PAUSED},
-    "rollback": LIVE | {Lifecycle.PAUSED},
+_STATES = tuple(Lifecycle)
+_ANY = frozenset(Lifecycle)
+
+
+def _staying(states: frozenset[Lifecycle]) -> dict[Lifecycle, Lifecycle]:
+    """The states that a request leaves as they are, in the table's order."""
+    return {state: state for state in _STATES if state in states}
+
+
+def _to(after: Lifecycle, *states: Lifecycle) -> dict[Lifecycle, Lifecycle]:
+    return dict.fromkeys(states, after)
+
+
+_REGISTERED, _APPROVED, _RUNNING, _HOLDING, _PAUSED, _STOPPED, _ROLLED_BACK, _COMPLETED, _REVIEWED = _STATES
+
+# What a person may ask for in each state, and the state after it. Where a state is missing, the request is refused.
+# `amend` and `approve` go on to approved once all approvals are there that are asked for; governance/admission.py
+# says what else a request needs.
+TABLE: dict[str, dict[Lifecycle, Lifecycle]] = {
+    "register": _to(_REGISTERED, _REGISTERED, _APPROVED, _STOPPED, _ROLLED_BACK),
+    "amend": _to(_REGISTERED, _REGISTERED, _APPROVED, _STOPPED, _ROLLED_BACK),
+    "approve": _staying(_ANY - ENDED) | _to(_APPROVED, _REGISTERED, _APPROVED),
+    "reject": _staying(_ANY - ENDED) | _to(_REGISTERED, _REGISTERED, _APPROVED),
+    "rehearse": _staying(WAITING),
+    "start": _to(_RUNNING, _REGISTERED, _APPROVED),
+    "ramp": _staying(frozenset({_RUNNING})),
+    "pause": _to(_PAUSED, _RUNNING, _HOLDING),
+    "resume": _to(_RUNNING, _HOLDING, _PAUSED, _STOPPED, _ROLLED_BACK),
+    "stop": _to(_STOPPED, _RUNNING, _HOLDING, _PAUSED),
+    "rollback": _to(_ROLLED_BACK, _RUNNING, _HOLDING, _PAUSED),
+    "complete": _to(_COMPLETED, _PAUSED, _STOPPED, _ROLLED_BACK),
+    "reviewed": _to(_REVIEWED, _COMPLETED),
+    "note": _staying(_ANY),
 }
+REQUESTS: dict[str, frozenset[Lifecycle]] = {request: frozenset(moves) for request, moves in TABLE.items()}
+RAISES = frozenset({"start", "resume", "ramp"})
+"""Requests after which more people may get the treatment: they need all that the policy asks for."""
+
+# A request about no single experiment: the organisation's policy. Every ledger partition is told.
+POLICY = "policy"
 
 # A person's signed command past the monitor; no request by the usual way can be one.
 BREAK_GLASS = "break_glass"
+
+# What people put on record (followup.py) changes no state: it is allowed in each.
+RECORD = "record"
 
 # Where a command leads, and how much of the traffic is left to the treatment variant.
 AFTER: dict[Action, Lifecycle] = {
@@ -52,9 +96,11 @@ STRENGTH = (Lifecycle.RUNNING, Lifecycle.HOLDING, Lifecycle.PAUSED, Lifecycle.RO
 
 def refusal(action: str, state: Lifecycle | None) -> str | None:
     """Why a request is refused in a state (None: the experiment is not registered), or None if it is allowed."""
-    if action == BREAK_GLASS and state not in (None, Lifecycle.REGISTERED):
+    if action == BREAK_GLASS and state is not None and state not in WAITING:
         return None
-    if action not in REQUESTS:
+    if action == RECORD and state is not None:
+        return None
+    if action not in REQUESTS and action != RECORD:
         return f"unknown action {action!r}; known actions: {', '.join(REQUESTS)}"
     if state is None:
         return None if action == "register" else "the experiment is not registered; register its spec first"

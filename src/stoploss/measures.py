@@ -60,4 +60,4 @@ def encode(measure: Measure) -> bytes:
 
 
 def decode(value: bytes | None) -> Measure:
-    return records.decode(value, {"measure": Measure})
+    return records.decode(value, {"measure": Measure}, own=True)

@@ -7,21 +7,24 @@ look are themselves in the ledger. State is updated in place and belongs to the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
 from typing import assert_never
 
+from stoploss import followup
 from stoploss.acks import acked, hear, overdue
 from stoploss.after_stop import count_exposures, say_exposures
 from stoploss.blind import look
 from stoploss.canary import canary_of
-from stoploss.commands import Action
+from stoploss.commands import Action, Micros
 from stoploss.counting import count
-from stoploss.decisions import command, enter, judge
+from stoploss.decisions import command, enter, everything_said, judge
 from stoploss.errors import InvalidExperiment
 from stoploss.evidence import block_columns
 from stoploss.experiment import Experiment
 from stoploss.folding import fold, moment_of, settle
+from stoploss.governance import effects
+from stoploss.governance.admission import exposure_asked, objection
+from stoploss.governance.record import Governance
+from stoploss.governance.reminders import remind
 from stoploss.journal import EvidenceRefused, RequestHandled
 from stoploss.ledger import (
     AckOverdue,
@@ -34,20 +37,18 @@ from stoploss.ledger import (
     SourceStatus,
     Tick,
 )
-from stoploss.lifecycle import LATCHED, LIVE, Lifecycle, refusal
-from stoploss.measures import Measure, VerdictMeasure
-from stoploss.metrics import column_name, scale_of
+from stoploss.lifecycle import BREAK_GLASS, LATCHED, LIVE, POLICY, RECORD, WAITING, Lifecycle, refusal
+from stoploss.measured import measured
 from stoploss.outputs import Output, Outputs
-from stoploss.rules import AnyRule
-from stoploss.rules.rows import Moment, Rows
-from stoploss.rules.verdict import Verdict
+from stoploss.rules.rows import Asked, Rows
 from stoploss.segments import EVERYBODY
-from stoploss.sentences import missing
 from stoploss.state import RECENT_REQUESTS, Desired, ExperimentState, PartitionState, RunState, SourceState, parsed
 from stoploss.watching import canary
 
 MEASURE_EVERY = 10_000_000
 PERSON = "person"
+SHOWN = ("amend", "approve", "reject", "rehearse", "complete", "reviewed")
+"""Requests that change what the registry shows of people's decisions, and order nothing."""
 
 
 def step(state: PartitionState, entry: Entry, control_topic: str = "stoploss.control") -> list[Output]:
@@ -97,7 +98,7 @@ def step(state: PartitionState, entry: Entry, control_topic: str = "stoploss.con
 
 
 def _evidence(state: PartitionState, experiment: ExperimentState, rows: Rows, out: Outputs) -> None:
-    if experiment.lifecycle == Lifecycle.REGISTERED:
+    if experiment.lifecycle in WAITING:
         experiment.refused["not started"] = experiment.refused.get("not started", 0) + rows.arm.size
         return
     if experiment.lifecycle in LATCHED | {Lifecycle.PAUSED}:
@@ -106,10 +107,7 @@ def _evidence(state: PartitionState, experiment: ExperimentState, rows: Rows, ou
         return
     moment = moment_of(experiment, out.at, state.caught_up, due=(EVERYBODY,))
     fold(experiment, rows, moment)
-    said = len(out.collected)
-    verdicts = judge(experiment, moment, out)
-    if len(out.collected) > said:
-        _measure(experiment, verdicts, moment, out)
+    judge(experiment, moment, out)
 
 
 # ---- ticks ---------------------------------------------------------------------------------------
@@ -126,21 +124,26 @@ def _tick(state: PartitionState, out: Outputs) -> None:
             _tick_run(state, experiment, measure, out)
             look(state, experiment, out)
         _say_refused(experiment, out)
+        if measure:
+            remind(experiment, out)
 
 
 def _tick_run(state: PartitionState, experiment: ExperimentState, measure: bool, out: Outputs) -> None:
+    run = experiment.current
+    breached, run.breached = run.breached, False
+    measure = measure or breached
+    moment = moment_of(experiment, out.at, state.caught_up, tuple(run.dimensions), Asked.ALL if measure else Asked.TICK)
     if experiment.lifecycle in LIVE:
         settle(experiment)
-        due = tuple(experiment.current.dimensions)
-        moment = moment_of(experiment, out.at, state.caught_up, due, whole=True)
         for rule in experiment.rules:
-            rule.tick(experiment.current.rules[rule.key], moment)
-        said = len(out.collected)
+            rule.tick(run.rules[rule.key], moment)
         verdicts = judge(experiment, moment, out)
-        if measure or len(out.collected) > said:
-            _measure(experiment, verdicts, moment, out)
-    elif experiment.lifecycle != Lifecycle.REGISTERED:
+        if measure and experiment.lifecycle in LIVE:
+            out.measure(experiment, measured(experiment, verdicts, out))
+    elif experiment.lifecycle not in WAITING:
         say_exposures(experiment, out)
+        if breached:
+            out.measure(experiment, measured(experiment, everything_said(experiment, moment), out))
 
 
 def _say_refused(state: ExperimentState, out: Outputs) -> None:
@@ -155,34 +158,50 @@ def _say_refused(state: ExperimentState, out: Outputs) -> None:
 
 
 def _request(state: PartitionState, request: Request, out: Outputs) -> None:
+    if request.action == POLICY:
+        effects.take_policy(state, request)
+        return
     experiment = state.experiments.get(request.experiment)
     if experiment is not None and request.request_id in experiment.requests:
         return
-    spec, why = _refused(experiment, request)
+    spec, why = _refused(experiment, request, state.policy.text, out.at)
     if experiment is None:
         if why is not None or spec is None:
             return
         experiment = _registered(state.partition, request, spec)
         state.experiments[request.experiment] = experiment
     experiment.requests = [*experiment.requests, request.request_id][-RECENT_REQUESTS:]
-    reason = why or request.reason or "as asked"
+    reason = why or effects.told(experiment, request, spec)
     out.journal(experiment, RequestHandled(request.request_id, request.action, request.by, why is None, reason))
     if why is None:
         _obey(experiment, request, spec, out)
+        if effects.settle_lifecycle(experiment, state.policy.text, reason, out) or request.action in SHOWN:
+            out.registry(experiment)
 
 
-def _refused(state: ExperimentState | None, request: Request) -> tuple[Experiment | None, str | None]:
-    """The parsed spec of a registration, and why the request is refused; the judge has the last word."""
+def _refused(
+    state: ExperimentState | None, request: Request, policy: str, at: Micros
+) -> tuple[Experiment | None, str | None]:
+    """The parsed spec of a registration or amendment, and why the request is refused; the judge has the last word."""
     if request.accepted is False:
         return None, request.opinion or "the registrar refused it"
     if why := refusal(request.action, state.lifecycle if state else None):
         return None, why
-    if request.action != "register":
+    if request.action == RECORD and state is not None:
+        return None, _refused_record(state, request)
+    if request.action == BREAK_GLASS:
         return None, None
     try:
-        return parsed(request.spec or ""), None
+        spec = parsed(request.spec or "") if request.action in ("register", "amend") else None
     except InvalidExperiment as error:
         return None, str(error)
+    return spec, objection(state, request, spec, policy, at)
+
+
+def _refused_record(state: ExperimentState, request: Request) -> str | None:
+    """What cannot be read the registrar has refused already, with the field."""
+    said = followup.parse(request.body)
+    return "its body cannot be read" if isinstance(said, str) else followup.refusal(said, state.incidents)
 
 
 def _registered(partition: int, request: Request, spec: Experiment) -> ExperimentState:
@@ -198,19 +217,36 @@ def _obey(state: ExperimentState, request: Request, spec: Experiment | None, out
     match request.action:
         case "register":
             assert spec is not None
-            state.spec, state.spec_hash = request.spec or "", spec.spec_hash
-            state.desired = Desired(release_variant=spec.control.name)
-            state.current = RunState.begin(state.spec)
+            effects.put_in_force(state, request, spec)
+            state.governance = Governance.registered(request.by)
             enter(state, Lifecycle.REGISTERED, reason, out)
             out.registry(state)
+        case "amend":
+            assert spec is not None
+            effects.amend(state, request, spec, reason, out)
+        case "approve" | "reject" | "complete" | "reviewed" | "note":
+            effects.decide(state, request, reason, out)
+        case "rehearse":
+            effects.rehearse(state, reason, out)
         case "start" | "resume":
             _begin_run(state, request, reason, out)
+        case "ramp":
+            _ramp(state, request, reason, out)
         case "break_glass":
             _follow_broken_glass(state, request, reason, out)
+        case "record":
+            _put_on_record(state, request, out)
         case action:
             state.desired.exposure = 0.0
             state.desired.release_variant = state.experiment.spec.rollback.to
             command(state, Action(action), f"{PERSON}/{request.request_id}", 1, reason, out)
+
+
+def _put_on_record(state: ExperimentState, request: Request, out: Outputs) -> None:
+    """The fact itself stands in the ledger; here is kept which incidents are open."""
+    said = followup.parse(request.body)
+    if not isinstance(said, str) and followup.fold(said, state.incidents):
+        out.registry(state)
 
 
 def _follow_broken_glass(state: ExperimentState, request: Request, reason: str, out: Outputs) -> None:
@@ -224,68 +260,19 @@ def _follow_broken_glass(state: ExperimentState, request: Request, reason: str, 
 
 def _begin_run(state: ExperimentState, request: Request, reason: str, out: Outputs) -> None:
     """A new run: rules begin anew, whatever had latched before. Which units were seen is never forgotten."""
-    stages = state.experiment.spec.ramp.stages
     if state.epoch_open:
         state.epoch_open = False
     state.run, state.epoch, state.sequence = state.run + 1, 0, 0
     state.current = RunState.begin(state.spec)
-    state.desired.stopped_segments = []
-    state.desired.exposure = request.exposure if request.exposure is not None else stages[0]
+    state.desired.stopped_segments = effects.excluded(state, out.at)
+    state.desired.exposure = exposure_asked(state, request)
     state.desired.release_variant = state.experiment.control.name
     enter(state, Lifecycle.RUNNING, reason, out)
     command(state, Action.SET_EXPOSURE, f"{PERSON}/{request.request_id}", 1, reason, out, raises=True)
 
 
-# ---- measures ------------------------------------------------------------------------------------
-
-
-def _measure(state: ExperimentState, verdicts: list[tuple[AnyRule, Verdict]], moment: Moment, out: Outputs) -> None:
-    """What people plot: the arms, what was judged, and what the rules say of the rest, which an entry does not ask."""
-    settle(state)
-    experiment = state.experiment
-    names = (experiment.control.name, experiment.treatment.name)
-    scales = {column: _scale(experiment, column) for column in state.current.metrics.cells}
-    arms = state.current.metrics.arms(names, state.current.dimensions, scales)
-    if not moment.whole or state.lifecycle in LATCHED:
-        verdicts = [*verdicts, *_not_asked(state, verdicts, moment)]
-    spoken = tuple(_verdict_measure(rule, verdict) for rule, verdict in verdicts)
-    measure = Measure(state.name, state.run, state.epoch, out.at, state.partition, out.offset, arms, spoken)
-    out.measure(state, measure)
-
-
-def _not_asked(
-    state: ExperimentState, verdicts: list[tuple[AnyRule, Verdict]], moment: Moment
-) -> Iterator[tuple[AnyRule, Verdict]]:
-    """Segments between two ticks, and the rules behind the one that stopped the run. To be plotted, not obeyed."""
-    asked = {(rule.key, verdict.stream) for rule, verdict in verdicts}
-    everything = replace(moment, due=tuple(moment.dimensions), whole=True)
-    for rule in state.rules:
-        for verdict in rule.judge(state.current.rules[rule.key], everything):
-            if (rule.key, verdict.stream) not in asked:
-                yield rule, verdict
-
-
-def _scale(experiment: Experiment, column: str) -> int:
-    name, _, transform = column.partition(":")
-    metric = experiment.metric(name)
-    return scale_of(metric, "log" if column == column_name(name, "log") else "none") if transform else metric.scale
-
-
-def _verdict_measure(rule: AnyRule, verdict: Verdict) -> VerdictMeasure:
-    evidence = verdict.evidence
-    return VerdictMeasure(
-        rule=rule.key,
-        metric=evidence.metric,
-        segment=evidence.segment,
-        verdict=verdict.outcome,
-        reason=verdict.reason,
-        observed=evidence.observed,
-        bound=evidence.bound,
-        estimate=evidence.estimate,
-        lower=evidence.lower,
-        upper=evidence.upper,
-        margin=evidence.margin,
-        n_control=evidence.n_control,
-        n_treatment=evidence.n_treatment,
-        missing=missing(verdict, evidence),
-    )
+def _ramp(state: ExperimentState, request: Request, reason: str, out: Outputs) -> None:
+    """Another share within the run: the rules keep their evidence, and the arms are compared anew."""
+    before, state.desired.exposure = state.desired.exposure, exposure_asked(state, request)
+    raises = state.desired.exposure > before
+    command(state, Action.SET_EXPOSURE, f"{PERSON}/{request.request_id}", 1, reason, out, raises=raises)

@@ -106,6 +106,7 @@ class Outputs:
         reason: str,
         evidence: Evidence | None,
         raises: bool,
+        dry_run: bool = False,
     ) -> Command:
         """Publishes the desired state of an experiment, as it now stands in `state`."""
         experiment, desired = state.experiment, state.desired
@@ -129,7 +130,7 @@ class Outputs:
             evidence=evidence,
             decided_at=self.at,
             expires_at=self.at + RAISE_EXPIRES_AFTER if raises else None,
-            dry_run=False,
+            dry_run=dry_run,
             topic=self.control_topic,
             controllers=experiment.spec.assignment.controllers,
         )
@@ -160,6 +161,12 @@ class Outputs:
             after_stop=after.after_stop if counted else None,
             first_harm_at=after.first_harm_at if counted else None,
             last_exposure_at=(after.last_at or state.desired.decided_at) if counted else None,
+            open_incidents=tuple(incident.command_id for incident in state.incidents),
+            authors=tuple(state.governance.authors),
+            approvals=tuple(state.governance.approvals),
+            amendments=tuple(state.governance.amendments),
+            completion=state.governance.completion,
+            rehearsed_at=state.governance.rehearsal.acknowledged_at,
         )
         self._add(RegistryOutput(state.name, self._ordinal(state), registry.encode(entry)))
 

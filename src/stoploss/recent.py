@@ -11,6 +11,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
+from stoploss.arrays import indices
+
 Hashes = npt.NDArray[np.uint64]
 IntArray = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
@@ -53,7 +55,7 @@ class RecentTraces:
     def _number(self, trace: Hashes, place: IntArray) -> IntArray:
         """The number of each trace, 0 where it is not known."""
         found, number, oldest = np.zeros(trace.size, np.int64), self.last[place], max(0, self.count - RECENT_TRACES)
-        rows = np.flatnonzero(number > oldest)
+        rows = indices(number > oldest)
         while rows.size:
             at = number[rows]
             hit = self.hashes[at % RECENT_TRACES] == trace[rows]
@@ -67,7 +69,7 @@ class RecentTraces:
         new: Mask = number == 0
         if (number[~new] <= self.count + trace.size - RECENT_TRACES).any():
             return self._one_by_one(trace)
-        rows = np.flatnonzero(new)
+        rows = indices(new)
         new[:] = False
         new[rows[np.unique(trace[rows], return_index=True)[1]]] = True
         self._add(trace[new])
@@ -92,7 +94,7 @@ class RecentTraces:
         earlier = self.last[place]
         if shared.size:
             order = shared[np.argsort(place[shared], kind="stable")]
-            follows = np.flatnonzero(place[order[1:]] == place[order[:-1]])
+            follows = indices(place[order[1:]] == place[order[:-1]])
             earlier[order[follows + 1]] = number[order[follows]]
         at = number % RECENT_TRACES
         self.hashes[at], self.earlier[at] = trace, earlier
@@ -123,4 +125,4 @@ def _shared(place: IntArray) -> IntArray:
     """Rows whose place another row has too, ascending."""
     order = np.sort(place)
     twice = order[1:][order[1:] == order[:-1]]
-    return np.flatnonzero(np.isin(place, twice)) if twice.size else twice
+    return indices(np.isin(place, twice)) if twice.size else twice

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stoploss.commands import Micros, Segment
+from stoploss.governance.record import Amendment, Approval, Completion
 from stoploss.wire import records
 
 
@@ -29,6 +30,12 @@ class RegistryEntry:
     after_stop: int | None = None
     first_harm_at: Micros | None = None
     last_exposure_at: Micros | None = None
+    open_incidents: tuple[str, ...] = ()
+    authors: tuple[str, ...] = ()
+    approvals: tuple[Approval, ...] = ()
+    amendments: tuple[Amendment, ...] = ()
+    completion: Completion | None = None
+    rehearsed_at: Micros | None = None
 
 
 def encode(entry: RegistryEntry) -> bytes:
@@ -36,4 +43,4 @@ def encode(entry: RegistryEntry) -> bytes:
 
 
 def decode(value: bytes | None) -> RegistryEntry:
-    return records.decode(value, {"registry_entry": RegistryEntry})
+    return records.decode(value, {"registry_entry": RegistryEntry}, own=True)

@@ -35,8 +35,16 @@ class Settings(BaseSettings):
                        is at least six times as long
     instance_silent_s  an instance of a controller that was silent for so long is not waited for any more, unless it is
                        late with a command: it says every 30 s that it lives
+    prices             prices.yaml, what models cost, for traces that come by OpenTelemetry; unset: nothing is priced
+    otlp_assignments   span attribute -> experiment whose variant it names, for services that record no flag evaluation
+    otlp_attributes    span attributes that are passed on, for segments; all others are left where they are
+    otlp_grace_s       how long a whole trace waits for spans of other processes
+    roles_file         who may ask for what (governance/roles.py), for the registrar; unset: everybody for everything
+    person_key         private key that requests are signed with; its file is named after the person: ada.key
     health_host        where a worker answers /livez, /readyz and /metrics
     health_port        and its port there; unset: nowhere
+    console_host       where the console listens; this machine alone
+    console_port       and its port there, or the next that is free; 0: any
     """
 
     model_config = SettingsConfigDict(env_prefix="STOPLOSS_", env_file=".env", extra="ignore", frozen=True)
@@ -63,11 +71,19 @@ class Settings(BaseSettings):
     alertmanager_url: str | None = None
     webhook_url: str | None = None
     ack_deadline_ms: int = Field(5_000, ge=100)
+    prices: Path | None = None
+    otlp_assignments: dict[str, str] = Field(default_factory=dict)
+    otlp_attributes: list[str] = Field(default_factory=list)
+    otlp_grace_s: float = Field(0.0, ge=0, le=9)
+    roles_file: Path | None = None
+    person_key: Path | None = None
     checkpoint_every: int = Field(256, ge=1)
     canary_every_ms: int = Field(5_000, ge=100, le=10_000)
     instance_silent_s: float = Field(900.0, ge=60.0)
     health_host: str = "127.0.0.1"
     health_port: int | None = Field(None, ge=0, le=65_535)
+    console_host: str = "127.0.0.1"
+    console_port: int = Field(8_765, ge=0, le=65_535)
     log_level: str = Field("INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$")
 
     @property

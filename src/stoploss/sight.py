@@ -26,6 +26,7 @@ REPEATS_GAP_TICKS = 10
 WINDOW_TICKS = 60
 LEAST_RECORDS = 100
 LEAST_BEGUN = 20
+OUTCOMES_RESOLVED = "outcomes_resolved"
 TRACE_TICKS = 60
 """Beside the service's own timeout: a trace comes when its request is over."""
 
@@ -84,10 +85,13 @@ class Sight:
     held: bool = False
 
     def hear_status(self, status: SourceStatus, canary_topic: str) -> None:
+        """Outcomes without a trace are no bad records; `health.unresolved` watches their share."""
         source = f"{status.source.topic}/{status.source.partition}"
         self.lag[source], self.unheard[source] = status.lag, 0
         if status.source.topic == canary_topic:
             self.canaries.setdefault(source, 0)
+        if status.source.topic.rpartition(".")[2] == OUTCOMES_RESOLVED:
+            return
         now = [status.valid, status.rejected + status.quarantined]
         for place, more in enumerate(grown(self.told.get(source), now)):
             self.window[place] += more

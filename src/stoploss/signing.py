@@ -28,6 +28,12 @@ def key_id_of(public: Ed25519PublicKey) -> str:
     return hashlib.sha256(raw).hexdigest()[:8]
 
 
+def raw_text(public: Ed25519PublicKey) -> str:
+    """The 32 bytes of a public key as base64: what stands in a file of roles."""
+    raw = public.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+    return base64.b64encode(raw).decode()
+
+
 def _read(path: Path, what: str) -> bytes:
     try:
         return path.read_bytes()

@@ -9,6 +9,9 @@ The JSON holds the version of river beside the tree, for its detectors give byte
 The tree is made from the state's own dataclasses: each field is a plain value, a NumPy array, or another of these.
 A class that knows better gives `to_plain` and `from_plain` (river's detectors do). What does not verify is refused;
 the caller folds the ledger instead, so a lost or corrupt snapshot costs time, never truth.
+
+A field that a version adds may be marked `metadata={"since": VERSION}`: states of the version before, which lack it,
+are then read with its default. A state with a field that this version does not know is a newer version's, and refused.
 """
 
 from __future__ import annotations
@@ -139,6 +142,18 @@ class _Arrays:
         return array.reshape(shape).astype(array.dtype.newbyteorder("="), copy=True)
 
 
+def _fields(kind: type, tree: dict[str, Any], arrays: _Arrays) -> dict[str, Any]:
+    """In the writer's order, which is that of the arrays."""
+    kept, hints = {field.name: field for field in _kept(kind)}, _hints(kind)
+    if unknown := [name for name in tree if name not in kept]:
+        names = ", ".join(unknown)
+        raise SnapshotUnreadable(f"{kind.__name__} has {names}: a newer version has made it; fold the ledger instead")
+    if missing := [name for name in kept if name not in tree and "since" not in kept[name].metadata]:
+        lacks = f"{kind.__name__} lacks {', '.join(missing)}"
+        raise SnapshotUnreadable(f"{lacks}: an older version has made it; fold the ledger instead")
+    return {name: _restore(hints[name], item, arrays) for name, item in tree.items()}
+
+
 @cache
 def _hints(kind: type) -> dict[str, Any]:
     return get_type_hints(kind)
@@ -151,8 +166,7 @@ def _restore(hint: Any, tree: Any, arrays: _Arrays) -> Any:
     if hasattr(hint, "from_plain"):
         return hint.from_plain(_restore(hint.PLAIN, tree, arrays))
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        hints = _hints(hint)
-        return hint(**{f.name: _restore(hints[f.name], tree[f.name], arrays) for f in _kept(hint)})
+        return hint(**_fields(hint, tree, arrays))
     if origin is dict:
         return {_restore(args[0], key, arrays): _restore(args[1], item, arrays) for key, item in tree}
     if origin is list:

@@ -8,12 +8,15 @@ from functools import lru_cache
 from stoploss.awaited import Awaited
 from stoploss.commands import Micros, Segment
 from stoploss.experiment import Experiment
+from stoploss.followup import OpenIncident
+from stoploss.governance.record import Governance, PolicyInForce
 from stoploss.journal import GENESIS
 from stoploss.lifecycle import Lifecycle
 from stoploss.recent import RecentTraces
 from stoploss.rules import AnyRule, Hearing, HearingRule, RuleState, rules_of
 from stoploss.rules.rows import Rows
-from stoploss.segments import EVERYBODY, PATIENCE, Dimension, SegmentMetrics
+from stoploss.running import RunningMetrics
+from stoploss.segments import EVERYBODY, PATIENCE, Dimension
 from stoploss.sight import Sight
 from stoploss.spec.file import parse_experiment
 from stoploss.units import DailyCap, SeenUnits
@@ -79,15 +82,17 @@ class Desired:
 class RunState:
     """What belongs to one run: from a person's start or resume to the next stop.
 
-    waiting  rows that folding.settle has yet to fold, and their ledger time; never in a snapshot
+    breached  a rule found a breach since the last tick: people plot what was seen then
+    waiting   rows that folding.settle has yet to fold, and their ledger time; never in a snapshot
     """
 
     rules: dict[str, RuleState]
     dimensions: dict[str, Dimension]
-    metrics: SegmentMetrics = field(default_factory=SegmentMetrics)
+    metrics: RunningMetrics = field(default_factory=RunningMetrics)
     verdicts: dict[str, str] = field(default_factory=dict)
     after_stop: AfterStop = field(default_factory=AfterStop)
     sight: Sight = field(default_factory=Sight)
+    breached: bool = False
     waiting: list[Rows] = field(default_factory=list, metadata={"transient": True})
     waiting_at: Micros = field(default=0, metadata={"transient": True})
 
@@ -106,9 +111,12 @@ class ExperimentState:
     """One experiment.
 
     watermarks  by source: highest offset whose rows are counted
+    recent, recent_outcomes  what came lately, by trace and by what an outcome says: it counts once
     served_otherwise  traces that were not served as declared, for their outcomes
     number      number of the next journal entry, chain: hash of the last
     instances   by controller: its instances that live
+    incidents   that people have opened and not closed
+    governance  what people have decided on it
     refusals    commands other than the one in force that controllers have refused; refusals_heard: the last ones' acks
     """
 
@@ -128,6 +136,7 @@ class ExperimentState:
     watermarks: dict[str, int] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
     recent: RecentTraces = field(default_factory=RecentTraces)
+    recent_outcomes: RecentTraces = field(default_factory=RecentTraces)
     served_otherwise: RecentTraces = field(default_factory=RecentTraces)
     seen: SeenUnits = field(default_factory=SeenUnits)
     cap: DailyCap = field(default_factory=DailyCap)
@@ -135,6 +144,8 @@ class ExperimentState:
     refused: dict[str, int] = field(default_factory=dict)
     refused_said: dict[str, int] = field(default_factory=dict)
     instances: dict[str, list[str]] = field(default_factory=dict)
+    incidents: list[OpenIncident] = field(default_factory=list)
+    governance: Governance = field(default_factory=Governance)
     refusals: int = 0
     refusals_heard: list[str] = field(default_factory=list)
 
@@ -179,6 +190,7 @@ class PartitionState:
     measured  the ten seconds of ledger time in which measures were last due
     sources   by topic and partition; a topic that was made again takes the place of the one before
     canaries  by source: highest offset of a canary that was heard; they come from canary_topic
+    policy    the organisation's, as of here
     """
 
     partition: int
@@ -190,6 +202,7 @@ class PartitionState:
     sources: dict[str, SourceState] = field(default_factory=dict)
     canaries: dict[str, int] = field(default_factory=dict)
     canary_topic: str = ""
+    policy: PolicyInForce = field(default_factory=PolicyInForce)
 
     @property
     def caught_up(self) -> bool:
@@ -201,7 +214,10 @@ class PartitionState:
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """How far an experiment's outputs are published: written in the transaction that publishes them."""
+    """How far an experiment's outputs are published: written in the transaction that publishes them.
+
+    version  of the judge that has published the last; since: number of the journal entry from which on it has all
+    """
 
     experiment: str
     partition: int
@@ -211,3 +227,5 @@ class Cursor:
     sequence: int
     number: int
     chain: str
+    version: str = ""
+    since: int = 0

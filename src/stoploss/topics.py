@@ -45,6 +45,13 @@ TOPICS: dict[str, Topic] = {
     for topic in (
         Topic("traces", "one Trace per request", append_time=True),
         Topic("outcomes", "late facts about a trace", append_time=True),
+        # These keep the stamps of their originals, so that a fact is held against the time at which it was told.
+        Topic("outcomes_resolved", "bare outcomes with their trace's context, or given up", retention_ms=7 * DAY_MS),
+        Topic("outcomes_retry_1m", "bare outcomes that wait for their trace", partitions=1, retention_ms=7 * DAY_MS),
+        Topic("outcomes_retry_10m", "the same, for longer", partitions=1, retention_ms=7 * DAY_MS),
+        Topic("outcomes_retry_1h", "the same, for the last time", partitions=1, retention_ms=7 * DAY_MS),
+        Topic("otlp_spans", "spans, as an OpenTelemetry Collector's kafka exporter writes them"),
+        Topic("otlp_logs", "log events, likewise: flag evaluations, evaluations of answers"),
         Topic("assignments", "assignment counts of services, every 10 s"),
         Topic("experiments", "requests by people and CI", partitions=1, retention_ms=FOR_GOOD, append_time=True),
         Topic(
@@ -62,6 +69,8 @@ TOPICS: dict[str, Topic] = {
         Topic("leases", "the monitor's sign of life", fixed=True, retention_ms=600_000, append_time=True),
         Topic("registry", "spec, lifecycle and desired state of each experiment", fixed=True, compact=True),
         Topic("snapshots", "the judge's state and its cursors", fixed=True, compact=True),
+        Topic("schemas", "by which workers of each version write", partitions=1, compact=True),
+        Topic("policy", "the organisation's policy in force", partitions=1, compact=True),
         Topic("traces_clean", "masked and validated batches for the recorder"),
         Topic("deadletter", "what could not be read", retention_ms=7 * DAY_MS),
     )

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from stoploss.arrays import indices
+
 IntArray = npt.NDArray[np.int64]
 UnitArray = npt.NDArray[np.uint64]
 Mask = npt.NDArray[np.bool_]
@@ -52,7 +54,7 @@ class SeenUnits:
         """Which rows are the first of their unit; marks them. A collision drops a unit in either arm alike."""
         slot = (unit >> np.uint64(64 - SEEN_BITS)).astype(np.int64)
         first: Mask = ~self.seen[slot]
-        fresh = np.flatnonzero(first)
+        fresh = indices(first)
         first[fresh] = occurrence_rank(slot[fresh]) == 0
         self.seen[slot] = True
         return first
@@ -132,9 +134,14 @@ class ArmSample:
     halvings: int = 0
     lately: UnitArray | None = field(default=None, compare=False, metadata={"transient": True})
 
+    @property
+    def told(self) -> tuple[int, int]:
+        """Units that changed arms, and how often the sample was halved: what a verdict on it can rise by."""
+        return len(self.changed), self.halvings
+
     def add(self, arm: IntArray, unit: UnitArray) -> None:
         if self.halvings:
-            sampled = np.flatnonzero(unit >> np.uint64(64 - self.halvings) == 0)
+            sampled = indices(unit >> np.uint64(64 - self.halvings) == 0)
             arm, unit = arm[sampled], unit[sampled]
         new = self._not_lately(arm, unit)
         for key, side in zip(unit[new].tolist(), arm[new].tolist(), strict=True):
@@ -149,7 +156,7 @@ class ArmSample:
             # No unit of place p is ~p, so nobody is there yet.
             self.lately = np.tile(~np.arange(LATELY, dtype=np.uint64), 2)
         place = arm * LATELY + (unit & np.uint64(LATELY - 1)).astype(np.int64)
-        new = np.flatnonzero(self.lately[place] != unit)
+        new = indices(self.lately[place] != unit)
         self.lately[place[new]] = unit[new]
         return new
 

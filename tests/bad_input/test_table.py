@@ -231,7 +231,7 @@ class Way:
 
     def counted(self) -> int:
         """Traces whose latency the judge has folded."""
-        return int(self.timeline.it.current.metrics.cells["latency_ms"][""].n.sum())
+        return int(self.timeline.it.current.metrics.metrics["latency_ms"].n[:2].sum())
 
     def refused(self) -> dict[str, int]:
         self.timeline.seconds(1)
@@ -407,7 +407,7 @@ def unwritable(kafka: Kafka, tmp_path: Path) -> Iterator[Feeder]:
     settings: Settings = settings_of(kafka, tmp_path)
     create_topics(settings, "traces", "ledger", "registry", "traces_clean")
     create_topics(settings, "deadletter", max_message_bytes="100")
-    feeder = Feeder(settings, "intake", "traces", "traces", process_traces, SALT)
+    feeder = Feeder(settings, "intake", {"traces": process_traces}, "traces", SALT)
     yield feeder
     feeder._registry.stop()
 

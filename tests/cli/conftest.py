@@ -77,7 +77,7 @@ def stoploss(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
     return Program(monkeypatch, capfd, tmp_path)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def installation(
     kafka: EmbeddedKafka, clickhouse: EmbeddedClickHouse, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Installation]:
@@ -87,7 +87,7 @@ def installation(
         # What `stoploss tables` does: a test may read before the recorder, which does so too, has begun.
         with closing(connect(clickhouse.url, database=found.settings.clickhouse_database)) as client:
             migrate(client)
-        found.worker("intake", "joiner", "registrar", "judge", "courier", "recorder")
+        found.worker("intake", "joiner", "resolver", "registrar", "judge", "courier", "recorder")
         found.controller()
         yield found
         found.stop()

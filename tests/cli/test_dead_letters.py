@@ -136,6 +136,15 @@ def test_retry_by_reason_sends_each_record_once(live: Program, installation: Ins
     assert len(sent_again(installation, bad("a"))) == len(sent_again(installation, bad("b"))) == 1
 
 
+def test_an_outcome_whose_trace_was_not_found_begins_its_way_anew(live: Program, installation: Installation) -> None:
+    settings = installation.settings
+    value = json.dumps({"trace_id": "late", "at": 1, "kind": "score", "name": "helpful", "value": 1.0}).encode()
+    refused(installation, value, "unresolved", topic="outcomes_resolved")
+    ended = live("deadletter", "retry", "--reason", "unresolved", "-y")
+    assert ended.out.startswith(f"1 record sent again to {settings.topics('outcomes')}; ")
+    assert values(settings, "outcomes").count(value) == 1
+
+
 def test_nothing_is_sent_without_a_yes(live: Program, installation: Installation) -> None:
     value = bad("not-confirmed")
     letter = refused(installation, value, "asked")

@@ -54,7 +54,7 @@ def test_topics_that_are_missing_and_roles_that_nobody_plays_are_found(
     assert f"{settings.topics('ledger')} is missing" in found["topics"][1]
     assert "`stoploss topics` creates what is missing" in found["topics"][1]
     assert found["roles"][0] is False
-    assert "`stoploss worker intake joiner registrar judge courier recorder`" in found["roles"][1]
+    assert "`stoploss worker intake joiner resolver registrar judge courier recorder`" in found["roles"][1]
 
 
 def test_a_ledger_whose_times_would_not_be_the_brokers_is_found(

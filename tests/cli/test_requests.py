@@ -51,7 +51,7 @@ def test_what_is_not_allowed_now_is_refused_with_what_is(live: Program, tmp_path
     assert ended.code == 1
     assert ended.sentence == (
         f"stoploss: resume of {name!r} is refused: resume is not allowed while the experiment is registered; "
-        "allowed now: register, start"
+        "allowed now: amend, approve, note, register, rehearse, reject, start"
     )
 
 

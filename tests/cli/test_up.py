@@ -16,7 +16,7 @@ PATIENCE_S = 120.0
 STOP_S = 30.0
 SPEC = Path(__file__).parents[2] / "examples" / "checkout-agent-model.yaml"
 NAME = "checkout-agent-model"
-ROLES = {"intake", "joiner", "registrar", "judge", "courier", "recorder"}
+ROLES = {"intake", "joiner", "resolver", "registrar", "judge", "courier", "recorder"}
 
 
 class Terminal:
@@ -100,7 +100,7 @@ def test_up_runs_everything_and_neither_a_signal_nor_a_kill_leaves_anything_behi
     first = terminal.up()
     family = terminal.family()
     assert roles_of(family).keys() == ROLES
-    for part in ("kafka.Kafka", "stoploss.embedded.clickhouse_http", "stoploss controller"):
+    for part in ("kafka.Kafka", "stoploss.embedded.clickhouse_http", "stoploss controller", "stoploss console"):
         assert any(part in command for command in family.values()), part
 
     second = terminal.run("up")

@@ -80,6 +80,7 @@ def test_a_service_learns_variant_run_and_epoch_from_the_evaluation_details(serv
         "experiment": "checkout",
         "run": 3,
         "epoch": 7,
+        "version": "3.7",
         "exposure": 1.0,
         "command_id": "c-3-4",
         "sequence": 4,

@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from stoploss.embedded.clickhouse import EmbeddedClickHouse
-from tests.fuzz import commands, contract, front, intake, running, specs, stored
+from tests.fuzz import commands, contract, front, intake, otlp, running, specs, stored
 
 
 def _front(seed: int) -> int:
@@ -19,6 +19,7 @@ def _front(seed: int) -> int:
 CHECKS: dict[str, Callable[[int], int]] = {
     "intake": intake.check,
     "contract": contract.check,
+    "otlp": otlp.check,
     "specs": specs.check,
     "commands": commands.check,
     "snapshots": stored.check_snapshot,

@@ -14,11 +14,13 @@ import numpy as np
 from stoploss import ledger
 from stoploss.evidence import block_columns
 from stoploss.intake import dead_letters
+from stoploss.intake.bare import bare_outcomes
 from stoploss.intake.pipeline import process_outcomes, process_traces
 from stoploss.intake.repeats import Remembered
 from stoploss.intake.results import IntakeResult, RawRecord
 from stoploss.intake.rows import ProjectedRows, build_blocks
 from stoploss.store.arrow import clean_from_bytes, clean_to_bytes, table_of
+from stoploss.wire.traces import decode_values
 from tests.fuzz import corpus, mutations, oracle
 from tests.intake.records import AT, NAME, SALT, SOURCE, declaring
 
@@ -85,10 +87,16 @@ def run(batch: Batch) -> IntakeResult:
 
 
 def _check_counts(batch: Batch, result: IntakeResult) -> None:
-    """Each record is in exactly one heap."""
+    """Each record is in exactly one heap, and what is left to the resolver is what that finds bare."""
     counts = result.counts
-    assert counts.valid + counts.rejected + counts.quarantined == len(batch.values), counts
+    assert counts.valid + counts.rejected + counts.quarantined + counts.waiting == len(batch.values), counts
+    assert counts.waiting == (len(_left_to_resolver(batch)) if batch.kind == "outcome" else 0)
     assert len(result.rejects) == counts.rejected
+
+
+def _left_to_resolver(batch: Batch) -> list[int]:
+    decoded = decode_values(batch.values, "outcome", corpus.resolver("outcome"))
+    return list(bare_outcomes(decoded, batch.values).positions)
 
 
 def _check_letters(batch: Batch, result: IntakeResult) -> None:

@@ -24,6 +24,7 @@ from stoploss.wire.schemas import Schema
 from tests.fuzz.corpus import REGISTRY, Record
 
 LARGEST_BYTES = 1 << 20
+LARGEST_BARE_BYTES = 65_536
 LONGEST_JSON_NESTING = 150
 LARGEST = {"latency_ms": (2**40 - 1) / 1_000, "time_to_first_token_ms": (2**40 - 1) / 1_000}
 LARGEST |= {f"{name}_tokens": 2**40 - 1 for name in ("input", "output", "cached", "reasoning")}
@@ -44,7 +45,7 @@ class Either(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    worth: Literal["valid", "untimely", "bad", "either"]
+    worth: Literal["valid", "untimely", "bad", "bare", "either"]
     record: Record | None = None
 
 
@@ -57,6 +58,8 @@ def judged(value: bytes | None, kind: str, broker_at: int) -> Verdict:
         return Verdict("either")
     if not _is_believable(record, kind):
         return Verdict("bad")
+    if kind == "outcome" and not record["assignments"]:
+        return Verdict("bare" if len(value or b"") <= LARGEST_BARE_BYTES else "bad", record)
     timely = broker_at - DAYS[kind] * DAY <= record["at"] <= broker_at + MINUTE
     return Verdict("valid" if timely else "untimely", record)
 
@@ -286,5 +289,4 @@ def _is_believable(record: Record, kind: str) -> bool:
         and all(0 <= number <= largest for number, largest in numbers if number is not None)
         and all(math.isfinite(score) and abs(score) <= LARGEST_SCORE for score in scores)
         and all(times == 1 for times in times_assigned.values())
-        and (kind == "trace" or bool(record["assignments"]))
     )

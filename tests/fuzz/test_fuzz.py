@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 
 from stoploss.embedded.clickhouse import EmbeddedClickHouse
-from tests.fuzz import commands, contract, front, intake, specs, stored
+from tests.fuzz import commands, contract, front, intake, otlp, specs, stored
 from tests.fuzz.running import each
 
 
@@ -21,6 +21,10 @@ def test_intake_loses_no_good_neighbour_of_20_000_bad_records_and_says_why_each_
 @pytest.mark.slow
 def test_nor_of_a_million() -> None:
     assert each("intake", intake.check, range(80, 4_080)) >= 1_000_000
+
+
+def test_damaged_otlp_is_refused_or_read_and_no_good_neighbour_is_lost() -> None:
+    assert each("otlp", otlp.check, range(50)) >= 5_000
 
 
 def test_every_record_of_the_contract_is_read_whole_or_refused() -> None:
@@ -54,6 +58,7 @@ def test_a_damaged_request_gets_an_error_of_clickhouse_and_never_ends_the_embedd
     ("name", "check", "seeds"),
     [
         ("contract", contract.check, 3_000),
+        ("otlp", otlp.check, 10_000),
         ("commands", commands.check, 1_000),
         ("specs", specs.check, 2_000),
         ("snapshots", stored.check_snapshot, 5_000),

@@ -46,14 +46,6 @@ def test_an_outcome_has_the_hashes_of_its_trace() -> None:
     assert late.columns["gates"].tolist() == [0]
 
 
-def test_an_outcome_without_context_is_refused_with_what_to_send() -> None:
-    result = take_in_outcomes(outcome(assignments=[]), outcome())
-    (reject,) = result.rejects
-    assert reject.code == "bare_outcome"
-    assert "context is required: send the assignments" in reject.reason
-    assert result.rows[NAME].columns["offset"].tolist() == [101]
-
-
 def test_a_name_that_the_experiment_does_not_declare_is_counted_and_stored() -> None:
     result = take_in_outcomes(outcome(name="mood"), outcome(name="mood"), outcome(name="a\x00"), outcome())
     assert result.counts.undeclared_outcome == {f"{NAME}/mood": 2, f"{NAME}/invalid": 1}

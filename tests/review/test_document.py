@@ -95,4 +95,4 @@ def test_commands_come_with_their_answers_and_the_exposures_after_them() -> None
 
 
 def test_what_the_spec_asks_for_and_nobody_enforced_is_said() -> None:
-    assert reviewed(experiment("approvals: {required: 2}")).not_enforced == ("approvals",)
+    assert reviewed(experiment("approvals: {required: 2}")).not_enforced == ("approvals (without a policy in force)",)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from stoploss.folding import moment_of
 from stoploss.rules import AnyRule, rules_of
 from stoploss.rules.cell_looks import Looks
+from stoploss.rules.rows import Asked
 from tests.timelines import EVERY_RULE, Timeline, spec, traces
 
 
@@ -29,19 +30,19 @@ def last_looks(timeline: Timeline) -> list[Looks]:
 
 def test_a_second_without_rows_looks_at_what_it_has_looked_at_before() -> None:
     timeline = running()
-    before = [(last.everybody.cells, last.segments.cells) for last in last_looks(timeline)]
+    before = [(last.everybody.seen, last.segments.seen) for last in last_looks(timeline)]
     timeline.seconds(1)
-    after = [(last.everybody.cells, last.segments.cells) for last in last_looks(timeline)]
+    after = [(last.everybody.seen, last.segments.seen) for last in last_looks(timeline)]
     assert all(a is b for one, other in zip(before, after, strict=True) for a, b in zip(one, other, strict=True))
     timeline.traces(traces(500, seed=9, users=3_000, tenant="acme"))
     timeline.seconds(1)
-    assert not any(last.everybody.cells is one[0] for last, one in zip(last_looks(timeline), before, strict=True))
-    assert not any(last.segments.cells is one[1] for last, one in zip(last_looks(timeline), before, strict=True))
+    assert not any(last.everybody.seen is one[0] for last, one in zip(last_looks(timeline), before, strict=True))
+    assert not any(last.segments.seen is one[1] for last, one in zip(last_looks(timeline), before, strict=True))
 
 
 def test_what_was_looked_at_before_is_said_as_if_it_were_looked_at_anew() -> None:
     timeline = running()
-    moment = moment_of(timeline.it, timeline.at, True, tuple(timeline.it.current.dimensions), whole=True)
+    moment = moment_of(timeline.it, timeline.at, True, tuple(timeline.it.current.dimensions), Asked.ALL)
     for rule in guardrails(timeline):
         state = timeline.it.current.rules[rule.key]
         known = [replace(verdict, told=verdict.evidence) for verdict in rule.judge(state, moment)]

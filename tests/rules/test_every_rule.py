@@ -20,7 +20,7 @@ from stoploss.folding import moment_of
 from stoploss.ledger import EvidenceBlock
 from stoploss.metrics import LARGEST, METRICS, MISSING, UNDECLARED_SERVING
 from stoploss.rules import RULES, AnyRule, rules_of, rules_version, state_type
-from stoploss.rules.rows import Moment
+from stoploss.rules.rows import Asked, Moment
 from stoploss.spec.file import parse_experiment
 from stoploss.state import PartitionState
 from tests.timelines import EVERY_RULE, SECRET, Timeline, Traces, bytes_of, merged, refolded, spec, stored, traces
@@ -216,7 +216,7 @@ def test_a_rule_says_the_same_when_it_is_asked_twice(kind: type) -> None:
 
 
 def moment_at(timeline: Timeline) -> Moment:
-    return moment_of(timeline.it, timeline.at, True, tuple(timeline.it.current.dimensions), whole=True)
+    return moment_of(timeline.it, timeline.at, True, tuple(timeline.it.current.dimensions), Asked.ALL)
 
 
 def test_rules_are_judged_in_the_order_gates_guardrails_regressions_budgets_drift_health() -> None:

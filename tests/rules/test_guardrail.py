@@ -12,6 +12,7 @@ from stoploss.lifecycle import Lifecycle
 from stoploss.measures import VerdictMeasure
 from stoploss.rules import rules_of
 from stoploss.rules.guardrail_plan import GuardrailPlan
+from stoploss.rules.rows import Asked
 from stoploss.sentences import sentence
 from tests.timelines import Timeline, Traces, actions, merged, of_arm, run, spec, traces
 
@@ -145,7 +146,7 @@ def test_a_person_is_told_how_many_units_are_there_and_how_many_it_takes() -> No
     """A verdict that falls back below its floor is news, and its sentence counts."""
     timeline = run(spec(LATENCY), slower(by=3.0, seconds=3, users=140))
     rule = next(rule for rule in rules_of(timeline.experiment) if rule.key == "guardrail[0]")
-    moment = moment_of(timeline.it, timeline.at, caught_up=True, due=("",))
+    moment = moment_of(timeline.it, timeline.at, caught_up=True, due=("",), asked=Asked.ALL)
     [verdict] = rule.judge(timeline.it.current.rules[rule.key], moment)
     assert verdict.floor is not None
     assert sentence(verdict, timeline.experiment) == (

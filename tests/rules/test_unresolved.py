@@ -7,6 +7,7 @@ from stoploss.rules.rate_batch import BATCH, RateBatch
 from tests.timelines import Timeline, actions, spec
 
 OUTCOMES = Source("stoploss.outcomes", "uuid-of-outcomes", 0)
+RESOLVED = Source("stoploss.outcomes_resolved", "uuid-of-resolved", 0)
 
 
 class Joining:
@@ -56,6 +57,24 @@ def test_what_intake_says_of_traces_is_not_counted() -> None:
     joining.lost = 5_000
     joining.say(Source("stoploss.traces", "uuid-of-traces", 0))
     assert joining.timeline.breaches == []
+
+
+def test_bare_outcomes_count_once_they_come_back_with_their_trace_or_without() -> None:
+    joining = Joining()
+    joining.say(RESOLVED)
+    joining.attached, joining.lost = 100, 20
+    joining.say(RESOLVED)
+    state = joining.timeline.it.current.rules["unresolved"]
+    assert (state.batch.bad, state.batch.trials) == (20, 120)  # type: ignore[union-attr]
+
+
+def test_outcomes_without_a_trace_are_no_bad_records_that_blind_the_judge() -> None:
+    joining = Joining("health: {blind: {hold: 1m, after: 2m}}")
+    joining.say(RESOLVED)
+    for _ in range(130):
+        joining.lost += 50
+        joining.say(RESOLVED)
+    assert joining.timeline.it.current.sight.refused == 0.0
 
 
 def test_a_worker_that_counts_anew_is_no_change() -> None:

@@ -31,7 +31,7 @@ def grants(role: str) -> list[tuple[str, str]]:
     return [(match["rights"], match["table"]) for match in found if match["role"] == role]
 
 
-ROLES = ("stoploss_owner", "stoploss_recorder", "stoploss_person", "stoploss_grafana")
+ROLES = ("stoploss_owner", "stoploss_recorder", "stoploss_resolver", "stoploss_person", "stoploss_grafana")
 
 
 def test_the_engine_can_read_every_statement(clickhouse: EmbeddedClickHouse) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import secrets
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,14 +20,15 @@ from stoploss.embedded.clickhouse import EmbeddedClickHouse
 from stoploss.emit import Tracer
 from stoploss.settings import Settings, load
 from stoploss.store.client import connect
+from streams.appender import Appender
 from tests.control.test_break_glass_command import CONTROLLED, NAME, stoploss
-from tests.installation import Installation, Role, create_installation_keys, registry_of, settings_of
+from tests.installation import Installation, Role, create_installation_keys, registry_of, settings_of, values
 
 from .broker import SecureKafka
 
 pytestmark = pytest.mark.kafka
 
-ROLES = ("intake", "joiner", "registrar", "judge", "courier", "recorder")
+ROLES = ("intake", "joiner", "resolver", "registrar", "judge", "courier", "recorder")
 CARD = "4111 1111 1111 1111"
 
 
@@ -98,11 +101,13 @@ def test_from_a_harmful_trace_to_the_flag_file_in_their_own_names(world: World) 
     leak(world)
     world.installation.wait(lambda: lifecycle(world) == "stopped")
     world.installation.wait(lambda: "targeting" not in json.loads(flags.read_text())["flags"][NAME])
-    client = connect(
-        world.installation.settings.need_clickhouse(), database=world.installation.settings.clickhouse_database
-    )
-    applied = "SELECT count() FROM acks_v WHERE experiment = 'checkout' AND status = 'applied'"
-    world.installation.wait(lambda: client.query(applied).result_rows[0][0] >= 2)
+    await_stored(world, "SELECT count() FROM acks_v WHERE experiment = 'checkout' AND status = 'applied'", 2)
+
+
+def await_stored(world: World, count: str, least: int) -> None:
+    settings = world.installation.settings
+    client = connect(settings.need_clickhouse(), database=settings.clickhouse_database)
+    world.installation.wait(lambda: client.query(count).result_rows[0][0] >= least)
     client.close()
 
 
@@ -120,6 +125,24 @@ def leak(world: World) -> None:
         request.set(output_text=f"the card is {CARD}")
     tracer.close()
     assert tracer.stats.delivered >= 1
+
+
+def test_a_bare_outcome_is_given_its_context_in_their_own_names(world: World) -> None:
+    """Written by a service, looked up and given back by the resolver in a transaction with its place."""
+    trace_id = {"trace_id": "of-a-bare-outcome", "at": time.time_ns() // 1_000}
+    send(world, "traces", {**trace_id, "assignments": [{"experiment": NAME, "variant": "small"}]})
+    await_stored(world, "SELECT count() FROM traces WHERE trace_id = 'of-a-bare-outcome'", 1)
+    send(world, "outcomes", {**trace_id, "kind": "score", "name": "helpfulness", "value": 1.0})
+    given_back = partial(values, world.installation.settings, "outcomes_resolved")
+    world.installation.wait(given_back)
+    assert any(NAME.encode() in value for value in given_back())
+
+
+def send(world: World, topic: str, record: dict[str, object]) -> None:
+    settings = world.settings("service")
+    appender = Appender(settings.need_kafka())
+    appender.append(settings.topics(topic), json.dumps(record).encode())
+    appender.flush()
 
 
 def test_people_break_the_glass_in_their_own_name(world: World) -> None:
@@ -149,4 +172,5 @@ def test_a_child_is_given_the_secret_and_nobody_else_sees_it(tmp_path: Path) -> 
 
 
 def test_every_role_has_its_line() -> None:
-    assert set(ROLES) | {"controller", "service", "person", "deadletter", "break-glass"} == set(GRANTS)
+    others = {"otlp", "collector", "controller", "service", "person", "deadletter", "break-glass"}
+    assert set(ROLES) | others == set(GRANTS)

@@ -70,9 +70,16 @@ class Log:
         return record.offset
 
     def has_more(self, offset: int, *, committed: bool) -> bool:
-        """Whether anything is to be read from an offset on."""
+        """Whether anything is to be read from an offset on. Asked before each turn of everybody: found from the end."""
         limit = self.stable_end if committed else self.end
-        return offset < limit and bool(self.read(offset, committed=committed, most=1)[0])
+        if offset >= limit:
+            return False
+        for record in reversed(self.records):
+            if record.offset < offset:
+                return False
+            if record.offset < limit and not record.marker and not (committed and _aborted(record)):
+                return True
+        return False
 
     def read(self, offset: int, *, committed: bool, most: int) -> tuple[list[Stored], int]:
         """Up to `most` records from an offset on, and the position behind them; markers are never shown."""

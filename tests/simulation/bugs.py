@@ -190,19 +190,19 @@ def initialises_again_after_a_fence() -> AbstractContextManager[None]:
 def reads_before_it_fences() -> AbstractContextManager[None]:
     """The state is read before the former judge is fenced: what that one still publishes is published again."""
     read, open_ = partition_judge.read_snapshots, transactions.Transactor.open
-    kept: list[Any] = []
+    kept: dict[int, Any] = {}
 
     def opened(self: Any) -> None:
         from tests.simulation.roles import KEYS, SETTINGS, TOPICS
 
-        kept[:] = [read(SETTINGS.need_kafka(), TOPICS("snapshots"), self.partition, KEYS.secret)]
+        kept[self.partition] = read(SETTINGS.need_kafka(), TOPICS("snapshots"), self.partition, KEYS.secret)
         open_(self)
 
     @contextmanager
     def both() -> Iterator[None]:
         with (
             replaced(transactions.Transactor, "open", opened),
-            replaced(partition_judge, "read_snapshots", lambda *_: kept[0]),
+            replaced(partition_judge, "read_snapshots", lambda *asked: kept[asked[2]]),
         ):
             yield
 
@@ -243,7 +243,7 @@ def publishes_without_a_transaction() -> AbstractContextManager[None]:
     def publish(self: Any, outgoing: list[Outgoing], touched: dict[str, Cursor]) -> None:
         for record in outgoing:
             headers = [(name, value or b"") for name, value in record.headers]
-            self._appender.append(record.topic, record.value, key=record.key, partition=0, headers=headers)
+            self._appender.append(record.topic, record.value, key=record.key, partition=self.partition, headers=headers)
         _write_cursors(self, touched)
 
     return replaced(partition_judge.PartitionJudge, "_publish", publish)

@@ -66,7 +66,7 @@ class Disturber:
         """Somebody's transaction stays open for ten seconds; what comes behind it is not shown meanwhile."""
         name = self.world.chance.choice(("control", "journal", "registry"))
         epoch = self.world.broker.open_producer(STRANGER)
-        log = self.world.broker.topics[TOPICS(name)].logs[0]
+        log = self.world.chance.choice(self.world.broker.topics[TOPICS(name)].logs)
         self.world.broker.append_in_transaction(STRANGER, epoch, log, b"nobody", b"not committed", [])
 
     def _jump(self) -> None:
@@ -111,8 +111,8 @@ class Disturber:
 
     def _forge_a_snapshot(self) -> None:
         """Somebody writes a state of his own as the newest snapshot, without the key."""
-        log = self.world.broker.topics[TOPICS("snapshots")].logs[0]
-        state = PartitionState(0, offset=10**6)
+        log = self.world.chance.choice(self.world.broker.topics[TOPICS("snapshots")].logs)
+        state = PartitionState(log.partition, offset=10**6)
         data = snapshot.dump(state, FORGED_SECRET)
         headers: list[tuple[str, bytes | None]] = [("generation", b"999999"), ("parts", b"1")]
         self.world.broker.append(log, b"snapshot/0/0", data, headers)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,7 +23,7 @@ from stoploss.journal import JournalEntry, RequestHandled
 from stoploss.ledger import Entry, EvidenceBlock, Request
 from stoploss.monitor import step
 from stoploss.outputs import CommandOutput, JournalOutput
-from stoploss.state import PartitionState
+from stoploss.state import ExperimentState, PartitionState
 from stoploss.wire import records
 from tests.simulation.broker import Stored
 from tests.simulation.roles import KEYS, TOPICS, VERIFIER
@@ -44,18 +45,17 @@ class Violation(AssertionError):
 class Witness:
     def __init__(self, world: World) -> None:
         self.world = world
-        self.state = PartitionState(0)
+        self.states = [PartitionState(partition) for partition in range(world.scenario.partitions)]
         self.told: dict[str, Told] = defaultdict(Told)
         self.by_id: dict[str, Issued] = {}
-        self.facts: dict[int, str] = {}
         self.handled: set[str] = set()
         self.requests: set[str] = set()
         self.finding_ids: set[str] = set()
         self.standing: dict[tuple[str, str], Command] = {}
         self.wrong: list[str] = []
-        self._new: list[Stored] = []
+        self._new: list[tuple[int, Stored]] = []
         self._marks: dict[tuple[str, int], int] = {}
-        self._read: dict[str, int] = dict.fromkeys(("journal", "control", "registry", "deadletter"), 0)
+        self._read: dict[tuple[str, int], int] = defaultdict(int)
         self._refused: set[str] = set()
         self._dead: Counter[Place] = Counter()
 
@@ -77,26 +77,34 @@ class Witness:
             self.wrong.append(what)
 
     def _committed(self, name: str) -> list[Stored]:
-        log = self.world.broker.topics[TOPICS(name)].logs[0]
-        found, self._read[name] = log.read(self._read[name], committed=True, most=1_000)
+        """What has come to stand on a topic since it was asked last, one partition after the other."""
+        found: list[Stored] = []
+        for log in self.world.broker.topics[TOPICS(name)].logs:
+            at = name, log.partition
+            if self._read[at] < log.end:
+                more, self._read[at] = log.read(self._read[at], committed=True, most=1_000)
+                found += more
         return found
 
-    def ledger_grew(self, record: Stored) -> None:
-        self._new.append(record)
+    def ledger_grew(self, partition: int, record: Stored) -> None:
+        self._new.append((partition, record))
+
+    def _experiments(self) -> Iterator[tuple[str, ExperimentState]]:
+        for state in self.states:
+            yield from state.experiments.items()
 
     def _fold(self) -> None:
         """The ledger as it is recorded, folded once and in order."""
         new, self._new = self._new, []
-        for record in new:
+        for partition, record in new:
+            state = self.states[partition]
             try:
                 fact = ledger.decode(record.value)
-                outputs = step(
-                    self.state, Entry(0, record.offset, record.timestamp_ms * 1_000, fact), TOPICS("control")
-                )
+                entry = Entry(partition, record.offset, record.timestamp_ms * 1_000, fact)
+                outputs = step(state, entry, TOPICS("control"))
             except WireError:
-                self.state.offset = record.offset
+                state.offset = record.offset
                 continue
-            self.facts[record.offset] = type(fact).__name__
             self._count_by_hand(fact)
             for output in outputs:
                 if isinstance(output, JournalOutput):
@@ -267,7 +275,7 @@ class Witness:
         return all(not log.has_more(committed.get((topic, log.partition), 0), committed=True) for log in logs)
 
     def _unsettled(self, name: str) -> str | None:
-        told, state = self.told[name], self.state.experiments.get(name)
+        told, state = self.told[name], dict(self._experiments()).get(name)
         if state is None:
             return None
         if told.published < len(told.folded):
@@ -281,7 +289,7 @@ class Witness:
     def expired(self) -> list[str]:
         """Experiments whose last raise came too late for a controller."""
         late = []
-        for name, state in self.state.experiments.items():
+        for name, state in self._experiments():
             command = self.told[name].issued[-1].command if self.told[name].issued else None
             over = command is not None and command.expires_at is not None and command.expires_at <= self.world.now_us
             if over and state.desired.exposure > 0 and self._unsettled(name):
@@ -318,7 +326,7 @@ class Witness:
         self.must(not missing, f"{name}: traces that were never counted: {sorted(missing)}")
         self.must(set(counted) <= sent, f"{name}: counted, but never sent: {sorted(set(counted) - sent)}")
         self.must(all(n == 1 for n in counted.values()), f"{name}: counted more than once: {counted.most_common(3)}")
-        state = self.state.experiments.get(name)
+        state = dict(self._experiments()).get(name)
         again = sum(rows for cause, rows in state.refused.items() if AGAIN in cause) if state else 0
         self.must(again == told.repeated, f"{name}: {again} traces taken for repeats, {told.repeated} are")
 
@@ -337,9 +345,10 @@ class Witness:
     def _state_is_the_fold(self) -> None:
         process = self.world.current["judge"]
         assert process is not None
-        judged: PartitionState = process.made._judges[0]._state  # type: ignore[attr-defined]
-        same = _stored(judged) == _stored(self.state)
-        self.must(same, "the judge's state is not a fresh fold of the ledger")
+        for partition, state in enumerate(self.states):
+            judged: PartitionState = process.made._judges[partition]._state  # type: ignore[attr-defined]
+            same = _stored(judged) == _stored(state)
+            self.must(same, f"the judge's state of partition {partition} is not a fresh fold of the ledger")
 
 
 def _stored(state: PartitionState) -> bytes:

@@ -31,9 +31,8 @@ class People:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        names = NAMES[: world.scenario.experiments]
-        asked = world.scenario.asked
-        self.script = {name: ["register", "start", *asked[i]] for i, name in enumerate(names)}
+        asked = zip(NAMES, world.scenario.asked, strict=False)
+        self.script = {name: ["register", "start", *actions] for name, actions in asked}
         self.waiting: dict[str, str] = {}
         self.asked: dict[str, str] = {}
         self.healing: set[str] = set()

@@ -30,10 +30,11 @@ SETTINGS = Settings(
     home=Path("nowhere"),
     topic_prefix="s.",
     installation="sim",
-    ledger_partitions=1,
+    ledger_partitions=2,
     source_partitions=2,
     ack_deadline_ms=5_000,
 )
+WITH_PARTITIONS = {n: SETTINGS.model_copy(update={"ledger_partitions": n}) for n in (1, 2)}
 TOPICS = SETTINGS.topics
 PRIVATE = Ed25519PrivateKey.from_private_bytes(b"simulated".ljust(32, b"."))
 KEYS = Keys(Signer(PRIVATE), b"s" * 32)
@@ -84,11 +85,12 @@ def make(world: World, process: Process) -> None:
     if process.role.startswith(CONTROLLER):
         _make_controller(world, process)
         return
+    settings = WITH_PARTITIONS[world.scenario.partitions]
     makers: dict[str, Callable[[], object]] = {
-        "registrar": lambda: registrar.Registrar(SETTINGS),
-        "intake": lambda: feeding.Feeder(SETTINGS, "intake", "traces", "traces", small_intake, SALT),
-        "judge": lambda: judge.Judge(SETTINGS, KEYS),
-        "courier": lambda: courier.Courier(SETTINGS, VERIFIER),
+        "registrar": lambda: registrar.Registrar(settings),
+        "intake": lambda: feeding.Feeder(settings, "intake", {"traces": small_intake}, "traces", SALT),
+        "judge": lambda: judge.Judge(settings, KEYS),
+        "courier": lambda: courier.Courier(settings, VERIFIER),
     }
     process.made = makers[process.role]()
     assert process.app is not None

@@ -26,6 +26,7 @@ AFTER_START = (
 class Scenario:
     """begun                    the experiments are started before anything goes wrong
     experiments, sources     how many; sources are partitions of `traces`
+    partitions               of the ledger; with two of them, two experiments stand on different ones
     controllers              names that the spec requires
     traces                   that are sent at most; steps: turns before the calm
     harm_after               traces before the first one that leaks; None: none leaks
@@ -40,6 +41,7 @@ class Scenario:
 
     begun: bool
     experiments: int
+    partitions: int
     sources: int
     controllers: tuple[str, ...]
     traces: int
@@ -66,6 +68,7 @@ class Scenario:
         return cls(
             begun=chance.random() < 0.7,
             experiments=experiments,
+            partitions=experiments if traces % 3 else 1,
             sources=chance.choice((1, 2)),
             controllers=CONTROLLERS[: chance.choice((1, 1, 2))],
             traces=traces,

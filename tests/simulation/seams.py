@@ -21,12 +21,14 @@ import confluent_kafka.admin
 
 import stoploss.intake.watched
 import streams
-from stoploss.control import controller, kafka_loop, position, trouble
+from stoploss import journal, ledger, registry
+from stoploss.control import controller, kafka_loop, messages, position, trouble
 from stoploss.control.files import replace_file
 from stoploss.emit.encoding import encode_trace
 from stoploss.intake.canaries import canaries
 from stoploss.intake.rows import build_blocks
 from stoploss.spec.file import parse_experiment
+from stoploss.wire import records
 from streams.app import build_app
 from streams.partition_judge import this_version
 from tests.simulation import now, processes
@@ -37,7 +39,7 @@ from tests.simulation.traffic import small_canary
 
 MOST_ROWS = 2
 """Of a block: so that what is published at once is several records."""
-OTHERS = (controller, kafka_loop, position, trouble, stoploss.intake.watched)
+OTHERS = (controller, kafka_loop, messages, position, trouble, stoploss.intake.watched, ledger, journal, registry)
 NOT_SIMULATED = ("streams.transport", "streams.member", "streams.watchdog", "streams.worker", "streams.app")
 
 
@@ -65,6 +67,21 @@ def _replace(path: Any, content: bytes, *, mode: int) -> None:
     path.write(content)
 
 
+class Records:
+    """`wire.records` for those who read it by that name: the same bytes are read by everybody in turn."""
+
+    encode = staticmethod(records.encode)
+
+    @staticmethod
+    def decode(value: bytes | None, known: dict[str, type[Any]], *, own: bool = False) -> Any:
+        return _decoded(value, tuple(known.items()), own)
+
+
+@lru_cache(maxsize=4_096)
+def _decoded(value: bytes | None, known: tuple[tuple[str, type[Any]], ...], own: bool) -> Any:
+    return records.decode(value, dict(known), own=own)
+
+
 @cache
 def modules() -> list[Any]:
     """Those whose names are looked through: the roles, and what a controller is made of."""
@@ -84,6 +101,7 @@ def stand_ins() -> list[tuple[Any, Any]]:
         (threading, Threading),
         (build_app, processes.build_app),
         (replace_file, _replace),
+        (records, Records),
         (parse_experiment, lru_cache(maxsize=256)(parse_experiment)),
         (this_version, cache(this_version)),
         (canaries, cache(canaries)),

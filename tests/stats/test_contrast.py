@@ -278,31 +278,3 @@ def test_the_spread_counts_the_groups_that_carry_the_error() -> None:
     assert spread(alike) == pytest.approx(256)
     assert spread(giant) == pytest.approx(1, abs=0.01)
     assert spread(rng.normal(10**6, 10**5, 256).astype(np.int64)) == pytest.approx(256 / 3, rel=0.25)
-
-
-@pytest.mark.parametrize("margin", [Margin(), Margin(absolute=40_000.0), Margin(worse="lower", relative=0.05)])
-def test_cells_that_a_look_calls_silent_have_nothing_to_say_and_most_are(margin: Margin) -> None:
-    """Effects from clear benefit to clear harm, over two epochs, skewed."""
-    rng = np.random.default_rng(8)
-
-    def epoch() -> EpochTotals:
-        n = rng.poisson(9, (2, 300, 64))
-        shift = np.stack([np.zeros(300), np.linspace(-150_000, 150_000, 300)])[:, :, np.newaxis]
-        sum_x = n * (1_000_000 + shift) + rng.exponential(300_000, n.shape) * n
-        return EpochTotals(*(ArmTotals(n[a], np.rint(sum_x[a]).astype(np.int64)) for a in (0, 1)))
-
-    closed = close_epoch(ClosedEpochs.none(300, 64), epoch(), margin)
-    found = contrasts(closed, epoch(), margin=margin, alphas=rng.uniform(1e-4, 0.1, 300).tolist(), tstar=5_000)
-    screen = found.screen()
-    spoken = [isinstance(one, Contrast) and (one.breaches or one.is_safe) for one in found]
-    assert not (screen.silent & spoken).any()
-    assert np.count_nonzero(screen.silent) > 0.8 * (300 - sum(spoken)) > 20
-    assert screen.n_eff.tolist() == pytest.approx([number(list(found), cell).n_eff for cell in range(300)], rel=1e-9)
-    assert screen.spread.tolist() == pytest.approx([number(list(found), cell).spread for cell in range(300)], rel=1e-9)
-
-
-def test_a_look_calls_no_cell_silent_that_has_no_contrast() -> None:
-    epoch = empty_epoch(2, 16)
-    found = contrasts(ClosedEpochs.none(2, 16), epoch, margin=Margin(), alphas=[0.05, 0.05], tstar=5_000)
-    assert list(found) == [NoContrast.NO_COMPARABLE_EPOCH] * 2
-    assert not found.screen().silent.any()

@@ -69,7 +69,7 @@ def sung(installation: Installation, *ledger_partitions: int) -> None:
 def fed(installation: Installation) -> None:
     """Everything on the source topic, as intake takes it."""
     settings = installation.settings
-    feeder = Feeder(settings, "intake", "traces", "traces", process_traces, SALT)
+    feeder = Feeder(settings, "intake", {"traces": process_traces}, "traces", SALT)
     topic = settings.topics("traces")
     batches = [Batch(TP(topic, p), consumed(settings, "traces", p), 1) for p in range(settings.source_partitions)]
     feeder._publish(feeder._read(batches))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,7 +66,7 @@ def found_text() -> str:
 
 @pytest.fixture
 def feeder(settings: Settings) -> Iterator[Feeder]:
-    feeder = Feeder(settings, "intake", "traces", "traces", process_traces, SALT)
+    feeder = Feeder(settings, "intake", {"traces": process_traces}, "traces", SALT)
     yield feeder
     feeder._registry.stop()
 
@@ -211,17 +212,25 @@ def test_repeats_after_a_crash_stand_in_the_ledger_twice_under_the_same_source(
     )
 
 
-def test_an_outcome_with_its_context_is_evidence_and_a_bare_one_is_a_dead_letter(settings: Settings) -> None:
-    joiner = Feeder(settings, "joiner", "outcomes", "outcomes", process_outcomes, SALT)
+def test_a_bare_outcome_is_left_to_the_resolver_and_one_that_comes_back_bare_is_a_dead_letter(
+    settings: Settings,
+) -> None:
+    """Both topics are one joiner's, and each row stands under the topic that it came from."""
+    create_topics(settings, "outcomes_resolved")
+    looked_up = functools.partial(process_outcomes, looked_up=True)
+    sources = {"outcomes": process_outcomes, "outcomes_resolved": looked_up}
+    joiner = Feeder(settings, "joiner", sources, "outcomes", SALT)
     at = time.time_ns() // 1_000
     whole, bare = avro(outcome(at=at), "outcome"), avro(outcome(at=at, assignments=[]), "outcome")
-    feed(joiner, sent(settings, whole, bare, topic="outcomes"))
+    feed(joiner, *(sent(settings, whole, bare, topic=name) for name in sources))
     joiner._registry.stop()
     (block,) = blocks(settings)
-    assert (block.outcomes, block_columns(block).offset.tolist()) == (True, [0])
+    assert (block.outcomes, block_columns(block).offset.tolist()) == (True, [0, 0])
+    assert [source.topic for source in block.sources] == [settings.topics(name) for name in sources]
     (letter,) = letters_of(settings)
-    assert (letter.offset, letter.value, letter.stage) == (1, bare, "joiner")
-    assert [clean.kind for clean in frames(settings)] == ["outcomes"]
+    assert (letter.source.topic, letter.offset) == (settings.topics("outcomes_resolved"), 1)
+    assert (letter.value, letter.code, letter.stage) == (bare, "unresolved", "joiner")
+    assert [clean.kind for clean in frames(settings)] == ["outcomes", "outcomes"]
 
 
 def test_a_status_tells_every_ledger_partition_with_an_experiment_how_far_a_source_is_stored(

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 from aiokafka import ConsumerRecord
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from stoploss import journal
 from stoploss.checkpoints import SignedValue, is_due
 from stoploss.commands import Command
 from stoploss.control.messages import read_command
-from stoploss.errors import Fenced, ReplayDiverged
+from stoploss.errors import Fenced, LedgerIncomplete, ReplayDiverged
 from stoploss.journal import CommandIssued, RequestHandled
 from stoploss.ledger import EvidenceBlock, Fact, Request
 from stoploss.replay import StoredEntry, replay
@@ -264,12 +266,12 @@ def test_a_refused_request_changes_nothing_but_is_answered(settings: Settings, k
     assert not [c for c in conclusions if isinstance(c, CommandIssued)]
 
 
-def test_a_judge_announces_its_version_once_and_ticks_into_the_ledger(settings: Settings, keys: Keys) -> None:
+def test_a_judge_announces_its_version_with_each_take_over_and_ticks_into_the_ledger(
+    settings: Settings, keys: Keys
+) -> None:
     first = judge_of(settings, keys)
     first.announce()
     first.tick("me")
-    first.judge(ledger_of(settings))
-    first.announce()
     assert [type(fact).__name__ for fact in facts_of(settings, 0)] == ["JudgeVersion", "Tick"]
     assert facts_of(settings, 1) == []
 
@@ -281,3 +283,13 @@ def test_a_request_told_twice_is_handled_once(settings: Settings, keys: Keys) ->
     conclusions = [journal.decode(value).conclusion for value in values(settings, "journal", 0)]
     handled = [c.request_id for c in conclusions if isinstance(c, RequestHandled)]
     assert handled == [fact.request_id for fact in facts if isinstance(fact, Request)]
+
+
+def test_a_judge_does_not_go_on_behind_a_gap_in_the_ledger(settings: Settings, keys: Keys) -> None:
+    append_facts(settings, 0, story())
+    admin = AdminClient({"bootstrap.servers": settings.need_kafka()})
+    deleted = admin.delete_records([TopicPartition(settings.topics("ledger"), 0, 3)])
+    [future] = deleted.values()
+    future.result()
+    with pytest.raises(LedgerIncomplete, match="begins at offset 3, the newest snapshot ends at -1"):
+        judge_of(settings, keys)

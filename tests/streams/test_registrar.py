@@ -31,7 +31,7 @@ def request(action: str = "register", **changes: object) -> Request:
 @pytest.mark.parametrize(
     ("asked", "why"),
     [
-        (request("explode"), "unknown action 'explode'; known actions: register, start"),
+        (request("explode"), "unknown action 'explode'; known actions: register, amend"),
         (request("start", exposure=0.0), "exposure 0.0 is not above 0 and at most 1"),
         (request("start", exposure=1.5), "exposure 1.5 is not above 0 and at most 1"),
         (request("resume", exposure=float("nan")), "exposure nan is not above 0"),

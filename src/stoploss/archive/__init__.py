@@ -1,5 +1,8 @@
-"""One experiment in one file, for auditors and for replays elsewhere: evidence, conclusions, commands, checkpoints."""
+"""One experiment in one file, or one incident of it in one folder of the same form, for auditors and replays elsewhere.
 
-from stoploss.archive.reading import Archive, read_archive
+Evidence, conclusions, commands, checkpoints.
+"""
 
-__all__ = ["Archive", "read_archive"]
+from stoploss.archive.reading import Archive, is_pack, read_archive
+
+__all__ = ["Archive", "is_pack", "read_archive"]

@@ -1,13 +1,23 @@
-"""Reads an archive: nothing of it is believed before its sum was found right."""
+"""Reads an archive or an incident pack: nothing of it is believed before its sum was found right."""
 
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from stoploss.archive.manifest import MANIFEST, MANIFEST_SUM, Kind, Manifest, Part, read_manifest, sum_line, sum_of
+from stoploss.archive.manifest import (
+    MANIFEST,
+    MANIFEST_SUM,
+    File,
+    Kind,
+    Manifest,
+    Part,
+    read_manifest,
+    sum_line,
+    sum_of,
+)
 from stoploss.archive.parts import Row, rows_of
 from stoploss.checkpoints import SignedValue
 from stoploss.errors import ArchiveUnreadable
@@ -35,20 +45,33 @@ class LedgerEntries:
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """What a replay takes (`replay.Recorded`): ledger entries, and the journal as its exact bytes in order."""
+    """What a replay takes (`replay.Recorded`): ledger entries, and the journal as its exact bytes in order.
+
+    files  of an incident pack, by name
+    """
 
     manifest: Manifest
     ledger: LedgerEntries
     journal: tuple[bytes, ...]
     commands: tuple[SignedValue, ...]
     checkpoints: tuple[SignedValue, ...]
+    files: Mapping[str, bytes]
+
+
+def is_pack(path: Path) -> bool:
+    """Whether a file stands there, or a folder that says what is in it; a name that is neither is an experiment's."""
+    return path.is_file() or (path / MANIFEST).is_file()
 
 
 def read_archive(path: Path) -> Archive:
-    """A whole archive; raises ArchiveUnreadable with the part and both sums where anything of it is not as written."""
-    members = _members(path)
+    """A whole archive, or a pack where a folder stands there.
+
+    Raises ArchiveUnreadable with the part and both sums where anything of it is not as written.
+    """
+    members = _files(path) if path.is_dir() else _members(path)
     manifest = _manifest(path, members)
-    stored = {part.name: _checked(path, part, members) for part in manifest.parts}
+    stated: tuple[Part | File, ...] = (*manifest.parts, *manifest.files)
+    stored = {part.name: _checked(path, part, members) for part in stated}
     if unknown := sorted(members.keys() - stored.keys() - {MANIFEST, MANIFEST_SUM}):
         raise ArchiveUnreadable(f"{path}: the manifest knows nothing of {', '.join(unknown)}; it was added later")
 
@@ -61,7 +84,18 @@ def read_archive(path: Path) -> Archive:
         tuple(value for (value,) in rows("journal")),
         tuple(SignedValue(*row) for row in rows("commands")),
         tuple(SignedValue(*row) for row in rows("checkpoints")),
+        {file.name: stored[file.name] for file in manifest.files},
     )
+
+
+def _files(directory: Path) -> dict[str, bytes]:
+    """Plain files of the folder by name. No link is followed, so none can lead anywhere."""
+    files: dict[str, bytes] = {}
+    for found in sorted(directory.iterdir()):
+        if found.is_symlink() or not found.is_file():
+            raise ArchiveUnreadable(f"{directory}: {found.name!r} is no plain file; a pack has nothing else")
+        files[found.name] = found.read_bytes()
+    return files
 
 
 def _members(path: Path) -> dict[str, bytes]:
@@ -99,7 +133,7 @@ def _manifest(path: Path, members: dict[str, bytes]) -> Manifest:
     return read_manifest(members[MANIFEST], path)
 
 
-def _checked(path: Path, part: Part, members: dict[str, bytes]) -> bytes:
+def _checked(path: Path, part: Part | File, members: dict[str, bytes]) -> bytes:
     data = members.get(part.name)
     if data is None:
         raise ArchiveUnreadable(

@@ -1,8 +1,9 @@
-"""Writes an archive: parts first, then what they are; the same evidence gives the same bytes."""
+"""Writes an archive or an incident pack: parts first, then what they are; the same evidence gives the same bytes."""
 
 from __future__ import annotations
 
 import io
+import shutil
 import tarfile
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,7 +11,19 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from stoploss import __version__, ledger
-from stoploss.archive.manifest import MANIFEST, MANIFEST_SUM, Kind, Manifest, Part, WrittenSchema, sum_line
+from stoploss.archive.manifest import (
+    FORMAT,
+    INCIDENT_FORMAT,
+    MANIFEST,
+    MANIFEST_SUM,
+    Kind,
+    Manifest,
+    OfIncident,
+    Part,
+    WrittenSchema,
+    file_of,
+    sum_line,
+)
 from stoploss.archive.parts import COLUMNS, Row, part_of, pieces, to_stream
 from stoploss.canary import is_canary
 from stoploss.checkpoints import SignedValue
@@ -55,6 +68,26 @@ def write_archive(path: Path, contents: Contents) -> Manifest:
     return manifest
 
 
+def write_pack(directory: Path, contents: Contents, command_id: str, run: int, files: Mapping[str, bytes]) -> Manifest:
+    """A folder of the same parts, with files for people beside them; whole or not at all.
+
+    Raises OSError where it cannot be written, or stands there already and is not empty.
+    """
+    stated = tuple(file_of(name, data) for name, data in files.items())
+    incident = OfIncident(command_id=command_id, run=run, files=stated)
+    directory.absolute().parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.absolute().parent))
+    try:
+        manifest = _write_parts(partial, contents, incident)
+        for name, data in {**files, **_manifest_files(manifest)}.items():
+            (partial / name).write_bytes(data)
+        partial.chmod(0o755)  # mkdtemp's 0700 is for what must not be seen; this is to be handed on
+        partial.rename(directory)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return manifest
+
+
 def is_needed(value: bytes, experiment: str) -> bool:
     """Whether a replay of the experiment needs a ledger entry: all of them, but for what only another one is told.
 
@@ -62,7 +95,7 @@ def is_needed(value: bytes, experiment: str) -> bool:
     What cannot be read is kept: the judge passed it over, and so will a replay.
     """
     try:
-        if schemas.by_fingerprint(framing_of(value).mark).name not in OF_EXPERIMENTS:
+        if schemas.shared(framing_of(value).mark).name not in OF_EXPERIMENTS:
             return True
         told = getattr(ledger.decode(value), "experiment", "")
     except WireError:
@@ -81,7 +114,7 @@ def _rows(contents: Contents) -> Iterator[tuple[Kind, Iterable[Row]]]:
     yield "checkpoints", ((checkpoint.value, checkpoint.signature) for checkpoint in contents.checkpoints)
 
 
-def _write_parts(directory: Path, contents: Contents) -> Manifest:
+def _write_parts(directory: Path, contents: Contents, incident: OfIncident | None = None) -> Manifest:
     parts: list[Part] = []
     marks = Marks()
     for kind, rows in _rows(contents):
@@ -91,6 +124,7 @@ def _write_parts(directory: Path, contents: Contents) -> Manifest:
             (directory / parts[-1].name).write_bytes(data)
             marks.see(kind, piece)
     return Manifest(
+        format=FORMAT if incident is None else INCIDENT_FORMAT,
         stoploss=__version__,
         experiment=contents.experiment,
         ledger_partition=contents.ledger_partition,
@@ -98,6 +132,7 @@ def _write_parts(directory: Path, contents: Contents) -> Manifest:
         public_keys=dict(contents.public_keys),
         schemas=marks.schemas(),
         parts=tuple(parts),
+        incident=incident,
     )
 
 
@@ -126,12 +161,16 @@ class Marks:
 
 def _write_tar(path: Path, manifest: Manifest, directory: Path) -> None:
     """The manifest comes first: `tar --to-stdout` shows it without reading the rest."""
-    text = manifest.to_bytes()
     with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
-        _add(tar, MANIFEST, text)
-        _add(tar, MANIFEST_SUM, sum_line(text))
+        for name, data in _manifest_files(manifest).items():
+            _add(tar, name, data)
         for part in manifest.parts:
             _add(tar, part.name, (directory / part.name).read_bytes())
+
+
+def _manifest_files(manifest: Manifest) -> dict[str, bytes]:
+    text = manifest.to_bytes()
+    return {MANIFEST: text, MANIFEST_SUM: sum_line(text)}
 
 
 def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:

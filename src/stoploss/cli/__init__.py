@@ -13,8 +13,13 @@ from typing import Annotated
 import typer
 
 from stoploss.cli import (
+    cases_commands,
+    console_commands,
     dead_letter_commands,
     evidence_commands,
+    governing_commands,
+    incident_commands,
+    knowledge_commands,
     planning_commands,
     reading_commands,
     request_commands,
@@ -35,8 +40,13 @@ app = typer.Typer(
 for commands in (
     running_commands,
     request_commands,
+    governing_commands,
     reading_commands,
+    console_commands,
     evidence_commands,
+    incident_commands,
+    cases_commands,
+    knowledge_commands,
     planning_commands,
     traffic_commands,
 ):

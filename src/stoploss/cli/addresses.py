@@ -144,8 +144,11 @@ def resolved() -> Settings:
 
 def connected() -> Settings:
     """The same for a command that needs Kafka: refused at once where nobody listens, and not after a long silence."""
+    from streams import shared_schemas  # with the driver, which is slow to import
+
     settings = resolved()
     require_listener(settings.need_kafka())
+    shared_schemas.learn(settings)
     return settings
 
 

@@ -7,19 +7,24 @@ import json
 import time
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from confluent_kafka import Consumer
 
 from stoploss import journal
 from stoploss.cli import addresses
+from stoploss.cli.knowledge import like, similar_lines
 from stoploss.errors import ConfigurationError, RequestRefused
 from stoploss.journal import RequestHandled
 from stoploss.ledger import Request
+from stoploss.lifecycle import POLICY
 from stoploss.settings import Settings
+from stoploss.signing import SIGNATURE_HEADER, Signer
 from stoploss.spec.checks import not_enforced_yet
 from stoploss.spec.file import parse_experiment
-from stoploss.wire import records
+from stoploss.wire import records, schemas
+from stoploss.wire.framing import framing_of
 from streams.appender import Appender
 from streams.reading import ends, reader
 from streams.registry_view import RegistryView
@@ -27,36 +32,63 @@ from streams.registry_view import RegistryView
 ANSWER_TIMEOUT_S = 60.0
 DONE = {
     "register": "is registered; begin with `stoploss start {experiment}`",
+    "amend": "is amended; `stoploss status` shows whether it has to be approved anew",
+    "approve": "has your approval",
+    "reject": "has your rejection, and nothing raises its exposure until you approve",
+    "rehearse": "was given a dry-run rollback; it counts once all controllers have acknowledged it",
     "start": "is started; see it with `stoploss watch {experiment}`",
+    "ramp": "has another share of the traffic",
     "pause": "is paused: nobody gets the treatment variant; `stoploss resume {experiment}` begins a new run",
     "resume": "is running again, in a new run",
     "stop": "is stopped: nobody gets the treatment variant",
     "rollback": "is rolled back: everybody gets the variant that the spec rolls back to",
+    "complete": "is completed",
+    "reviewed": "is reviewed",
+    "note": "has your note",
 }
 """What is the case once the judge has accepted a request."""
 
 
-def register(file: Path, reason: str, as_json: bool) -> None:
-    """Refused here already where the spec is wrong, so that every violation is seen with its line."""
+def text_of(file: Path) -> str:
+    """Raises ConfigurationError where it cannot be read."""
     try:
-        text = file.read_text()
+        return file.read_text()
     except OSError as error:
         raise ConfigurationError(f"{file} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{file} cannot be read: {error}; write it in UTF-8") from error
+
+
+def register(file: Path, reason: str, as_json: bool, action: str = "register") -> None:
+    """Refused here already where the spec is wrong, so that every violation is seen with its line.
+
+    action  register or amend
+    """
+    text = text_of(file)
     experiment = parse_experiment(text, str(file))
     settings = addresses.connected()
-    handled = send(settings, request_of("register", experiment.name, reason, spec=text))
+    if action != "register":
+        _require_registered(settings, experiment.name)
+    handled = send(settings, request_of(action, experiment.name, reason, spec=text))
     not_enforced = not_enforced_yet(experiment)
     _print(experiment.name, handled, as_json, not_enforced=not_enforced)
     if not_enforced and not as_json:
         print(f"recorded, but not enforced by this version: {'; '.join(not_enforced)}")
+    if action == "register" and not as_json:
+        print("".join(f"{line}\n" for line in similar_lines(like(settings, experiment))), end="")
 
 
-def ask(action: str, experiment: str, reason: str, as_json: bool, exposure: float | None = None) -> None:
+def ask(
+    action: str,
+    experiment: str,
+    reason: str,
+    as_json: bool,
+    exposure: float | None = None,
+    body: str | None = None,
+) -> None:
     settings = addresses.connected()
     _require_registered(settings, experiment)
-    handled = send(settings, request_of(action, experiment, reason, exposure=exposure))
+    handled = send(settings, request_of(action, experiment, reason, exposure=exposure, body=body))
     _print(experiment, handled, as_json)
 
 
@@ -72,7 +104,13 @@ def _require_registered(settings: Settings, experiment: str) -> None:
 
 
 def request_of(
-    action: str, experiment: str, reason: str, *, spec: str | None = None, exposure: float | None = None
+    action: str,
+    experiment: str,
+    reason: str,
+    *,
+    spec: str | None = None,
+    exposure: float | None = None,
+    body: str | None = None,
 ) -> Request:
     return Request(
         request_id=str(uuid.uuid4()),
@@ -83,21 +121,33 @@ def request_of(
         at=time.time_ns() // 1_000,
         spec=spec,
         exposure=exposure,
+        body=body,
     )
+
+
+def signed(settings: Settings, request: Request) -> tuple[Request, list[tuple[str, bytes]]]:
+    """The request in the name of the person whose key is set, and the headers that it goes out with."""
+    if settings.person_key is None:
+        return request, []
+    request = replace(request, by=settings.person_key.stem)
+    signature = Signer.load(settings.person_key).sign(records.encode("request", request))
+    return request, [(SIGNATURE_HEADER, signature.encode())]
 
 
 def send(settings: Settings, request: Request) -> RequestHandled:
     """Sends a request and waits for the judge; raises RequestRefused with its reason where it is refused."""
     bootstrap = settings.need_kafka()
+    request, headers = signed(settings, request)
     consumer = reader(bootstrap)
-    topic = settings.topics("journal")
-    # The log's ends before the request goes out: its answer can only stand behind them.
-    consumer.assign(ends(consumer, topic))
+    # The logs' ends before the request goes out: its answer can only stand behind them.
+    consumer.assign([end for name in ("journal", "ledger") for end in ends(consumer, settings.topics(name))])
     appender = Appender(bootstrap, linger_ms=0)
-    appender.append(settings.topics("experiments"), records.encode("request", request), key=request.experiment.encode())
+    value = records.encode("request", request)
+    appender.append(settings.topics("experiments"), value, key=request.experiment.encode(), headers=headers)
     appender.flush()
     try:
-        handled = next((found for found in _handled(consumer) if found.request_id == request.request_id), None)
+        answers = _handled(consumer, settings.topics("journal"))
+        handled = next((found for found in answers if found.request_id == request.request_id), None)
     finally:
         consumer.close()
     if handled is None:
@@ -106,19 +156,31 @@ def send(settings: Settings, request: Request) -> RequestHandled:
             "running? `stoploss doctor` looks"
         )
     if not handled.accepted:
-        raise RequestRefused(f"{request.action} of {request.experiment!r} is refused: {handled.reason}")
+        of = f" of {request.experiment!r}" if request.experiment else ""
+        raise RequestRefused(f"{request.action}{of} is refused: {handled.reason}")
     return handled
 
 
-def _handled(consumer: Consumer) -> Iterator[RequestHandled]:
+def _handled(consumer: Consumer, journal_topic: str) -> Iterator[RequestHandled]:
+    """The judge's words, and the registrar's where the judge has none: of the policy, and of what is not registered."""
     deadline_s = time.monotonic() + ANSWER_TIMEOUT_S
     while (left_s := deadline_s - time.monotonic()) > 0:
         message = consumer.poll(left_s)
         if message is None or message.error() is not None:
             continue
-        conclusion = journal.decode(message.value()).conclusion
-        if isinstance(conclusion, RequestHandled):
+        if message.topic() != journal_topic:
+            yield from _of_registrar(message.value() or b"")
+        elif isinstance(conclusion := journal.decode(message.value()).conclusion, RequestHandled):
             yield conclusion
+
+
+def _of_registrar(value: bytes) -> Iterator[RequestHandled]:
+    """Its last word, if the ledger entry is one: a refusal, or a policy that was put in force."""
+    if schemas.by_fingerprint(framing_of(value).mark).name != "request":
+        return
+    fact = records.decode(value, {"request": Request}, own=True)
+    if fact.accepted is False or fact.action == POLICY:
+        yield RequestHandled(fact.request_id, fact.action, fact.by, bool(fact.accepted), fact.opinion or "as asked")
 
 
 def _print(experiment: str, handled: RequestHandled, as_json: bool, **more: object) -> None:

@@ -21,7 +21,7 @@ from stoploss.commands import BREAK_GLASS_SEQUENCE, Ack, AckStatus, Action, Comm
 from stoploss.control.keys import BREAK_GLASS_PRIVATE_NAME
 from stoploss.control.messages import CommandMessage, write_command
 from stoploss.errors import RequestRefused, WireError
-from stoploss.lifecycle import Lifecycle
+from stoploss.lifecycle import WAITING
 from stoploss.registry import RegistryEntry
 from stoploss.settings import Settings
 from stoploss.signing import Signer
@@ -77,7 +77,7 @@ def _entry_of(settings: Settings, experiment: str) -> RegistryEntry:
     view.stop()
     if entry is None:
         raise RequestRefused(f"experiment {experiment!r} is not registered; registered: {', '.join(known) or 'none'}")
-    if entry.lifecycle == Lifecycle.REGISTERED:
+    if entry.lifecycle in WAITING:
         raise RequestRefused(f"experiment {experiment!r} was never started: nobody gets its treatment")
     return entry
 

@@ -124,17 +124,18 @@ def _roles(settings: Settings) -> str:
     from confluent_kafka.admin import AdminClient
 
     from stoploss.errors import ConfigurationError
-    from streams.worker import ROLES
+    from streams.worker import OPTIONAL, ROLES
 
-    groups = {f"stoploss-{settings.installation}-{role}": role for role in ROLES}
+    needed = [role for role in ROLES if role not in OPTIONAL]
+    groups = {f"stoploss-{settings.installation}-{role}": role for role in needed}
     client = AdminClient({**connection(settings.need_kafka()), "log_level": 0})
     described = client.describe_consumer_groups(list(groups), request_timeout=ANSWER_TIMEOUT_S)
     members = {groups[name]: len(future.result(ANSWER_TIMEOUT_S).members) for name, future in described.items()}
-    if absent := [role for role in ROLES if not members[role]]:
+    if absent := [role for role in needed if not members[role]]:
         raise ConfigurationError(
             f"nobody plays {', '.join(absent)}; `stoploss worker {' '.join(absent)}` does, `stoploss up` runs all"
         )
-    return f"each of {', '.join(ROLES)} has a process"
+    return f"each of {', '.join(needed)} has a process"
 
 
 def _clickhouse(settings: Settings) -> str:

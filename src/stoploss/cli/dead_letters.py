@@ -33,9 +33,10 @@ from stoploss.wire.traces import decode_values
 from streams.appender import Appender
 from streams.reading import record_at, whole
 
-READ_BY_INTAKE = {"traces": "trace", "outcomes": "outcome"}
-SENT_AGAIN = (*READ_BY_INTAKE, "experiments")
-"""Topics that people and services write. Nobody but the monitor may write the others."""
+READ_BY_INTAKE = {"traces": "trace", "outcomes": "outcome", "outcomes_resolved": "outcome"}
+SENT_AGAIN = {name: name for name in ("traces", "outcomes", "experiments")} | {"outcomes_resolved": "outcomes"}
+"""Where what was refused on a topic goes again: to the topics that people and services write. An outcome whose trace
+was not found begins its way anew. Nobody but the monitor may write the others."""
 MOST_SENT = 1_000
 SHOWN_BYTES = 1_024
 ATTEMPT_HEADER, LETTER_HEADER = "stoploss-retry", "stoploss-dead-letter"
@@ -136,7 +137,7 @@ def retry(settings: Settings, letter_id: str | None, wanted: Wanted, *, ask: boo
             f"nothing to send again: {why_not or 'no such dead letter; see `stoploss deadletter list`'}"
         )
     sent, left = sendable[:MOST_SENT], sendable[MOST_SENT:]
-    topics = ", ".join(sorted({letter.content.source.topic for letter in sent}))
+    topics = ", ".join(sorted({_way_back(settings)[letter.content.source.topic] for letter in sent}))
     if ask and not typer.confirm(f"Send {_records(len(sent))} again to {topics}?"):
         raise RequestRefused("nothing was sent")
     _send(settings, sent, attempts)
@@ -272,7 +273,7 @@ def _base64(value: bytes | None) -> str | None:
 
 def _sendable(settings: Settings, letters: Iterable[Letter]) -> tuple[list[Letter], str]:
     """The letters that can be sent again, the last of each record, and why the others cannot."""
-    again = {settings.topics(name) for name in SENT_AGAIN}
+    again = _way_back(settings)
     cut, foreign, found = 0, Counter[str](), dict[tuple[str, int, bytes], Letter]()
     for letter in letters:
         if letter.content.source.topic not in again:
@@ -286,11 +287,18 @@ def _sendable(settings: Settings, letters: Iterable[Letter]) -> tuple[list[Lette
     return list(found.values()), "; ".join(why)
 
 
+def _way_back(settings: Settings) -> dict[str, str]:
+    """By topic on which a record was refused: the one to which it is sent again."""
+    return {settings.topics(refused): settings.topics(again) for refused, again in SENT_AGAIN.items()}
+
+
 def _send(settings: Settings, letters: Sequence[Letter], attempts: Counter[tuple[str, int, bytes]]) -> None:
     """To their own partitions: intake's window of what came before is one per partition's worker."""
-    appender = Appender(settings.need_kafka())
+    appender, way_back = Appender(settings.need_kafka()), _way_back(settings)
     for letter in letters:
         source, content = letter.content.source, letter.content
         headers = [(ATTEMPT_HEADER, str(attempts[letter.record]).encode()), (LETTER_HEADER, letter.id.encode())]
-        appender.append(source.topic, content.value, key=content.key, partition=source.partition, headers=headers)
+        topic = way_back[source.topic]
+        partition = source.partition if topic == source.topic else None
+        appender.append(topic, content.value, key=content.key, partition=partition, headers=headers)
     appender.flush()

@@ -14,7 +14,9 @@ app = typer.Typer()
 
 @app.command()
 def replay(
-    experiment: Experiment,
+    what: Annotated[
+        str, typer.Argument(help="Name of an experiment, or an archive or incident pack.", metavar="EXPERIMENT|PATH")
+    ],
     source: Annotated[
         str, typer.Option("--from", help="kafka, clickhouse, or an archive.", metavar="SOURCE")
     ] = "kafka",
@@ -30,7 +32,7 @@ def replay(
     """
     from stoploss.cli import addresses, replaying
 
-    if not replaying.replay(addresses.resolved(), experiment, source, rules, picture, as_json):
+    if not replaying.replay(addresses.resolved(), what, source, rules, picture, as_json):
         raise typer.Exit(ANSWER_IS_NO)
 
 
@@ -41,7 +43,9 @@ Keys = Annotated[
 
 @app.command()
 def verify(
-    what: Annotated[str, typer.Argument(help="Name of an experiment, or an archive.", metavar="EXPERIMENT|FILE")],
+    what: Annotated[
+        str, typer.Argument(help="Name of an experiment, or an archive or incident pack.", metavar="EXPERIMENT|PATH")
+    ],
     key: Keys = None,
     as_json: Json = False,
 ) -> None:

@@ -20,8 +20,9 @@ from stoploss import ledger
 from stoploss.cli.output import console, is_terminal, json_text, print_json, show, write_file
 from stoploss.errors import ConfigurationError, InvalidExperiment
 from stoploss.experiment import Experiment
+from stoploss.incidents.facts import on_record
 from stoploss.kafka import connection
-from stoploss.lifecycle import Lifecycle
+from stoploss.lifecycle import WAITING
 from stoploss.review.chain import FindingLine
 from stoploss.review.document import Review, Rows
 from stoploss.review.document import review as reviewed
@@ -64,7 +65,7 @@ def watch(settings: Settings, experiment: str | None, once: bool, as_json: bool)
     Raises UnknownExperiment.
     """
     try:
-        with _stored(settings) as client:
+        with stored(settings) as client:
             watcher = Watcher(client, experiment)
             if once or not is_terminal():
                 _print_frames(watcher.frames(), as_json)
@@ -78,7 +79,7 @@ def watch(settings: Settings, experiment: str | None, once: bool, as_json: bool)
 
 def explain(settings: Settings, experiment: str, as_json: bool) -> None:
     """The chain from evidence to command. Raises UnknownExperiment."""
-    with _stored(settings) as client:
+    with stored(settings) as client:
         told = read_explanation(client, experiment)
     if as_json:
         print_json(told)
@@ -91,7 +92,7 @@ def review(settings: Settings, experiment: str, output: Path | None, as_json: bo
 
     Raises UnknownExperiment; InvalidExperiment where this version cannot read the spec.
     """
-    with _stored(settings) as client:
+    with stored(settings) as client:
         found = read_review(client, experiment)
     text = f"{json_text(found)}\n" if as_json else markdown(found)
     if output is None:
@@ -144,18 +145,18 @@ GROUP BY command_id
 
 
 @contextmanager
-def _stored(settings: Settings) -> Iterator[Client]:
+def stored(settings: Settings) -> Iterator[Client]:
     """A client of ClickHouse; its errors inside become one sentence."""
     client = connect(settings.need_clickhouse(), database=settings.clickhouse_database)
     try:
         yield client
     except ClickHouseError as error:
-        raise ConfigurationError(_sentence(error, settings)) from error
+        raise ConfigurationError(sentence_of(error, settings)) from error
     finally:
         client.close()
 
 
-def _sentence(error: ClickHouseError, settings: Settings) -> str:
+def sentence_of(error: ClickHouseError, settings: Settings) -> str:
     if _NO_TABLES.search(str(error)):
         return (
             f"nothing is recorded in ClickHouse's database {settings.clickhouse_database!r} yet; "
@@ -233,6 +234,7 @@ def read_review(client: Client, experiment: str) -> Review:
         commands=queries.commands(client, experiment),
         signers=_signers(client, experiment),
         exposures=queries.exposures_after_stop(client, experiment),
+        records=on_record(client, experiment),
     )
     return reviewed(spec, found, rows)
 
@@ -254,7 +256,7 @@ class Watcher:
         return [self._frame(found) for found in queries.status(self._client)]
 
     def _frame(self, found: Status) -> Frame:
-        if found.lifecycle == Lifecycle.REGISTERED:
+        if found.lifecycle in WAITING:
             return frame(found, self._spec(found), FrameRows())
         name = found.experiment
         rows = FrameRows(

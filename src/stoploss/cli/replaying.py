@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from stoploss import journal
-from stoploss.archive import read_archive
+from stoploss.archive import is_pack, read_archive
 from stoploss.cli import addresses
 from stoploss.cli.history import read_spec
 from stoploss.cli.output import print_json, show, write_file
@@ -20,15 +20,22 @@ from stoploss.replaying.tables import other_rules_view
 from stoploss.settings import Settings
 from stoploss.store import replay_reads
 from stoploss.store.client import connect
+from streams import shared_schemas
 from streams.partition_judge import this_version
 from streams.reading import whole
 from streams.registry_view import RegistryView
 
+KAFKA = "kafka"
+
 
 def replay(
-    settings: Settings, experiment: str, source: str, rules: Path | None, picture_file: Path | None, as_json: bool
+    settings: Settings, what: str, source: str, rules: Path | None, picture_file: Path | None, as_json: bool
 ) -> bool:
-    """Replays by the same rules, or by those of a file; False where this version does not reproduce what it judged."""
+    """Replays by the same rules, or by those of a file; False where this version does not reproduce what it judged.
+
+    what  name of an experiment, or the path of an archive or incident pack, which is then the source
+    """
+    experiment, source = _asked(what, source)
     if rules is not None:
         _by_others(settings, experiment, source, rules, picture_file, as_json)
         return True
@@ -43,14 +50,21 @@ def replay(
     return found.holds
 
 
-def comparison(settings: Settings, experiment: str, source: str) -> Reproduction:
+def _asked(what: str, source: str) -> tuple[str | None, str]:
+    """Experiment and source; of a file or folder that is named instead, the experiment is the one it holds."""
+    if source == KAFKA and is_pack(Path(what)):
+        return None, str(Path(what).absolute())
+    return what, source
+
+
+def comparison(settings: Settings, experiment: str | None, source: str) -> Reproduction:
     """What is stored of an experiment, folded by this version and compared."""
     recorded = _recorded(settings, experiment, source)
     return reproduce(recorded, this_version(recorded.partition), settings.topics("control"))
 
 
 def _by_others(
-    settings: Settings, experiment: str, source: str, rules: Path, picture_file: Path | None, as_json: bool
+    settings: Settings, experiment: str | None, source: str, rules: Path, picture_file: Path | None, as_json: bool
 ) -> None:
     """Prints what the rules of another spec would have done, and draws it where asked to."""
     if picture_file is not None and picture_file.suffix.lower() != ".svg":
@@ -140,16 +154,21 @@ def _other_document(found: OtherRules) -> dict[str, object]:
 # ---- where it is read ------------------------------------------------------------------------------
 
 
-def _recorded(settings: Settings, experiment: str, source: str) -> Recorded:
-    """Raises ConfigurationError where the source is none, or has nothing of the experiment."""
-    if source == "kafka":
+def _recorded(settings: Settings, experiment: str | None, source: str) -> Recorded:
+    """Raises ConfigurationError where the source is none, or has nothing of the experiment.
+
+    experiment  None: the one that the archive or pack holds
+    """
+    if experiment is not None and source == KAFKA:
         found = _from_kafka(settings, experiment)
-    elif source == "clickhouse":
+    elif experiment is not None and source == "clickhouse":
         found = _from_clickhouse(settings, experiment)
     else:
         found = _from_archive(Path(source), experiment)
     if not found.journal:
-        raise ConfigurationError(f"no journal entry of {experiment!r} stands in {source}; is the recorder running?")
+        raise ConfigurationError(
+            f"no journal entry of {found.experiment!r} stands in {source}; is the recorder running?"
+        )
     return found
 
 
@@ -168,6 +187,7 @@ def _from_kafka(settings: Settings, experiment: str) -> Recorded:
     """The journal is read first: the ledger then reaches at least as far."""
     bootstrap = settings.need_kafka()
     addresses.require_listener(bootstrap)
+    shared_schemas.learn(settings)
     entry = _registered(settings, experiment)
     stored = [
         message.value() or b""
@@ -195,11 +215,12 @@ def _from_clickhouse(settings: Settings, experiment: str) -> Recorded:
     return Recorded(experiment, partition, entries, stored, "clickhouse")
 
 
-def _from_archive(path: Path, experiment: str) -> Recorded:
-    """Without Kafka or ClickHouse: an archive has all that a replay needs."""
-    if not path.is_file():
+def _from_archive(path: Path, experiment: str | None) -> Recorded:
+    """Without Kafka or ClickHouse: an archive or a pack has all that a replay needs."""
+    if not path.exists():
         raise ConfigurationError(f"--from {path} is neither kafka nor clickhouse, nor a file of `stoploss archive`")
     archive = read_archive(path)
-    if archive.manifest.experiment != experiment:
-        raise ConfigurationError(f"{path} is the archive of {archive.manifest.experiment!r}, not of {experiment!r}")
-    return Recorded(experiment, archive.manifest.ledger_partition, archive.ledger, archive.journal, path.name)
+    held = archive.manifest.experiment
+    if experiment is not None and held != experiment:
+        raise ConfigurationError(f"{path} is the archive of {held!r}, not of {experiment!r}")
+    return Recorded(held, archive.manifest.ledger_partition, archive.ledger, archive.journal, path.name)

@@ -63,11 +63,18 @@ def stop(experiment: Experiment, reason: Why = "", as_json: Json = False) -> Non
 
 
 @app.command()
-def rollback(experiment: Experiment, reason: Why = "", as_json: Json = False) -> None:
+def rollback(
+    experiment: Experiment,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Before a start: controllers answer, and nothing changes.")
+    ] = False,
+    reason: Why = "",
+    as_json: Json = False,
+) -> None:
     """Give everybody the variant that the spec rolls back to."""
     from stoploss.cli import asking
 
-    asking.ask("rollback", experiment, reason, as_json)
+    asking.ask("rehearse" if dry_run else "rollback", experiment, reason, as_json)
 
 
 @app.command(name="break-glass")

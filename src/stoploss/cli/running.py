@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import signal
 import threading
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stoploss.cli import addresses
+from stoploss.cli.console import link
 from stoploss.settings import Settings, load, without_secrets
 from stoploss.topics import DAY_MS, FOR_GOOD, TOPICS, Topic
 
@@ -30,7 +32,7 @@ def up() -> None:
     try:
         with addresses.held(settings.home):
             _interrupt_once()
-            with Stack(settings, say) as stack, addresses.written(stack.settings):
+            with Stack(settings, say, console=True) as stack, addresses.written(stack.settings):
                 _tell(stack)
                 _watch(stack)
     except KeyboardInterrupt:
@@ -52,6 +54,8 @@ def _interrupt_once() -> None:
 def _tell(stack: Stack) -> None:
     settings = stack.settings
     say(f"up: Kafka {settings.kafka}, ClickHouse {without_secrets(settings.need_clickhouse())}")
+    if stack.console_address is not None:
+        say(f"console: {link(settings.home, stack.console_address, getpass.getuser())}")
     say(f"flag file: {stack.flag_file}; logs: {stack.logs}; end with Ctrl-C")
 
 
@@ -188,6 +192,15 @@ def tables() -> None:
     schema.migrate(client)
     client.close()
     print(f"tables of {settings.clickhouse_database}: all there")
+
+
+def person_keys(name: str) -> None:
+    from stoploss.control.keys import create_person_keys
+    from stoploss.signing import load_public_key, raw_text
+
+    pair = create_person_keys(load().keys / "people", name)
+    print(f"key {pair.key_id}: {pair.private} signs what {name} asks for, once STOPLOSS_PERSON_KEY names it")
+    print(f"the line for people in roles.yaml: {name}: {raw_text(load_public_key(pair.public))}")
 
 
 def keys(break_glass: bool) -> None:

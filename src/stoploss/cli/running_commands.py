@@ -18,10 +18,12 @@ class Role(StrEnum):
 
     INTAKE = "intake"
     JOINER = "joiner"
+    RESOLVER = "resolver"
     REGISTRAR = "registrar"
     JUDGE = "judge"
     COURIER = "courier"
     RECORDER = "recorder"
+    OTLP = "otlp"
 
 
 @app.command()
@@ -39,7 +41,7 @@ def up() -> None:
 def worker(roles: Annotated[list[Role], typer.Argument(help="What this process does.", metavar="ROLE")]) -> None:
     """Run one or several roles in this process.
 
-    Roles: intake, joiner, registrar, judge, courier, recorder.
+    Roles: intake, joiner, resolver, registrar, judge, courier, recorder, otlp.
     """
     from stoploss.cli import running
 
@@ -84,11 +86,17 @@ def tables() -> None:
 @app.command()
 def keys(
     break_glass: Annotated[bool, typer.Option("--break-glass", help="The pair of people, for `break-glass`.")] = False,
+    person: Annotated[
+        str | None, typer.Option("--person", help="The pair of one person or CI, to sign requests.", metavar="NAME")
+    ] = None,
 ) -> None:
     """Make the key pair that signs commands."""
     from stoploss.cli import running
 
-    running.keys(break_glass)
+    if person is not None:
+        running.person_keys(person)
+    else:
+        running.keys(break_glass)
 
 
 @app.command()

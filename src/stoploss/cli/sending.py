@@ -12,7 +12,7 @@ from rich.progress import Progress
 from stoploss.cli import output
 from stoploss.emit import Tracer
 from stoploss.errors import RequestRefused
-from stoploss.lifecycle import LIVE, Lifecycle
+from stoploss.lifecycle import LIVE, WAITING
 from stoploss.registry import RegistryEntry
 from stoploss.settings import Settings
 from stoploss.simulate.assign import Assign, Assigned, arms_of, sticky
@@ -92,7 +92,7 @@ def _live_entry(view: RegistryView, experiment: str) -> RegistryEntry:
         known = ", ".join(sorted(entry.experiment for entry in view.entries())) or "none"
         raise RequestRefused(f"experiment {experiment!r} is not registered; registered: {known}")
     if entry.lifecycle not in LIVE:
-        action = "start" if entry.lifecycle == Lifecycle.REGISTERED else "resume"
+        action = "start" if entry.lifecycle in WAITING else "resume"
         raise RequestRefused(
             f"experiment {experiment!r} is {plain(entry.lifecycle)}, so nobody gets its treatment; "
             f"`stoploss {action} {experiment}` first"
@@ -102,7 +102,7 @@ def _live_entry(view: RegistryView, experiment: str) -> RegistryEntry:
 
 def plain(lifecycle: str) -> str:
     """
-    >>> plain(Lifecycle.ROLLED_BACK)
+    >>> plain("rolled_back")
     'rolled back'
     """
     return lifecycle.replace("_", " ")

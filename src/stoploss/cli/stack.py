@@ -6,6 +6,7 @@ that ends by itself is started again, for that is how a worker answers what it c
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -21,13 +22,14 @@ from typing import Self
 from pydantic import SecretStr
 
 from stoploss.cli.addresses import require_listener
+from stoploss.cli.console import address_of, is_installed, listen
 from stoploss.control.keys import create_break_glass_keys, create_keys, load_or_create_secret
 from stoploss.embedded.clickhouse import EmbeddedClickHouse
 from stoploss.embedded.kafka import EmbeddedKafka
 from stoploss.settings import Settings, load
 from streams.admin import Admin
 
-ROLES = ("intake", "joiner", "registrar", "judge", "courier", "recorder")
+ROLES = ("intake", "joiner", "resolver", "registrar", "judge", "courier", "recorder")
 STOP_S = 15.0
 RESTART_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 30.0
@@ -71,6 +73,8 @@ class Stack:
     say: Say
     roles: tuple[tuple[str, ...], ...] = tuple((role,) for role in ROLES)
     controller: bool = True
+    console: bool = False
+    console_address: str | None = None
     _kafka: EmbeddedKafka | None = None
     _clickhouse: EmbeddedClickHouse | None = None
     processes: list[Role] = field(default_factory=list)
@@ -111,7 +115,16 @@ class Stack:
             self._run("+".join(group), ("worker", *group))
         if self.controller:
             self._run("controller", ("controller", "--file", str(self.flag_file)))
+        if self.console and is_installed():
+            self._run_console()
         self.say(f"roles: {', '.join(role.name for role in self.processes)}")
+
+    def _run_console(self) -> None:
+        """On a port that is free now, so that its address can be told."""
+        with listen(self.settings.console_host, self.settings.console_port) as listening:
+            host, port = listening.getsockname()[:2]
+            self.console_address = address_of(listening)
+        self._run("console", ("console", "--host", host, "--port", str(port)))
 
     @property
     def flag_file(self) -> Path:
@@ -202,7 +215,9 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 def _text(value: object) -> str:
-    """A secret travels in the environment of a child, and nowhere else."""
+    """A secret travels in the environment of a child, and nowhere else. Lists and objects are JSON there."""
+    if isinstance(value, list | dict):
+        return json.dumps(value)
     return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from stoploss.archive import read_archive
+from stoploss.archive import is_pack, read_archive
 from stoploss.cli.output import print_json
 from stoploss.control.rfc3339 import rfc3339
 from stoploss.errors import ConfigurationError
@@ -20,12 +20,12 @@ from stoploss.verification import verify as verify_journal
 def verify(settings: Settings, what: str, keys: Sequence[Path], as_json: bool) -> bool:
     """Prints what was found right, or the first thing that is wrong; True where nothing is.
 
-    what  name of an experiment, or an archive's path where a file stands there
+    what  name of an experiment, or the path of an archive or an incident pack where one stands there
     keys  public keys that are trusted; without any, the installation's own
     """
     verifier = Verifier.load(*trusted(settings, keys))
     path = Path(what)
-    found = _of_archive(path, verifier) if path.is_file() else _of_clickhouse(settings, what, verifier)
+    found = _of_archive(path, verifier) if is_pack(path) else _of_clickhouse(settings, what, verifier)
     if as_json:
         print_json(found)
     else:

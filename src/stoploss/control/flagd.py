@@ -57,11 +57,13 @@ def _variants(command: Command) -> tuple[str, ...]:
 
 
 def _metadata(command: Command) -> Json:
-    """Comes back with every evaluation: services stamp run and epoch on their assignments with it."""
+    """Comes back with every evaluation: services stamp run and epoch on their assignments with it. OpenTelemetry's
+    hooks for OpenFeature record the version alone."""
     return {
         "experiment": command.experiment,
         "run": command.run,
         "epoch": command.epoch,
+        "version": f"{command.run}.{command.epoch}",
         "exposure": command.exposure,
         "command_id": command.command_id,
         "sequence": command.sequence,

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from stoploss.errors import ConfigurationError
 from stoploss.signing import key_id_of
+from stoploss.spec.base import check_name
 
 PRIVATE_NAME = "monitor.key"
 PUBLIC_NAME = "monitor.pub"
@@ -36,6 +37,15 @@ def create_keys(directory: Path) -> KeyPair:
 def create_break_glass_keys(directory: Path) -> KeyPair:
     """Makes the pair of people who may stop past the monitor; the private half belongs where on-call can reach it."""
     return _create_pair(directory / BREAK_GLASS_PRIVATE_NAME, directory / BREAK_GLASS_PUBLIC_NAME)
+
+
+def create_person_keys(directory: Path, name: str) -> KeyPair:
+    """Makes the pair of one person or CI, which signs requests; the file's name is the person's."""
+    try:
+        check_name(name)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from error
+    return _create_pair(directory / f"{name}.key", directory / f"{name}.pub")
 
 
 def _create_pair(private: Path, public: Path) -> KeyPair:

@@ -52,7 +52,7 @@ def read_command(value: bytes | None, headers: Headers | None, topic: str, verif
     """The command of a message: verified first, then parsed; raises CommandRefused with the reason."""
     key_id = verifier.verify(value or b"", _signature(headers or ()))
     try:
-        command = records.decode(value, {"command": Command})
+        command = records.decode(value, {"command": Command}, own=True)
     except WireError as error:
         raise CommandRefused(f"rightly signed, but no command: {error}") from error
     if command.topic != topic:

@@ -35,7 +35,7 @@ from stoploss.store.client import connect
 from streams.registry_view import RegistryView
 
 # Fewer processes than `up`: the demo shares two cores with the broker and with the services it plays.
-GROUPS = (("intake", "joiner"), ("judge",), ("registrar", "courier", "recorder"))
+GROUPS = (("intake", "joiner"), ("judge",), ("registrar", "courier", "recorder", "resolver"))
 LEDGER_PARTITIONS = 4
 EXPOSURE = 0.5
 READY_TIMEOUT_S, STORED_TIMEOUT_S, COUNTED_TIMEOUT_S = 90.0, 90.0, 10.0

@@ -34,6 +34,7 @@ class EmbeddedService(abc.ABC):
 
     title: ClassVar[str]
     log_name: ClassVar[str]
+    ready_timeout_s: ClassVar[float] = READY_TIMEOUT_S
 
     def __init__(self, directory: Path, port: int | None = None) -> None:
         self.directory = directory.absolute()
@@ -134,13 +135,13 @@ class EmbeddedService(abc.ABC):
         )
 
     def _wait_until_ready(self, process: GuardedProcess) -> None:
-        deadline = time.monotonic() + READY_TIMEOUT_S
+        deadline = time.monotonic() + self.ready_timeout_s
         while not self._answers():
             if process.exit_code is not None:
                 raise self._died(process)
             if time.monotonic() > deadline:
                 raise EmbeddedUnavailable(
-                    f"{self.title} did not answer on port {self.port} within {READY_TIMEOUT_S:.0f} s; "
+                    f"{self.title} did not answer on port {self.port} within {self.ready_timeout_s:.0f} s; "
                     f"see {self.log_path}, which ends with:\n{process.log_tail()}"
                 )
             time.sleep(POLL_S)

@@ -53,4 +53,4 @@ def encode(letter: DeadLetter) -> bytes:
 
 
 def decode(value: bytes | None) -> DeadLetter:
-    return records.decode(value, {"dead_letter": DeadLetter})
+    return records.decode(value, {"dead_letter": DeadLetter}, own=True)

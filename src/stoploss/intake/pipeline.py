@@ -9,7 +9,8 @@ Decisions, in one place:
   stored with its reason, not judged. Both count by variant, since losing rows of one arm alone biases the experiment.
 - A record of no experiment is counted and dropped, never stored; one of an unknown experiment is stored, not judged.
 - A trace id that came before with other content is a dead letter; with the same, the judge drops the repeat.
-- An outcome without its trace's context is a dead letter until outcomes can be joined to stored traces.
+- An outcome without its trace's context is the resolver's (streams/resolver.py); what comes back from it without one is
+  a dead letter.
 - Texts are always masked before they are stored, whatever `privacy.maskText` says: raw text needs a grant of its own.
 """
 
@@ -23,7 +24,7 @@ import numpy as np
 import polars as pl
 
 from stoploss.experiment import OTHER
-from stoploss.intake import clean, segments, validate
+from stoploss.intake import bare, clean, segments, validate
 from stoploss.intake.batch import Batch, Rows
 from stoploss.intake.canaries import without_canaries
 from stoploss.intake.project import Share, project_outcomes, project_traces
@@ -46,7 +47,10 @@ Project = Callable[[Batch, Watched, Share, Source, Rows], ProjectedRows]
 
 @dataclass(frozen=True, slots=True)
 class _Checked:
-    """A decoded batch and what is wrong with which of its rows."""
+    """A decoded batch and what is wrong with which of its rows.
+
+    waiting  rows that are not looked at here: bare outcomes, which the resolver brings again
+    """
 
     records: Sequence[RawRecord]
     decoded: Decoded
@@ -55,11 +59,13 @@ class _Checked:
     broker_micros: Rows
     faults: validate.Faults
     untimely: Mapping[int, str]
+    waiting: Rows = field(default_factory=lambda: _NOWHERE)
     judged: Mask = field(init=False)
 
     def __post_init__(self) -> None:
         judged = np.ones(self.batch.rows, np.bool_)
         judged[[*self.faults, *self.untimely]] = False
+        judged[self.waiting] = False
         object.__setattr__(self, "judged", judged)
 
 
@@ -106,9 +112,14 @@ def process_outcomes(
     salt: bytes,
     now_micros: int,
     resolve: Resolver | None = None,
+    looked_up: bool = False,
 ) -> IntakeResult:
-    """Outcomes that carry their trace's context; as process_traces. Outcomes trip no gates."""
+    """Outcomes that carry their trace's context; as process_traces. Outcomes trip no gates.
+
+    looked_up  they come from the resolver: what is still bare has no trace. Otherwise bare ones are left to it
+    """
     checked = _check(records, "outcome", salt, now_micros, resolve)
+    checked = _without_unresolved(checked) if looked_up else _without_bare(checked)
     shares = dict(_shares(checked, watched))
     rows = _project(checked, shares, watched, source, project_outcomes)
     return IntakeResult(
@@ -141,9 +152,27 @@ def _without_reused_ids(checked: _Checked, seen: Remembered) -> _Checked:
     return replace(checked, faults={**checked.faults, **reused}) if reused else checked
 
 
+def _without_bare(checked: _Checked) -> _Checked:
+    """Whether they are timely is asked when they come again, under the broker's stamp of now."""
+    sizes = bare.sizes_of(checked.decoded, [record.value for record in checked.records])
+    waiting, too_large = bare.bare_rows(checked.batch, checked.faults, sizes)
+    if not waiting.size and not too_large:
+        return checked
+    left_out = {*waiting.tolist(), *too_large}
+    untimely = {row: reason for row, reason in checked.untimely.items() if row not in left_out}
+    return replace(checked, faults={**checked.faults, **too_large}, untimely=untimely, waiting=waiting)
+
+
+def _without_unresolved(checked: _Checked) -> _Checked:
+    unresolved = bare.unresolved(checked.batch, checked.faults)
+    untimely = {row: reason for row, reason in checked.untimely.items() if row not in unresolved}
+    return replace(checked, faults={**checked.faults, **unresolved}, untimely=untimely) if unresolved else checked
+
+
 def _stored(checked: _Checked) -> Mask:
     stored = np.ones(checked.batch.rows, np.bool_)
     stored[list(checked.faults)] = False
+    stored[checked.waiting] = False
     return stored
 
 
@@ -223,6 +252,7 @@ def _counts(
         unknown_experiment=_unknown_experiments(checked, watched),
         undeclared_outcome=undeclared or {},
         rejected_by_variant=_rejected_by_variant(checked, watched),
+        waiting=checked.waiting.size,
     )
 
 

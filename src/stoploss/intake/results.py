@@ -39,11 +39,12 @@ class Reject:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Records of a batch, each in exactly one of valid, rejected and quarantined.
+    """Records of a batch, each in exactly one of valid, rejected, quarantined and waiting.
 
     unassigned           valid records that belong to no experiment
     unknown_experiment   rows by the experiment that they name and the registry does not know; the names are bounded
     undeclared_outcome   outcome rows by "experiment/name" where the experiment declares no score of that name
+    waiting              bare outcomes, which the resolver brings again
     rejected_by_variant  records rejected or quarantined, for watched experiments, where the assignment could be read
     """
 
@@ -54,6 +55,7 @@ class Counts:
     unknown_experiment: Mapping[str, int] = field(default_factory=dict)
     undeclared_outcome: Mapping[str, int] = field(default_factory=dict)
     rejected_by_variant: tuple[RejectCount, ...] = ()
+    waiting: int = 0
 
 
 @dataclass(frozen=True, slots=True)

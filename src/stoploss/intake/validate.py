@@ -51,7 +51,6 @@ def outcome_faults(batch: Batch) -> Faults:
     found: Faults = {}
     _note(found, trace_id_faults(batch))
     _note(found, _value_faults(batch.column("value"), np.arange(batch.rows), batch.frame["name"]))
-    _note(found, _bare_outcomes(batch))
     _note(found, assignment_faults(batch))
     return found
 
@@ -98,20 +97,6 @@ def _value_faults(values: npt.NDArray[np.float64], rows: Rows, names: pl.Series)
             int(rows[item]),
             Fault(
                 "number", f"score {shown(names[item])} is {values[item]:g}; it must be finite and within ±{largest:g}"
-            ),
-        )
-
-
-def _bare_outcomes(batch: Batch) -> Iterator[tuple[int, Fault]]:
-    bare = np.ones(batch.rows, np.bool_)
-    bare[batch.items("assignments").rows] = False
-    for row in np.flatnonzero(bare).tolist():
-        yield (
-            row,
-            Fault(
-                "bare_outcome",
-                "the outcome carries no assignments; for now its trace's context is required: send the assignments, "
-                "unit and segments that the SDK handed back with the trace",
             ),
         )
 

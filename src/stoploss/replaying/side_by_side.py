@@ -20,7 +20,7 @@ from stoploss.evidence import Columns, block_columns
 from stoploss.experiment import Experiment
 from stoploss.journal import RequestHandled
 from stoploss.ledger import Entry, EvidenceBlock, Fact, Request
-from stoploss.lifecycle import LATCHED, LIVE, Lifecycle
+from stoploss.lifecycle import LATCHED, LIVE, POLICY, Lifecycle
 from stoploss.monitor import step
 from stoploss.outputs import JournalOutput, Output, Outputs
 from stoploss.replaying import exposures, recorded_enough
@@ -30,6 +30,8 @@ from stoploss.state import ExperimentState, PartitionState, parsed
 
 BEGINS = frozenset({"start", "resume"})
 BY = "replay"
+AGREED = (POLICY, "approve", "reject")
+"""What people agreed on is about the recorded spec; the other one is asked what it would have found."""
 
 
 @dataclass(slots=True)
@@ -68,6 +70,8 @@ class SideBySide:
     def take(self, entry: Entry, outputs: list[Output]) -> None:
         """An entry that the recorded judge has folded, and what followed from it."""
         fact = entry.fact
+        if isinstance(fact, Request) and fact.action in AGREED:
+            return
         if getattr(fact, "experiment", self.name) != self.name:
             self._step(entry, fact)
             return
@@ -97,8 +101,8 @@ class SideBySide:
 
     def _told(self, fact: Fact) -> Fact:
         """The fact as the other judge hears it."""
-        if isinstance(fact, Request) and fact.action == "register":
-            return replace(fact, spec=self.text, spec_hash=None)
+        if isinstance(fact, Request) and fact.action in ("register", "amend"):
+            return replace(fact, action="register", spec=self.text, spec_hash=None)
         if isinstance(fact, EvidenceBlock) and self.name in self._recorded.experiments:
             return translated(fact, self._state.spec_hash, self.spec)
         return fact

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
+from stoploss.cases.standing import Offline, offline
 from stoploss.experiment import Experiment
-from stoploss.lifecycle import Lifecycle
+from stoploss.incidents.facts import OnRecord
+from stoploss.lifecycle import WAITING, Lifecycle
 from stoploss.review import chain
 from stoploss.review.blindness import BlindLine, blindness
-from stoploss.review.chain import CommandLine, FindingLine, RefusedLine
+from stoploss.review.chain import CommandLine, FindingLine, RefusedLine, RequestLine
 from stoploss.review.guardrails import GuardrailResult, guardrail_results, segment_results
 from stoploss.review.recommended import Recommended, recommended
 from stoploss.spec.checks import not_enforced_yet
@@ -26,6 +28,8 @@ from stoploss.store.rows import (
 
 UNDECIDED = "undecided"
 RAISES = frozenset({"set_exposure"})
+OF_PEOPLE = frozenset({"amend", "approve", "reject", "complete", "reviewed", "note"})
+"""Requests that are decisions in themselves: they order nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +103,8 @@ class Review:
     minimum_cell  traces in an arm below which a segment's numbers are hidden
     blind         when the monitor did not see the run
     not_enforced  what the spec asks for and this version did not act on
+    people        what they decided and noted, of all runs: amendments, approvals, completion
+    offline       what became of the harm as evaluation cases, and how others did on them
     """
 
     experiment: str
@@ -129,11 +135,16 @@ class Review:
     refused: tuple[RefusedLine, ...]
     blind: tuple[BlindLine, ...]
     not_enforced: tuple[str, ...]
+    people: tuple[RequestLine, ...]
+    offline: Offline = field(default_factory=Offline)
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """What a review is made of, as the store gives it; of every run."""
+    """What a review is made of, as the store gives it; of every run.
+
+    records  what people put on record
+    """
 
     timeline: Sequence[TimelineEntry]
     arms: Sequence[Arm]
@@ -141,11 +152,12 @@ class Rows:
     commands: Sequence[CommandWithAcks]
     signers: Mapping[str, str]
     exposures: Sequence[ExposuresAfterStop]
+    records: Sequence[OnRecord] = ()
 
 
 def review(experiment: Experiment, status: Status, rows: Rows) -> Review:
     """The review of the last run; of none where the experiment was registered (again) and has not started."""
-    run = 0 if status.lifecycle == Lifecycle.REGISTERED else status.run
+    run = 0 if status.lifecycle in WAITING else status.run
     minimum_cell = experiment.spec.privacy.minimum_cell
     arms = [arm for arm in rows.arms if arm.run == run and arm.segment_dimension is None]
     verdicts = [verdict for verdict in rows.verdicts if verdict.run == run]
@@ -182,7 +194,15 @@ def review(experiment: Experiment, status: Status, rows: Rows) -> Review:
         refused=chain.refused(rows.timeline),
         blind=blindness(rows.timeline, run),
         not_enforced=tuple(not_enforced_yet(experiment)),
+        people=tuple(line for line in chain.requests(rows.timeline) if line.action in OF_PEOPLE and line.accepted),
+        offline=offline(rows.records, _answered_harm(issued, findings)),
     )
+
+
+def _answered_harm(issued: Sequence[CommandLine], findings: Sequence[FindingLine]) -> list[str]:
+    """Ids of the commands that a breach led to."""
+    breaches = {finding.place.journal_entry_id for finding in findings if finding.verdict == "breach"}
+    return [command.command_id for command in issued if command.cause in breaches]
 
 
 def _variant(variant: Variant) -> VariantLine:
@@ -244,11 +264,11 @@ def _gate(gate: str, action: str, row: RuleVerdict | None) -> GateResult:
 
 def decision(status: Status, issued: Sequence[CommandLine], findings: Sequence[FindingLine]) -> Decision:
     """The last command that lowered or stopped something; a start or resume decides nothing."""
-    lowered = [command for command in issued if command.action not in RAISES]
+    lowered = [command for command in issued if command.action not in RAISES and not command.dry_run]
     if lowered:
         last = lowered[-1]
         return Decision(last.action, last.reason, last.decided_at, last.command_id)
-    if status.lifecycle == Lifecycle.REGISTERED:
+    if status.lifecycle in WAITING:
         return Decision(UNDECIDED, "it has not started", None, None)
     if status.lifecycle == Lifecycle.HOLDING and findings:
         return Decision(UNDECIDED, f"held: {findings[-1].sentence}", findings[-1].at, None)

@@ -36,8 +36,18 @@ _SPECIAL = re.compile(r"([\\|`*<\[\]])")
 
 def markdown(review: Review) -> str:
     """The whole document; ends in a newline."""
-    parts = (_head, _worth, _guardrails, _gates, _results, _commands, _exposures, _segments, _findings, _footnotes)
+    tables = (_worth, _guardrails, _gates, _results, _commands, _exposures, _segments, _findings, _people, _offline)
+    parts = (_head, *tables, _footnotes)
     return "\n".join(line for part in parts for line in (*part(review), ""))
+
+
+def _people(review: Review) -> Iterator[str]:
+    if not review.people:
+        return
+    yield "## What people decided"
+    yield ""
+    rows = ((utc(line.at), line.action, line.by, line.reason) for line in review.people)
+    yield from _table(("when", "what", "who", "terms and reason"), rows)
 
 
 def escaped(text: str) -> str:
@@ -282,6 +292,27 @@ def _findings(review: Review) -> Iterator[str]:
             f"- {utc(finding.at)}, {finding.verdict}: {escaped(finding.sentence)} "
             f"(ledger {place.ledger_partition}/{place.ledger_offset}, journal {place.journal_number})"
         )
+
+
+def _offline(review: Review) -> Iterator[str]:
+    """Beside the evidence of production: what became of its harm where evaluation is done before a start."""
+    found = review.offline
+    if not (found.promoted or found.declined or found.undecided):
+        return
+    yield "## Regression cases"
+    yield ""
+    for promoted in found.promoted:
+        where = f"{promoted.evaluation_set} {promoted.version}"
+        yield f"- {escaped(where)}: {count(len(promoted.cases))} cases, promoted by {escaped(promoted.by)}"
+        for result in promoted.results:
+            passed, failed = count(len(result.passed)), count(len(result.failed))
+            yield f"  - {escaped(result.subject)}: {passed} passed, {failed} failed ({utc(result.at)})"
+        if not promoted.results:
+            yield "  - no offline result yet"
+    for declined in found.declined:
+        yield f"- declined by {escaped(declined.by)}: {escaped(declined.why)}"
+    for command_id in found.undecided:
+        yield f"- nobody has promoted or declined the harm of command {command_id[:12]}: `stoploss cases`"
 
 
 def _footnotes(review: Review) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -26,8 +26,10 @@ class ExperimentStatus:
     spec_fault    why it cannot
     in_flight     requests of the treatment under way when it was stopped; None: not stopped, or not counted yet
     after_stop    those that began later
+    people        what they have decided: approvals, amendments, completion, one phrase each
     harm_to_last_s  from the first harmful trace to the last exposure; where none began after the stop, to the stop;
                   None: no gate was tripped, or not counted yet
+    open_incidents  ids of the commands whose incidents people have opened and not closed
     """
 
     experiment: str
@@ -45,6 +47,8 @@ class ExperimentStatus:
     in_flight: int | None = None
     after_stop: int | None = None
     harm_to_last_s: float | None = None
+    people: tuple[str, ...] = ()
+    open_incidents: tuple[str, ...] = ()
 
 
 def moment(at: Micros) -> datetime:
@@ -85,7 +89,21 @@ def status_of(entry: RegistryEntry) -> ExperimentStatus:
         in_flight=entry.in_flight,
         after_stop=entry.after_stop,
         harm_to_last_s=_harm_to_last_s(entry),
+        people=tuple(_people(entry)),
+        open_incidents=entry.open_incidents,
     )
+
+
+def _people(entry: RegistryEntry) -> Iterator[str]:
+    for approval in entry.approvals:
+        until = f", until {moment(approval.expires_at):%Y-%m-%d}" if approval.expires_at is not None else ""
+        verb = "approved" if approval.granted else "rejected"
+        yield f"{verb} for {approval.domain} by {approval.by}{until}"
+    for amendment in entry.amendments[-1:]:
+        times = f"{len(entry.amendments)} times, last " if len(entry.amendments) > 1 else ""
+        yield f"amended {times}by {amendment.by}: {amendment.reason}"
+    if entry.completion is not None:
+        yield f"{entry.completion.decision} decided by {entry.completion.by}: {entry.completion.reason}"
 
 
 def _harm_to_last_s(entry: RegistryEntry) -> float | None:

@@ -30,6 +30,7 @@ LIFECYCLE_STYLE = {
     "stopped": "bold red",
     "rolled_back": "bold red",
 }
+ID_DIGITS = 12
 VERDICT_STYLE = {"breach": "bold red", "safe": "green"}
 NONE_REGISTERED = "No experiment is registered yet; register one with `stoploss register FILE.yaml`."
 
@@ -64,11 +65,12 @@ def status_table(statuses: Sequence[ExperimentStatus]) -> Table | Text:
         "recommended",
         "served after the stop",
         "not enforced yet",
+        "decided by people",
     )
     for status in statuses:
         table.add_row(
             text(status.experiment),
-            text(status.lifecycle, LIFECYCLE_STYLE.get(status.lifecycle, "")),
+            _lifecycle(status),
             text(f"{status.run}/{status.epoch}"),
             text(share(status.exposure)),
             text(status.release_variant),
@@ -77,8 +79,16 @@ def status_table(statuses: Sequence[ExperimentStatus]) -> Table | Text:
             text(status.recommendation or "nothing yet"),
             _served_after(status),
             _not_enforced(status),
+            lines(status.people or ["nothing"]),
         )
     return table
+
+
+def _lifecycle(status: ExperimentStatus) -> Text:
+    state = text(status.lifecycle, LIFECYCLE_STYLE.get(status.lifecycle, ""))
+    for command_id in status.open_incidents:
+        state.append(f"\nincident open: {command_id[:ID_DIGITS]}", style="bold red")
+    return state
 
 
 def _served_after(status: ExperimentStatus) -> Text:

@@ -17,6 +17,7 @@ import numpy as np
 
 from stoploss.commands import Evidence, round_significant
 from stoploss.rules.group_totals import GROUPS_OF_EVERYBODY, GroupTotals
+from stoploss.rules.news import Newsworthy
 from stoploss.rules.rows import CONTROL, TREATMENT, IntArray, Moment, Rows, with_value
 from stoploss.rules.verdict import NOTHING, Outcome, Reason, Response, Severity, Verdict
 from stoploss.segments import EVERYBODY
@@ -65,7 +66,7 @@ class Lean:
 
 
 @dataclass(slots=True)
-class AlignmentState:
+class AlignmentState(Newsworthy):
     """proxy, outcome: sums for the correlation; the totals beside them for the contrasts.
 
     looks        looks taken at the correlation; points: groups with both, at the last one

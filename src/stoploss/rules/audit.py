@@ -14,6 +14,7 @@ import numpy as np
 
 from stoploss.commands import Action, Evidence, round_significant
 from stoploss.metrics import MISSING, SCORE_SCALE
+from stoploss.rules.news import Newsworthy
 from stoploss.rules.rows import Moment, Rows
 from stoploss.rules.verdict import Outcome, Reason, Response, Severity, Verdict
 from stoploss.spec.health import Audit
@@ -24,7 +25,7 @@ LEAST_RENEWED = 200
 
 
 @dataclass(slots=True)
-class AuditState:
+class AuditState(Newsworthy):
     """Audited traces of the batch, those on which the judge was agreed with, and the limits as of the last tick.
 
     renewed  a full batch made room for this one; its limits stand until this one has LEAST_RENEWED

@@ -17,12 +17,14 @@ from functools import partial
 
 import numpy as np
 
+from stoploss.arrays import indices
 from stoploss.commands import Evidence
 from stoploss.metrics import MISSING
-from stoploss.rules.cell_looks import CellLook, Looks, looks
+from stoploss.rules.cell_looks import ROOM, CellLook, Looker, Looks, Seen, Sure, Sureness, sureness
 from stoploss.rules.group_totals import GroupTotals, worth_a_look
 from stoploss.rules.guardrail import contrast_evidence, decide
 from stoploss.rules.guardrail_plan import GuardrailPlan
+from stoploss.rules.news import Newsworthy
 from stoploss.rules.reading import Reference
 from stoploss.rules.rows import CONTROL, TREATMENT, IntArray, Moment, Rows
 from stoploss.rules.verdict import Outcome, Reason, Verdict
@@ -30,7 +32,16 @@ from stoploss.segments import EVERYBODY, NO_CELL, Dimension, grown
 from stoploss.stats import relative_risk
 from stoploss.stats.bonferroni import log_limit
 from stoploss.stats.contrast import NoContrast
-from stoploss.stats.floors import Floor, breach_event_floor, first_unmet, groups_floor, safe_event_floor
+from stoploss.stats.floors import (
+    LEAST_EVENTS,
+    MINIMUM_EFFECTIVE_GROUPS,
+    MOST_EVENTS,
+    Floor,
+    breach_event_floor,
+    first_unmet,
+    groups_floor,
+    safe_event_floor,
+)
 
 SECOND = 1_000_000
 Logs = Sequence[float]
@@ -43,12 +54,14 @@ class FirstTraces:
     pending  (2, 2, cells) int64: units and events by arm and cell, not yet scored
     harm, safe  running logs of the evidence by cell, one number per alternative; cells without any are absent
     second   ledger second that pending belongs to, or began in
+    scored   cells with new evidence since they were judged last
     """
 
     pending: IntArray
     harm: dict[int, list[float]] = field(default_factory=dict)
     safe: dict[int, list[float]] = field(default_factory=dict)
     second: int = 0
+    scored: set[int] = field(default_factory=set, compare=False, metadata={"transient": True})
 
     @classmethod
     def none(cls) -> FirstTraces:
@@ -75,7 +88,7 @@ class FirstTraces:
             return
         self.second = second
         units, events = self.pending
-        for cell in np.flatnonzero((units[CONTROL] > 0) & (units[TREATMENT] > 0)).tolist():
+        for cell in indices((units[CONTROL] > 0) & (units[TREATMENT] > 0)).tolist():
             # Without an event each alternative is as likely as the null hypothesis: nothing to add.
             if events[:, cell].any():
                 self._score(cell, [*units[:, cell].tolist(), *events[:, cell].tolist()], rr0)
@@ -83,6 +96,7 @@ class FirstTraces:
 
     def _score(self, cell: int, counts: list[int], rr0: float) -> None:
         n_c, n_t, x_c, x_t = counts
+        self.scored.add(cell)
         for logs, step in (
             (self.harm, relative_risk.log_increment(n_c, x_c, n_t, x_t, rr0=rr0)),
             (self.safe, relative_risk.safe_log_increment(n_c, x_c, n_t, x_t, rr0=rr0)),
@@ -99,16 +113,12 @@ class FirstTraces:
 
 
 @dataclass(slots=True)
-class BinaryState:
-    """looking: whether everybody is worth a look now: new evidence of the exact stream always is.
-
-    last: what was looked at last
-    """
+class BinaryState(Newsworthy):
+    """last: what was looked at last. It is worth a look where rows have come, or evidence of the exact stream has."""
 
     first: dict[str, FirstTraces]
     totals: dict[str, GroupTotals]
     reference: Reference
-    looking: bool = field(default=True, metadata={"transient": True})
     last: Looks = field(default_factory=Looks, metadata={"transient": True})
 
 
@@ -143,7 +153,7 @@ class BinaryGuardrail:
                 state.first[name].fold(read, moment.dimensions[name], self.plan.column)
                 state.totals[name].fold(read, moment.dimensions[name], self.plan.column)
         if EVERYBODY in moment.due:
-            state.looking = scored != second or worth_a_look(before, state.totals[EVERYBODY].rows)
+            state.news = scored != second or worth_a_look(before, state.totals[EVERYBODY].rows)
 
     def tick(self, state: BinaryState, moment: Moment) -> None:
         for first in state.first.values():
@@ -158,10 +168,24 @@ class BinaryGuardrail:
 
     def judge(self, state: BinaryState, moment: Moment) -> Iterator[Verdict]:
         unfrozen, words = self.plan.reading.floor(state.reference), self.plan.reading.words(state.reference)
-        for one in looks(self.plan, state.totals, moment, state.last, looking=state.looking, share=self.share):
+        looker, scored = Looker(self.plan, self._sure, self.share), {n: one.scored for n, one in state.first.items()}
+        for one in looker.looks(state.totals, moment, state.last, scored):
             exact = state.first[one.segment.dimension if one.segment else EVERYBODY].logs(one.cell)
             outcome, reason, told, floor = self._decide(exact, one)
             yield Verdict(one.stream, outcome, reason, told, self.plan.response(one.segment), unfrozen or floor, words)
+
+    def _sure(self, seen: Seen) -> Sureness:
+        """What _robust says of each cell for certain."""
+        if self.plan.per_trace:
+            return np.full(seen.silent.size, Sure.BETWEEN, np.int8)
+        screen, (_, units), (control_events, events) = seen.screen, seen.units, seen.with_event
+        expected = units * np.minimum(control_events, seen.units[CONTROL]) / np.maximum(seen.units[CONTROL], 1)
+        too_few = (events < LEAST_EVENTS) & (ROOM * expected < LEAST_EVENTS)
+        return sureness(
+            between=seen.silent & (events >= MOST_EVENTS),
+            safe=screen.safe & seen.grounded & (expected > ROOM * MOST_EVENTS),
+            below=screen.there & (too_few | (ROOM * screen.n_eff < MINIMUM_EFFECTIVE_GROUPS)),
+        )
 
     def _decide(
         self, exact: tuple[Logs, Logs], one: CellLook

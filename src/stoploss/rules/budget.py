@@ -13,8 +13,10 @@ from functools import partial
 import numpy as np
 
 from stoploss import metrics
+from stoploss.arrays import indices
 from stoploss.commands import Action, Evidence, Micros, round_significant
 from stoploss.experiment import Experiment
+from stoploss.rules.news import Newsworthy
 from stoploss.rules.rows import TREATMENT, IntArray, Moment, Rows, UnitArray
 from stoploss.rules.verdict import Outcome, Reason, Response, Severity, Verdict
 from stoploss.spec.budgets import Budget, BurnAction
@@ -27,7 +29,7 @@ LEAST_BAD_UNITS = 10
 
 
 @dataclass(slots=True)
-class BudgetState:
+class BudgetState(Newsworthy):
     """What the longest window holds.
 
     ring      int64 (2, size): rows, and what they spent or how many were bad; bucket number n is in column n % size
@@ -132,9 +134,10 @@ class BudgetRule:
         if self.threshold is not None:
             self._see_bad(state, rows.unit[keep], bucket, amount)
         state.watermark = max(state.watermark, int(rows.at[keep].max()))
+        state.news = True
 
     def _see_bad(self, state: BudgetState, unit: UnitArray, bucket: IntArray, bad: IntArray) -> None:
-        found = np.flatnonzero(bad)
+        found = indices(bad)
         for cell, number in zip((unit[found] % UNIT_CELLS).tolist(), bucket[found].tolist(), strict=True):
             state.bad_seen[cell] = max(state.bad_seen[cell], number)
 
@@ -148,14 +151,17 @@ class BudgetRule:
 
     def judge(self, state: BudgetState, moment: Moment) -> Iterator[Verdict]:
         for index, (action, windows) in enumerate(zip(self.actions, self.windows, strict=True)):
-            if not state.fired.get(index) and self._fires(state, action, windows):
+            before = state.fired.get(index, False)
+            fired = before or self._fires(state, action, windows)
+            if fired:
                 state.fired[index] = True
-            yield self._verdict(state, action, windows, state.fired.get(index, False))
+            if fired != before or not moment.asked.only_news:
+                yield self._verdict(state, action, windows, fired)
 
     def _fires(self, state: BudgetState, action: BurnAction, windows: tuple[int, int]) -> bool:
-        return all(self._burn(state, buckets)[0] >= action.burn for buckets in windows) and self._enough_bad(
-            state, action
-        )
+        """The short window is asked first: it is a fraction of the long one, and mostly enough to say no."""
+        burns = (self._burn(state, buckets)[0] >= action.burn for buckets in reversed(windows))
+        return all(burns) and self._enough_bad(state, action)
 
     def _burn(self, state: BudgetState, buckets: int) -> tuple[float, int]:
         """Burn of the window that ends with the newest bucket, and its rows."""

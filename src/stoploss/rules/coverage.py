@@ -13,8 +13,10 @@ from functools import partial
 
 import numpy as np
 
+from stoploss.arrays import indices
 from stoploss.commands import Action, Evidence, Micros, round_significant
 from stoploss.metrics import MISSING
+from stoploss.rules.news import Newsworthy
 from stoploss.rules.rate_batch import RateBatch
 from stoploss.rules.rows import CONTROL, TREATMENT, Mask, Moment, Rows
 from stoploss.rules.verdict import NOTHING, Outcome, Reason, Response, Severity, Verdict
@@ -38,7 +40,7 @@ class Followed:
 
 
 @dataclass(slots=True)
-class CoverageState:
+class CoverageState(Newsworthy):
     """units: followed ones by hash, those below 2**64 >> halvings; missed, lags: by arm."""
 
     units: dict[int, Followed] = field(default_factory=dict)
@@ -99,6 +101,7 @@ class CoverageRule:
                 state.meet(unit, int(rows.arm[row]), moment.at)
             if scored[row]:
                 state.score(unit, moment.at)
+                state.news = True
 
     def tick(self, state: CoverageState, moment: Moment) -> None:
         for batch in state.missed:
@@ -157,5 +160,5 @@ def _sampled(rows: Rows, wanted: Mask, halvings: int) -> list[int]:
     """Rows to look at one by one: those of units that are followed, or would be."""
     if halvings:
         wanted = wanted & (rows.unit >> np.uint64(64 - halvings) == 0)
-    found: list[int] = np.flatnonzero(wanted).tolist()
+    found: list[int] = indices(wanted).tolist()
     return found

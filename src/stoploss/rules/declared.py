@@ -14,9 +14,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from stoploss.arrays import indices
 from stoploss.commands import Action, Evidence, round_significant
 from stoploss.experiment import SERVED_INSTEAD
 from stoploss.metrics import MISSING, UNDECLARED_SERVING
+from stoploss.rules.news import Newsworthy
 from stoploss.rules.rows import CONTROL, TREATMENT, Mask, Moment, Rows
 from stoploss.rules.verdict import Outcome, Reason, Response, Severity, Verdict
 from stoploss.segments import CAPACITY, NO_CELL, Dimension
@@ -34,7 +36,7 @@ IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(slots=True)
-class DeclaredState:
+class DeclaredState(Newsworthy):
     """By arm, units with something to compare and those of them that were served otherwise: (2, 2) int64 each.
 
     seen     units of this hour, by bits of their hash; units that share a slot count once, in either arm alike
@@ -81,6 +83,7 @@ class Declared:
         cells = rows.cells[SERVED_INSTEAD]
         named = (served == 1) & (cells != NO_CELL)
         np.add.at(state.instead, (rows.arm[named], cells[named]), 1)
+        state.news = state.news or bool((served == 1).any())
 
     def _enter_hour(self, state: DeclaredState, moment: Moment) -> None:
         if (hour := moment.at // HOUR_MICROS) != state.began:
@@ -161,7 +164,7 @@ def _first_in_hour(seen: npt.NDArray[np.bool_], rows: Rows, shown: Mask) -> Mask
     """Rows that are the first of their unit in this hour with something to compare; marks them."""
     slot = rows.unit.astype(np.uint16)  # the last 16 bits
     first = shown & ~seen[slot]
-    fresh = np.flatnonzero(first)
+    fresh = indices(first)
     first[fresh] = occurrence_rank(slot[fresh]) == 0
     seen[slot[fresh]] = True
     return first

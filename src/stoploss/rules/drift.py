@@ -17,14 +17,16 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import numpy as np
 
 from stoploss import metrics
+from stoploss.arrays import indices
 from stoploss.commands import Action, Evidence, Micros, round_significant
 from stoploss.experiment import Experiment
 from stoploss.rules.detectors import Detector
+from stoploss.rules.news import Newsworthy
 from stoploss.rules.rows import CONTROL, TREATMENT, IntArray, Moment, Rows, UnitArray, with_value
 from stoploss.rules.verdict import Outcome, Reason, Response, Severity, Verdict
 from stoploss.segments import EVERYBODY
@@ -67,7 +69,7 @@ class ArmDrift:
 
 
 @dataclass(slots=True)
-class DriftState:
+class DriftState(Newsworthy):
     """center, scale: the control's reference; since: ledger time at which an arm moved, None while none has."""
 
     arms: list[ArmDrift]
@@ -110,10 +112,10 @@ class Drift:
             return
         counted, x = with_value(rows.counted(EVERYBODY), x)
         for arm, drift in enumerate(state.arms):
-            mine = np.flatnonzero(counted.arm == arm)
+            mine = indices(counted.arm == arm)
             drift.values = np.concatenate([drift.values, x[mine]])
             drift.units = np.concatenate([drift.units, counted.unit[mine]])
-            _close_windows(drift, moment.at)
+        _close_windows(state.arms, moment.at)
         self._feed(state)
 
     def _feed(self, state: DriftState) -> None:
@@ -123,6 +125,7 @@ class Drift:
         fired = [_fed(drift, state.center or 0.0, state.scale or 1.0) for drift in state.arms]
         if state.since is None and any(at is not None for at in fired):
             _keep_the_past(state, fired)
+            state.news = True
 
     def _ask_the_other(self, state: DriftState) -> Reason | None:
         """Whose shift it was; None while nothing moved, or it cannot be told yet, or the alarm is passed over."""
@@ -202,16 +205,21 @@ class Shift:
         return log_e_two_sided(z, self.since * RHO * RHO) >= -math.log(ALPHA)
 
 
-def _close_windows(drift: ArmDrift, at: Micros) -> None:
-    full = drift.values.size // WINDOW_ROWS
-    if not full:
+def _close_windows(arms: list[ArmDrift], at: Micros) -> None:
+    """Of all arms in one pass."""
+    full = [drift.values.size // WINDOW_ROWS for drift in arms]
+    if not any(full):
         return
-    taken = full * WINDOW_ROWS
-    drift.means += window_means(drift.values[:taken], drift.units[:taken])
-    drift.times += [at] * full
-    drift.windows += full
-    drift.values, drift.units = drift.values[taken:], drift.units[taken:]
-    del drift.means[:-KEPT_WINDOWS], drift.times[:-KEPT_WINDOWS]
+    taken = [windows * WINDOW_ROWS for windows in full]
+    values = np.concatenate([drift.values[:rows] for drift, rows in zip(arms, taken, strict=True)])
+    units = np.concatenate([drift.units[:rows] for drift, rows in zip(arms, taken, strict=True)])
+    means = iter(window_means(values, units))
+    for drift, windows, rows in zip(arms, full, taken, strict=True):
+        drift.means += islice(means, windows)
+        drift.times += [at] * windows
+        drift.windows += windows
+        drift.values, drift.units = drift.values[rows:], drift.units[rows:]
+        del drift.means[:-KEPT_WINDOWS], drift.times[:-KEPT_WINDOWS]
 
 
 def window_means(values: IntArray, units: UnitArray, rows: int = WINDOW_ROWS) -> list[float]:
@@ -226,8 +234,9 @@ def window_means(values: IntArray, units: UnitArray, rows: int = WINDOW_ROWS) ->
     new = np.ones(values.size, np.bool_)
     new[1:] = units[1:] != units[:-1]
     new[windows] = True
-    begins = np.flatnonzero(new)
-    means = (np.add.reduceat(values, begins) / np.diff(begins, append=values.size)).tolist()
+    begins = indices(new)
+    rows_of = np.concatenate([begins[1:], [values.size]]) - begins
+    means = (np.add.reduceat(values, begins) / rows_of).tolist()
     # A window's first row begins a unit, so windows begin at these units.
     cuts = [*np.searchsorted(begins, windows).tolist(), len(means)]
     return [math.fsum(means[low:high]) / (high - low) for low, high in pairwise(cuts)]

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from stoploss.arrays import indices
 from stoploss.commands import Micros
 from stoploss.rules.rows import IntArray, Mask, Moment, Rows
 from stoploss.stats.sample_ratio import EpochCounts
@@ -53,7 +54,7 @@ class FirstUnits:
 
     def add(self, rows: Rows, counted: Mask, category: IntArray | None = None) -> None:
         """Counts rows that are the first of their unit; category of each row, 0 to categories - 1."""
-        first = np.flatnonzero(counted & rows.first)
+        first = indices(counted & rows.first)
         if not first.size:
             return
         key = rows.arm[first] if category is None else 2 * category[first] + rows.arm[first]

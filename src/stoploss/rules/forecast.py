@@ -16,9 +16,11 @@ from functools import partial
 import numpy as np
 
 from stoploss import metrics
+from stoploss.arrays import indices
 from stoploss.commands import Evidence, Micros, round_significant
 from stoploss.experiment import Experiment
 from stoploss.rules.budget import by_number
+from stoploss.rules.news import Newsworthy
 from stoploss.rules.rows import TREATMENT, IntArray, Moment, Rows
 from stoploss.rules.verdict import NOTHING, Outcome, Reason, Response, Severity, Verdict
 from stoploss.spec.budgets import Budget
@@ -34,7 +36,7 @@ WARN = Response(None, Severity.HOLD)
 
 
 @dataclass(slots=True)
-class ForecastState:
+class ForecastState(Newsworthy):
     """buckets: bucket number -> [spent, sum of squares]; spent: by number of the period; since: first event seen.
 
     chance  that the rest is gone before the period ends, as of the last tick; None: the window is not full yet
@@ -84,7 +86,7 @@ class Forecast:
         x = rows.metrics.get(self.metric)
         if x is None:
             return
-        keep = np.flatnonzero((rows.arm == TREATMENT) & (x != metrics.MISSING))
+        keep = indices((rows.arm == TREATMENT) & (x != metrics.MISSING))
         if not keep.size:
             return
         at, cost = rows.at[keep], np.maximum(x[keep], 0)

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-import numpy as np
-
+from stoploss.arrays import indices
 from stoploss.commands import Action, Evidence, Micros
 from stoploss.experiment import Experiment
+from stoploss.rules.news import Newsworthy
 from stoploss.rules.rows import CONTROL, TREATMENT, Moment, Rows
 from stoploss.rules.verdict import Outcome, Reason, Response, Severity, Verdict
 
@@ -20,7 +20,7 @@ FREEZE = Response(None, Severity.PAGE, hold=True)
 
 
 @dataclass(slots=True)
-class GateEvents:
+class GateEvents(Newsworthy):
     """Events of each gate in one run: how many by arm, and the first of each arm."""
 
     counts: list[list[int]]
@@ -57,7 +57,8 @@ class Gate:
         )
 
     def fold(self, state: GateEvents, rows: Rows, moment: Moment) -> None:
-        for row in np.flatnonzero(rows.gates).tolist():
+        for row in indices(rows.gates).tolist():
+            state.news = True
             bits, arm = int(rows.gates[row]), int(rows.arm[row])
             for gate in range(len(self.names)):
                 if bits >> gate & 1:

@@ -82,11 +82,10 @@ class GroupTotals:
         self.changes += 1
         self._grow(grown(counted.cells, self.cells))
         places = counted.place(*self.n.shape[1:])
-        added = np.bincount(places.flat, x, minlength=self.n.size).astype(np.int64).reshape(self.n.shape)
         self.n += places.n
-        self.total += added
         self.shown_n += places.shown_n
-        self.shown_total += added.sum(axis=2)
+        np.add.at(self.total.reshape(-1), places.flat, x)
+        np.add.at(self.shown_total.reshape(-1), places.key, x)
         self.units.take(places.slots)
         self.events.take(places.slots[x != 0])
 
@@ -113,17 +112,9 @@ class GroupTotals:
         self.closed = close_epoch(self.closed, _epoch(self.n, self.total), margin)
         self.n, self.total = np.zeros_like(self.n), np.zeros_like(self.total)
 
-    def contrasts(self, margin: Margin, alphas: list[float], tstar: float) -> Contrasts:
+    def contrasts(self, margin: Margin, alphas: Sequence[float], tstar: float) -> Contrasts:
         """One for each of the first len(alphas) cells."""
         return contrasts_of([(self, alphas)], margin, tstar)
-
-    def units_by_cell(self) -> list[tuple[int, int]]:
-        """Distinct units of control and treatment."""
-        return list(zip(*self.units.counts().tolist(), strict=True))
-
-    def events_by_cell(self) -> list[tuple[int, int]]:
-        """Those of them with a value other than 0."""
-        return list(zip(*self.events.counts().tolist(), strict=True))
 
     def mean(self, arm: int, cell: int) -> float | None:
         """Mean of the rows compared, in integer units; None is no data."""
@@ -131,7 +122,7 @@ class GroupTotals:
         return int(self.shown_total[arm, cell]) / n if n else None
 
 
-def contrasts_of(parts: Sequence[tuple[GroupTotals, list[float]]], margin: Margin, tstar: float) -> Contrasts:
+def contrasts_of(parts: Sequence[tuple[GroupTotals, Sequence[float]]], margin: Margin, tstar: float) -> Contrasts:
     """Of several dimensions with as many groups, one after the other: of as many cells of each as have an alpha."""
     lives = [len(alphas) for _, alphas in parts]
     n = _joined([totals.n[:, :live] for (totals, _), live in zip(parts, lives, strict=True)], axis=1)

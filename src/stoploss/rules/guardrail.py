@@ -11,15 +11,17 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from stoploss.commands import Evidence, round_significant
-from stoploss.rules.cell_looks import CellLook, Looks, looks
+from stoploss.rules.cell_looks import ROOM, CellLook, Looker, Looks, Seen, Sureness, sureness
 from stoploss.rules.group_totals import GroupTotals, worth_a_look
 from stoploss.rules.guardrail_plan import GuardrailPlan
+from stoploss.rules.news import Newsworthy
 from stoploss.rules.reading import Reference
 from stoploss.rules.rows import CONTROL, TREATMENT, Moment, Rows
 from stoploss.rules.verdict import Outcome, Reason, Verdict
 from stoploss.segments import EVERYBODY
 from stoploss.stats.contrast import Contrast, NoContrast
 from stoploss.stats.floors import (
+    LEAST_UNITS,
     MINIMUM_EFFECTIVE_GROUPS,
     MOST_UNITS,
     Floor,
@@ -30,15 +32,11 @@ from stoploss.stats.floors import (
 
 
 @dataclass(slots=True)
-class GuardrailState:
-    """Totals by dimension, of what is read with the reference; looking: whether everybody is worth a look now.
-
-    last: what was looked at last
-    """
+class GuardrailState(Newsworthy):
+    """Totals by dimension, of what is read with the reference; last: what was looked at last."""
 
     dimensions: dict[str, GroupTotals]
     reference: Reference
-    looking: bool = field(default=True, metadata={"transient": True})
     last: Looks = field(default_factory=Looks, metadata={"transient": True})
 
 
@@ -63,7 +61,7 @@ class ContinuousGuardrail:
             if name in state.dimensions and read is not None:
                 state.dimensions[name].fold(read, moment.dimensions[name], self.plan.column)
         if EVERYBODY in moment.due:
-            state.looking = worth_a_look(before, state.dimensions[EVERYBODY].rows)
+            state.news = worth_a_look(before, state.dimensions[EVERYBODY].rows)
 
     def tick(self, state: GuardrailState, moment: Moment) -> None:
         """Nothing is counted in seconds here."""
@@ -74,11 +72,19 @@ class ContinuousGuardrail:
 
     def judge(self, state: GuardrailState, moment: Moment) -> Iterator[Verdict]:
         unfrozen, words = self.plan.reading.floor(state.reference), self.plan.reading.words(state.reference)
-        for one in looks(self.plan, state.dimensions, moment, state.last, looking=state.looking):
+        for one in Looker(self.plan, _sure).looks(state.dimensions, moment, state.last):
             outcome, reason, floor = _judged(one)
             told = partial(contrast_evidence, self.kind, self.version, self.plan, one, safe=outcome == Outcome.SAFE)
             response = self.plan.response(one.segment)
             yield Verdict(one.stream, outcome, reason, told, response, unfrozen or floor, words)
+
+
+def _sure(seen: Seen) -> Sureness:
+    """What _judged says of each cell for certain."""
+    screen, fewest = seen.screen, seen.units.min(axis=0)
+    enough = seen.grounded & (fewest >= MOST_UNITS)
+    below = screen.there & ((fewest < LEAST_UNITS) | (ROOM * screen.n_eff < MINIMUM_EFFECTIVE_GROUPS))
+    return sureness(between=seen.silent & enough, safe=screen.safe & enough, below=below)
 
 
 def _judged(one: CellLook) -> tuple[Outcome, Reason, Floor | None]:

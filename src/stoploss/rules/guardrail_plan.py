@@ -91,11 +91,12 @@ class GuardrailPlan:
         """The relative risk that a binary guardrail still tolerates."""
         return 1 + (self.relative or 0.0)
 
-    def alphas(self, dimension: str, cells: int) -> tuple[float, ...]:
-        """Error budget of each cell's stream. Everybody has the guardrail's own alpha; the segments share another."""
+    def alphas(self, dimension: str, cells: int, share: float = 1.0) -> tuple[float, ...]:
+        """A share of the error budget of each cell's stream. Everybody has the guardrail's own alpha; the segments
+        share another."""
         if dimension == EVERYBODY:
-            return (self.alpha,)
-        return _shared_alphas(self.alpha, len(self.dimensions) - 1, cells)
+            return (self.alpha * share,)
+        return _shared_alphas(self.alpha, len(self.dimensions) - 1, cells, share)
 
     def response(self, segment: Segment | None) -> Response:
         """A segment's harm stops that segment alone, where a flag can tell its users from others."""
@@ -127,6 +128,6 @@ class GuardrailPlan:
 
 
 @lru_cache(maxsize=4_096)
-def _shared_alphas(alpha: float, dimensions: int, cells: int) -> tuple[float, ...]:
+def _shared_alphas(alpha: float, dimensions: int, cells: int, share: float) -> tuple[float, ...]:
     """What each of the first cells of a dimension has of an error budget that some dimensions share."""
-    return tuple(alpha * stream_weight(cell + 1, CAPACITY) / dimensions for cell in range(cells))
+    return tuple(alpha * stream_weight(cell + 1, CAPACITY) / dimensions * share for cell in range(cells))

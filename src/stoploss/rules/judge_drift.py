@@ -16,6 +16,7 @@ import numpy as np
 
 from stoploss.commands import Action, Evidence, round_significant
 from stoploss.metrics import MISSING, SCORE_SCALE
+from stoploss.rules.news import Newsworthy
 from stoploss.rules.rows import IntArray, Moment, Rows
 from stoploss.rules.verdict import NOTHING, Outcome, Reason, Response, Severity, Verdict
 from stoploss.spec.health import JudgeReference
@@ -31,7 +32,7 @@ LEAST_GROUPS = 24.0
 
 
 @dataclass(slots=True)
-class JudgeDriftState:
+class JudgeDriftState(Newsworthy):
     """n, total: int64 (GROUPS,): grades given anew, and the sum of their differences, by group of units.
 
     found, n_eff  log evidence of a mean other than 0, and the effective number of groups, as of the last tick
@@ -71,6 +72,7 @@ class JudgeDrift:
         group = (rows.unit[graded] % np.uint64(GROUPS)).astype(np.int64)
         state.n += np.bincount(group, minlength=GROUPS)
         state.total += np.bincount(group, x[graded], minlength=GROUPS).astype(np.int64)
+        state.news = True
 
     def tick(self, state: JudgeDriftState, moment: Moment) -> None:
         if int(state.n.sum()) >= BATCH:

@@ -17,9 +17,11 @@ from functools import partial
 
 import numpy as np
 
+from stoploss.arrays import indices
 from stoploss.commands import Action, Evidence, Segment, round_significant
 from stoploss.experiment import Experiment
 from stoploss.rules.first_units import FirstUnits
+from stoploss.rules.news import Newsworthy
 from stoploss.rules.rows import CONTROL, TREATMENT, IntArray, Moment, Rows
 from stoploss.rules.verdict import NOTHING, Outcome, Reason, Response, Severity, Verdict
 from stoploss.segments import CAPACITY, NO_CELL
@@ -78,7 +80,7 @@ class ArmMix:
 
 
 @dataclass(slots=True)
-class MixState:
+class MixState(Newsworthy):
     """sorting: units by cell until the categories are settled; categories: cells with one of their own, once settled.
 
     evidence  of both arms and of the ratio of categories, as of the last tick, and the category that stands out most
@@ -121,7 +123,7 @@ class MixDrift:
         if cell is None or not rows.exposure:
             return
         counted = state.units.begin(rows, moment)
-        seen = np.flatnonzero(rows.compared & rows.first)
+        seen = indices(rows.compared & rows.first)
         rest = seen[_sort(state, cell[seen]) :]
         if not rest.size:
             return
@@ -154,6 +156,7 @@ class MixDrift:
     def close_epoch(self, state: MixState, moment: Moment) -> None:
         self._hold_against_the_split(state, moment)
         state.units.close_epoch()
+        state.news = True
 
     def judge(self, state: MixState, moment: Moment) -> Iterator[Verdict]:
         yield self._of_arms(state)

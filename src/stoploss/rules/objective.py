@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from stoploss.rules.news import Newsworthy
 from stoploss.rules.objective_plan import COST, ObjectivePlan
 from stoploss.rules.objective_reference import Reference
 from stoploss.rules.objective_rows import Part, Scored, Waiting, column
@@ -25,7 +26,7 @@ from stoploss.stats.exact_sums import BLOCK_ROWS
 
 
 @dataclass(slots=True)
-class ObjectiveState:
+class ObjectiveState(Newsworthy):
     """windows: None where scores count as they come; due: a tick has passed since it was last judged."""
 
     run: RunTotals

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from stoploss.arrays import indices
 from stoploss.metrics import MISSING
 from stoploss.rules.rows import CONTROL, IntArray, Mask, Rows, UnitArray
 
@@ -61,7 +62,8 @@ def _reached(known: dict[int, bool], unit: UnitArray, chosen: Mask, wanted: int)
     """Adds units to the known ones until there are as many as wanted; after how many rows that was, or size + 1."""
     if len(known) >= wanted:
         return 0
-    for row in np.flatnonzero(chosen).tolist():
+    rows: list[int] = indices(chosen).tolist()
+    for row in rows:
         known[int(unit[row])] = True
         if len(known) >= wanted:
             return row + 1

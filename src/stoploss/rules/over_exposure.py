@@ -14,6 +14,7 @@ from functools import partial
 from stoploss.commands import Action, Evidence, round_significant
 from stoploss.experiment import Experiment
 from stoploss.rules.first_units import FirstUnits
+from stoploss.rules.news import Newsworthy
 from stoploss.rules.rows import Moment, Rows
 from stoploss.rules.verdict import Outcome, Reason, Response, Severity, Verdict
 from stoploss.stats.bonferroni import log_limit
@@ -26,7 +27,7 @@ PAUSE = Response(Action.PAUSE, Severity.PAGE, hold=True)
 
 
 @dataclass(slots=True)
-class OverExposureState:
+class OverExposureState(Newsworthy):
     """first: units until the order was given again; after: units since; ordered: it was.
 
     found  log evidence of either, as of the last second that was counted
@@ -72,7 +73,7 @@ class OverExposure:
         """Evidence that was spoken of ends here: what follows the new command is counted from nothing."""
         self.tick(state, moment)
         state.counting.close_epoch()
-        state.ordered = state.ordered or state.found[0] >= LIMIT
+        state.ordered, state.news = state.ordered or state.found[0] >= LIMIT, True
 
     def judge(self, state: OverExposureState, moment: Moment) -> Iterator[Verdict]:
         yield self._verdict("above", state.first, state.found[0], Reason.OVER_EXPOSED, ORDER_AGAIN)

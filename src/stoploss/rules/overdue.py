@@ -14,6 +14,7 @@ from functools import partial
 from stoploss.commands import AckStatus, Evidence
 from stoploss.experiment import Experiment
 from stoploss.ledger import AckOverdue, AckReceived, SourceStatus
+from stoploss.rules.news import Newsworthy
 from stoploss.rules.rows import Moment, Rows
 from stoploss.rules.verdict import Outcome, Reason, Response, Severity, Verdict
 
@@ -21,7 +22,7 @@ PAGE = Response(None, Severity.PAGE)
 
 
 @dataclass(slots=True)
-class OverdueState:
+class OverdueState(Newsworthy):
     """How often the command of (run, sequence) was sent again, by who has not applied it: a controller or an instance.
 
     A controller is named alone where none of its instances is known: then any of them settles it.

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from stoploss import metrics
+from stoploss.arrays import indices
 from stoploss.experiment import Experiment
 from stoploss.metrics import LARGEST, MISSING
 from stoploss.rules.rows import CONTROL, IntArray, Moment, Rows
@@ -142,7 +143,7 @@ class Reading:
         return scored
 
     def _collect(self, reference: Reference, rows: Rows, x: IntArray, second: int) -> None:
-        keep = np.flatnonzero(rows.compared & rows.capped & (rows.arm == CONTROL) & (x != MISSING))
+        keep = indices(rows.compared & rows.capped & (rows.arm == CONTROL) & (x != MISSING))
         keep = keep[: REFERENCE - reference.values.size]
         reference.values = np.concatenate([reference.values, x[keep]])
         if self.covariate is not None:

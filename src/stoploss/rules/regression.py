@@ -21,8 +21,10 @@ from functools import partial
 
 import numpy as np
 
+from stoploss.arrays import indices
 from stoploss.commands import Evidence, round_significant
 from stoploss.rules.guardrail_plan import GuardrailPlan
+from stoploss.rules.news import Newsworthy
 from stoploss.rules.reading import SECOND, Reading, Reference
 from stoploss.rules.rows import CONTROL, TREATMENT, IntArray, Moment, Rows, with_value
 from stoploss.rules.verdict import Outcome, Reason, Verdict
@@ -45,7 +47,7 @@ def _nothing() -> IntArray:
 
 
 @dataclass(slots=True)
-class RegressionState:
+class RegressionState(Newsworthy):
     """Counts are (2, 2) int64: rows and those with an event, by arm.
 
     pending  of the open batch, which began in ledger second `second`
@@ -56,7 +58,6 @@ class RegressionState:
     unchanged  the relative risk that counts as unchanged; None: still learning
     log_m    of the detector, by alternative
     since    ledger second in which the detector was last without evidence; recent: counts since
-    looking  whether there may be something new to say: only a closed batch changes anything
     """
 
     reference: Reference
@@ -71,7 +72,6 @@ class RegressionState:
     log_m: list[float] = field(default_factory=lambda: list(e_sr.START))
     since: int = 0
     recent: IntArray = field(default_factory=_nothing)
-    looking: bool = field(default=True, metadata={"transient": True})
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class Regression:
     def fold(self, state: RegressionState, rows: Rows, moment: Moment) -> None:
         if EVERYBODY not in moment.due:
             return
-        state.looking = moment.at // SECOND != state.second
+        state.news = moment.at // SECOND != state.second
         self._close_batch(state, moment.at // SECOND)
         read = self.reading.read(state.reference, rows, moment)
         if read is not None and (x := read.metrics.get(self.plan.column)) is not None:
@@ -169,7 +169,7 @@ class Regression:
             state.since, state.recent = second, _nothing()
 
     def judge(self, state: RegressionState, moment: Moment) -> Iterator[Verdict]:
-        if EVERYBODY not in moment.due or not (state.looking or moment.whole):
+        if EVERYBODY not in moment.due:
             return
         detail = self.reading.words(state.reference)
         if state.unchanged is None:
@@ -207,12 +207,14 @@ class Regression:
 def _count(state: RegressionState, read: Rows, x: IntArray) -> None:
     counted, x = with_value(read.counted(EVERYBODY), x)
     table = np.bincount(counted.arm + 2 * x, minlength=4).reshape(2, 2)
-    state.pending += (table.sum(axis=0), table[1])
+    state.pending[ROWS] += table[0] + table[1]
+    state.pending[EVENTS] += table[1]
     if state.unchanged is None:
-        control = np.flatnonzero(counted.arm == CONTROL)
+        control = indices(counted.arm == CONTROL)
         group = (counted.unit[control] & np.uint64(GROUPS - 1)).astype(np.int64)
         added = np.bincount(group + GROUPS * x[control], minlength=2 * GROUPS).reshape(2, GROUPS)
-        state.groups += (added.sum(axis=0), added[1])
+        state.groups[ROWS] += added[0] + added[1]
+        state.groups[EVENTS] += added[1]
 
 
 def _usual_ratio(state: RegressionState) -> float:

@@ -16,6 +16,7 @@ import numpy as np
 from stoploss.commands import Action, Evidence, round_significant
 from stoploss.experiment import Experiment
 from stoploss.ledger import AckOverdue, AckReceived, SourceStatus
+from stoploss.rules.news import Newsworthy
 from stoploss.rules.rows import CONTROL, TREATMENT, Moment, Rows
 from stoploss.rules.unresolved import grown
 from stoploss.rules.verdict import NOTHING, Outcome, Reason, Response, Severity, Verdict
@@ -32,7 +33,7 @@ LEAST_DIFFERENCE = 0.001
 
 
 @dataclass(slots=True)
-class RejectsState:
+class RejectsState(Newsworthy):
     """Lists of two are by arm.
 
     told      by source partition, what its last status said

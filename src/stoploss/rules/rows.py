@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from stoploss.arrays import indices
 from stoploss.commands import Micros
 from stoploss.metrics import MISSING
 from stoploss.segments import NO_CELL, Dimension
@@ -27,9 +29,11 @@ CONTROL, TREATMENT = 0, 1
 class Places:
     """Where rows belong in totals of (2, cells, groups): flat place of each, how many each place gets, by cell too.
 
+    key    flat place of each in totals of (2, cells)
     slots  of their units in DistinctUnits.taken
     """
 
+    key: IntArray
     flat: IntArray
     n: IntArray
     shown_n: IntArray
@@ -66,7 +70,7 @@ class Counted:
             key = self.arm * cells + self.cell
             flat = key * groups + (self.unit & np.uint64(groups - 1)).astype(np.int64)
             n = np.bincount(flat, minlength=2 * cells * groups).reshape(2, cells, groups)
-            found = self.places[cells, groups] = Places(flat, n, n.sum(axis=2), slots(key, self.unit))
+            found = self.places[cells, groups] = Places(key, flat, n, n.sum(axis=2), slots(key, self.unit))
         return found
 
 
@@ -142,13 +146,13 @@ class Rows:
 
     def _counted(self, dimension: str) -> Counted:
         cell = self.cells[dimension]
-        index = np.flatnonzero(self.compared & self.capped & (cell != NO_CELL))
+        index = indices(self.compared & self.capped & (cell != NO_CELL))
         return Counted.of(index, self.arm[index], cell[index], self.unit[index])
 
     @property
     def first_compared(self) -> IntArray:
         """Index of the rows that are compared and the first of their unit."""
-        return self.once("first compared", lambda: np.flatnonzero(self.compared & self.first))
+        return self.once("first compared", lambda: indices(self.compared & self.first))
 
 
 def together(parts: Sequence[Rows]) -> Rows:
@@ -176,6 +180,25 @@ def _column(part: Rows, name: str) -> IntArray:
     return np.full(part.size, MISSING, np.int64) if found is None else found
 
 
+class Asked(Enum):
+    """How much is asked for when rules are judged.
+
+    NEWS  what is worth a look, and may say something else than last time: at each entry
+    TICK  everybody too, worth a look or not: at each tick
+    ALL   whatever there is to say, news or not: at the ticks that people plot
+    PLOT  the same, to be shown and not to be obeyed: of a run that is judged no more
+    """
+
+    NEWS = 0
+    TICK = 1
+    ALL = 2
+    PLOT = 3
+
+    @property
+    def only_news(self) -> bool:
+        return self in (Asked.NEWS, Asked.TICK)
+
+
 @dataclass(frozen=True, slots=True)
 class Moment:
     """When and under which circumstances rules are folded and judged; nothing here comes from a clock of ours.
@@ -186,7 +209,7 @@ class Moment:
     share        share of traffic of the treatment variant in the open epoch; None: no epoch is open
     dimensions   all segment dimensions
     due          names of those to fold or judge now: everybody at each entry, the segments at each tick
-    whole        everything there is to say is asked for, news or not: at ticks, and for what people plot
+    asked        how much of what the rules could say is asked for
     """
 
     at: Micros
@@ -195,4 +218,4 @@ class Moment:
     share: float | None
     dimensions: dict[str, Dimension]
     due: tuple[str, ...]
-    whole: bool = False
+    asked: Asked = Asked.NEWS

@@ -13,6 +13,7 @@ from functools import partial
 from stoploss.commands import Action, Evidence, round_significant
 from stoploss.experiment import Experiment
 from stoploss.rules.first_units import FirstUnits
+from stoploss.rules.news import Newsworthy
 from stoploss.rules.rows import Moment, Rows
 from stoploss.rules.verdict import Outcome, Reason, Response, Severity, Verdict
 from stoploss.stats.bonferroni import log_limit
@@ -26,7 +27,7 @@ CHANGED_SHARE = 0.01
 
 
 @dataclass(slots=True)
-class SampleRatioState:
+class SampleRatioState(Newsworthy):
     """found: log evidence of another split, as of the last second that was counted."""
 
     units: FirstUnits = field(default_factory=FirstUnits)
@@ -56,10 +57,12 @@ class SampleRatio:
 
     def fold(self, state: SampleRatioState, rows: Rows, moment: Moment) -> None:
         if not state.units.open:
-            state.sample = ArmSample()
+            state.sample, state.news = ArmSample(), True
         counted = state.units.begin(rows, moment)
         if counted is not None:
+            before = state.sample.told
             state.sample.add(rows.arm[counted], rows.unit[counted])
+            state.news = state.news or state.sample.told != before
             state.units.add(rows, counted)
 
     def tick(self, state: SampleRatioState, moment: Moment) -> None:
@@ -69,6 +72,7 @@ class SampleRatio:
     def close_epoch(self, state: SampleRatioState, moment: Moment) -> None:
         self.tick(state, moment)
         state.units.close_epoch()
+        state.news = True
 
     def judge(self, state: SampleRatioState, moment: Moment) -> Iterator[Verdict]:
         evidence = partial(self._evidence, state, "log e of another split", state.found, LIMIT)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from stoploss.commands import Action, Evidence
+from stoploss.rules.news import Newsworthy
 from stoploss.rules.rows import CONTROL, TREATMENT, Moment, Rows
 from stoploss.rules.verdict import Outcome, Reason, Response, Severity, Verdict
 from stoploss.spec.health import Silence
@@ -19,7 +20,7 @@ ARMS = {CONTROL: "control", TREATMENT: "treatment"}
 
 
 @dataclass(slots=True)
-class SilenceState:
+class SilenceState(Newsworthy):
     """Ticks since each arm's last trace."""
 
     ticks: list[int]
@@ -48,8 +49,8 @@ class SilenceRule:
         if not rows.exposure:
             return
         for arm in ARMS:
-            if (rows.arm == arm).any():
-                state.ticks[arm] = 0
+            if state.ticks[arm] and (rows.arm == arm).any():
+                state.ticks[arm], state.news = 0, True
 
     def tick(self, state: SilenceState, moment: Moment) -> None:
         if not (moment.caught_up and moment.exposed) or moment.share is None:
@@ -59,7 +60,7 @@ class SilenceRule:
             state.ticks[CONTROL] += 1
 
     def close_epoch(self, state: SilenceState, moment: Moment) -> None:
-        state.ticks = [0, 0]
+        state.ticks, state.news = [0, 0], True
 
     def judge(self, state: SilenceState, moment: Moment) -> Iterator[Verdict]:
         for arm, name in ARMS.items():

@@ -1,7 +1,8 @@
-"""Unresolved: too many outcomes cannot be attached to a trace: bare, malformed or untimely ones.
+"""Unresolved: too many outcomes cannot be attached to a trace: malformed, untimely, or without one.
 
-Counted by the joiner for each partition of the topic of outcomes, for all experiments together, for what cannot be
-attached cannot be attributed either. Its counts begin anew with each worker, so differences are taken.
+Counted by the joiner for each partition of its topics, for all experiments together, for what cannot be attached cannot
+be attributed either. A bare outcome counts once it comes back from the resolver, with its trace or without. The counts
+begin anew with each worker, so differences are taken.
 """
 
 from __future__ import annotations
@@ -13,16 +14,17 @@ from functools import partial
 from stoploss import topics
 from stoploss.commands import Action, Evidence, round_significant
 from stoploss.ledger import AckOverdue, AckReceived, SourceStatus
+from stoploss.rules.news import Newsworthy
 from stoploss.rules.rate_batch import RateBatch
 from stoploss.rules.rows import Moment, Rows
 from stoploss.rules.verdict import Outcome, Reason, Response, Severity, Verdict
 from stoploss.spec.health import Unresolved
 
-OUTCOMES = topics.TOPICS["outcomes"].name
+OUTCOMES = tuple(topics.TOPICS[name].name for name in ("outcomes", "outcomes_resolved"))
 
 
 @dataclass(slots=True)
-class UnresolvedState:
+class UnresolvedState(Newsworthy):
     """told: by source partition, what its last status said: outcomes attached, and not attached."""
 
     told: dict[str, list[int]] = field(default_factory=dict)
@@ -50,7 +52,7 @@ class UnresolvedRule:
         return UnresolvedState()
 
     def hear(self, state: UnresolvedState, fact: SourceStatus | AckReceived | AckOverdue, moment: Moment) -> None:
-        if not isinstance(fact, SourceStatus) or fact.source.topic.rpartition(".")[2] != OUTCOMES:
+        if not isinstance(fact, SourceStatus) or fact.source.topic.rpartition(".")[2] not in OUTCOMES:
             return
         now = [fact.valid, fact.rejected + fact.quarantined]
         source = f"{fact.source.topic}/{fact.source.partition}"

@@ -153,8 +153,10 @@ def not_enforced_yet(experiment: Experiment) -> list[str]:
         ),
         "ramp.autoAdvance (raise exposure by `stoploss resume --exposure`)": spec.ramp.auto_advance,
         "windows": bool(spec.windows),
-        "approvals": spec.approvals.required > 0,
-        "userImpact (the approver's statement; consent itself is a gate)": spec.user_impact == "material",
+        "approvals (without a policy in force)": spec.approvals.required > 0,
+        "userImpact (the approver's statement, without a policy in force; consent itself is a gate)": (
+            spec.user_impact == "material"
+        ),
         "health.declared (no variant declares model, prompt, promptHash or routing)": (
             spec.health.declared is not None and not any(variant.serving for variant in spec.variants)
         ),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import ValidationError
 
 from stoploss.errors import InvalidExperiment, Violation
 from stoploss.experiment import Experiment
+from stoploss.spec.base import Part
 from stoploss.spec.checks import faults
 
 LARGEST_SPEC_BYTES = 256 * 1024
@@ -17,6 +19,8 @@ MOST_NODES = 20_000
 LONGEST_SHOWN = 80
 LONGEST_NUMBER = 64
 Path = tuple[str | int, ...]
+Fault = tuple[Path, str]
+M = TypeVar("M", bound=Part)
 _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 _OF_A_TAG = (ValueError, TypeError, IndexError, KeyError, AttributeError, OverflowError)
 """What yaml raises for a value that is not of the tag before it: `!!int ""`, `!!bool x`, `!!timestamp x`."""
@@ -27,16 +31,42 @@ def parse_experiment(text: str, name: str = "the spec") -> Experiment:
 
     Raises InvalidExperiment with all violations at once; `name` is what the message calls the file.
     """
+    experiment, root = read_model(Experiment, text, name)
+    if found := list(faults(experiment)):
+        raise InvalidExperiment(name, violations_at(root, found))
+    return experiment
+
+
+def read_model(kind: type[M], text: str, name: str) -> tuple[M, yaml.Node]:
+    """A well-formed model of a YAML text, and the text's nodes, which know the lines."""
     if len(text.encode(errors="surrogatepass")) > LARGEST_SPEC_BYTES:
         raise InvalidExperiment(name, [Violation(None, "file", f"larger than {LARGEST_SPEC_BYTES} bytes")])
     root = _compose(text, name)
     try:
-        experiment = Experiment.model_validate(_plain(root, name))
+        return kind.model_validate(_plain(root, name)), root
     except ValidationError as error:
         raise InvalidExperiment(name, [_violation(root, item) for item in error.errors()]) from error
-    if found := list(faults(experiment)):
-        raise InvalidExperiment(name, [Violation(_line(root, path), _field(path), text) for path, text in found])
-    return experiment
+
+
+def violations_at(root: yaml.Node, found: Iterable[Fault]) -> list[Violation]:
+    """Faults with the lines that they stand in."""
+    return [Violation(_line(root, path), field_of(path), text) for path, text in found]
+
+
+def violations_in(text: str, found: Iterable[Fault]) -> list[Violation]:
+    """Faults of a text that was read before, with the lines that they stand in."""
+    return violations_at(_compose(text, "the text"), found)
+
+
+def node_at(text: str, path: Path) -> yaml.Node:
+    """The node that a path leads to in a well-formed text; raises KeyError where it has none."""
+    node = _compose(text, "the text")
+    for part in path:
+        found = _child(node, part)
+        if found is None:
+            raise KeyError(field_of(path))
+        node = found[1]
+    return node
 
 
 def _compose(text: str, name: str) -> yaml.Node:
@@ -130,7 +160,7 @@ def _violation(root: yaml.Node, item: Any) -> Violation:
         message = "is required"
     elif "input" in item and not isinstance(item["input"], (dict, list, tuple)):
         message = f"{message} (given: {_shown(item['input'])})"
-    return Violation(_line(root, path), _field(path), message)
+    return Violation(_line(root, path), field_of(path), message)
 
 
 def _shown(value: Any) -> str:
@@ -138,8 +168,8 @@ def _shown(value: Any) -> str:
     return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
 
 
-def _field(path: Path) -> str:
-    """('spec', 'guardrails', 1, 'metric') -> 'spec.guardrails[1].metric'."""
+def field_of(path: Path) -> str:
+    """A path as people read it: ('spec', 'guardrails', 1, 'metric') -> 'spec.guardrails[1].metric'."""
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
     return text.removeprefix(".") or "file"
 

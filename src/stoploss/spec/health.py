@@ -87,7 +87,7 @@ class DeclaredServing(Part):
 
 
 class Unresolved(Part):
-    """The largest share of outcomes that may fail to be attached to a trace: bare, malformed or untimely ones."""
+    """The largest share of outcomes that may fail to be attached to a trace: malformed, untimely, or without one."""
 
     max: Annotated[float, Field(gt=0, lt=1)] = 0.05
     do: Literal["hold", "pause"] = "hold"

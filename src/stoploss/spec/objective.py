@@ -36,6 +36,7 @@ class Objective(Part):
     lambda_cost   quality given up, as a share of control's, for a cost that rises by all of control's
     lambda_risk   quality given up, as a share of control's, for one weighted harm event more per trace
     indifference  differences of the sum within this, up or down, are not worth a change
+    strategy      name of the organisation's strategy that the prices are of; its policy knows them
     """
 
     quality: Quality | None = None
@@ -44,6 +45,7 @@ class Objective(Part):
     lambda_risk: float = Field(0.0, ge=0, le=1e6)
     indifference: float = Field(0.0, ge=0, le=1e6)
     alpha: Alpha = 0.05
+    strategy: str | None = None
 
     @model_validator(mode="after")
     def risk_is_defined(self) -> Objective:

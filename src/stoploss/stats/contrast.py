@@ -23,6 +23,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from typing import Literal, Self
 
 import numpy as np
@@ -228,19 +229,6 @@ def close_epoch(closed: ClosedEpochs, epoch: EpochTotals, margin: Margin) -> Clo
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Screen:
-    """What plain sums tell of every cell, right to many digits: enough to see which have nothing to say.
-
-    silent         neither harm nor safety can be shown: no evidence comes near its limit
-    n_eff, spread  as in Contrast; meaningless where there is no contrast
-    """
-
-    silent: npt.NDArray[np.bool_]
-    n_eff: FloatArray
-    spread: FloatArray
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Contrasts:
     """The contrasts of many cells at one look, each worked out when it is asked for: found[cell].
 
@@ -271,24 +259,6 @@ class Contrasts:
             return NoContrast.NO_COMPARABLE_EPOCH
         return _judge(_moments(self.combined, cell), self.margin.absolute, self.alphas[cell], self.rhos[cell])
 
-    def screen(self) -> Screen:
-        """One pass over all cells for what a contrast takes many exactly rounded sums to say.
-
-        From x = z sqrt(k / (1 + k)): log e < ln 2 - ln(1 + k) / 2 + x**2 / 2, and few groups only lower z. A cell is
-        silent where that bound is below the limit by more than any rounding.
-        """
-        state, rho, weight = self.combined, np.array(self.rhos), self.combined.weight
-        square = state.influence * state.influence
-        second, third, fourth = (x.sum(axis=1) for x in (square, square * state.influence, square * square))
-        mass = np.maximum((state.control_mass**2).sum(axis=1), (state.treatment_mass**2).sum(axis=1))
-        with np.errstate(all="ignore"):
-            z = (state.weighted_difference - self.margin.absolute * weight) / np.sqrt(second)
-            kappa = third / second**1.5
-            z = z + kappa * z * z / 3 + kappa * kappa * z * z * z / 27 + kappa / 6
-            k = 4 * weight * rho * rho
-            most = math.log(2) - np.log1p(k) / 2 + z * z * k / (1 + k) / 2
-            return Screen(most + np.log(self.alphas) < -1e-6, weight * weight / mass, second * second / fourth)
-
 
 def contrasts(
     closed: ClosedEpochs, open_epoch: EpochTotals, *, margin: Margin, alphas: Sequence[float], tstar: float
@@ -311,7 +281,13 @@ def contrasts(
     cells = combined.weight.shape[0]
     if len(alphas) != cells:
         raise StatisticsInputError(f"{len(alphas)} alphas were given for {cells} cells; one is needed for each")
-    return Contrasts(combined, margin, alphas, [tuning_rho(alpha, tstar, sided="one") for alpha in alphas])
+    return Contrasts(combined, margin, alphas, _rhos(tuple(alphas), tstar))
+
+
+@lru_cache(maxsize=1_024)
+def _rhos(alphas: tuple[float, ...], tstar: float) -> tuple[float, ...]:
+    """Scale of each stream's mixture; the same streams are asked for at every look."""
+    return tuple(tuning_rho(alpha, tstar, sided="one") for alpha in alphas)
 
 
 def _mean_and_influence(

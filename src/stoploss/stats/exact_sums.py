@@ -73,9 +73,12 @@ def square_parts(x: IntArray) -> SquareParts:
     return SquareParts((0, 1, 2), (1, 2, 1), (low * low, high * low, high * high))
 
 
-def fold_parts(limbs: IntArray, cell: IntArray, squares: SquareParts) -> IntArray:
-    """As fold_squares, of values whose parts are known already."""
-    _require_cells(limbs, cell, squares.parts[0])
+def fold_parts(limbs: IntArray, cell: IntArray, squares: SquareParts, copies: int = 1) -> IntArray:
+    """As fold_squares, of values whose parts are known already.
+
+    copies  each row stands in up to so many cells, in each of them once
+    """
+    _require_cells(limbs, cell, squares.parts[0], BLOCK_ROWS * copies)
     added = list(limbs)
     for limb, times, part in zip(squares.limbs, squares.times, squares.parts, strict=True):
         added[limb] = added[limb] + times * np.bincount(cell, part, minlength=limbs.shape[1]).astype(np.int64)
@@ -130,10 +133,10 @@ def _require_values(x: IntArray, magnitude: IntArray) -> int:
     return largest
 
 
-def _require_cells(limbs: IntArray, cell: IntArray, x: FloatArray) -> None:
-    if cell.shape != x.shape or x.ndim != 1 or x.size > BLOCK_ROWS:
+def _require_cells(limbs: IntArray, cell: IntArray, x: FloatArray, most: int) -> None:
+    if cell.shape != x.shape or x.ndim != 1 or x.size > most:
         raise StatisticsInputError(
-            f"cell has shape {cell.shape} and x {x.shape}; both must be (rows,) with at most {BLOCK_ROWS} rows"
+            f"cell has shape {cell.shape} and x {x.shape}; both must be (rows,) with at most {most} rows"
         )
     if x.size and not (cell.min() >= 0 and cell.max() < limbs.shape[1]):
         raise StatisticsInputError(f"cell reaches from {cell.min()} to {cell.max()}; there are {limbs.shape[1]} cells")

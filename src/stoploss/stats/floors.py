@@ -13,8 +13,10 @@ from stoploss.stats.errors import require_between, require_count, require_part
 MINIMUM_EFFECTIVE_GROUPS = 32
 MINIMUM_SPREAD = 24
 STRICT_BELOW_ALPHA = 0.01
-MOST_UNITS = 500
-"""Units that the strictest stream asks for in an arm."""
+LEAST_UNITS, MOST_UNITS = 200, 500
+"""Units that a stream asks for in an arm: any, and a strict one."""
+LEAST_EVENTS, MOST_EVENTS = 30, 40
+"""Units with an event, likewise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ def continuous_floors(*, n_eff: float, units_control: int, units_treatment: int,
     """
     require_count("units_control", units_control)
     require_count("units_treatment", units_treatment)
-    required = MOST_UNITS if _is_strict(alpha) else 200
+    required = MOST_UNITS if _is_strict(alpha) else LEAST_UNITS
     return (
         Floor("units in the treatment arm", units_treatment, required),
         Floor("units in the control arm", units_control, required),
@@ -109,7 +111,7 @@ def safe_event_floor(*, units_treatment: int, units_control: int, event_units_co
 
 
 def _required_events(alpha: float) -> int:
-    return 40 if _is_strict(alpha) else 30
+    return MOST_EVENTS if _is_strict(alpha) else LEAST_EVENTS
 
 
 def _is_strict(alpha: float) -> bool:

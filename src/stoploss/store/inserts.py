@@ -99,7 +99,7 @@ def ledger_rows(record: Stored) -> Rows:
 def _kind_of(value: bytes | None) -> str:
     """Name of the fact's schema, from the framing alone."""
     try:
-        return schemas.by_fingerprint(framing_of(value).mark).name
+        return schemas.shared(framing_of(value).mark).name
     except WireError:
         return "unreadable"
 
@@ -189,7 +189,7 @@ def _plain_columns(record: object, names: str) -> Row:
 
 
 def command_rows(record: Stored) -> Rows:
-    command = records.decode(record.value, {"command": Command})
+    command = records.decode(record.value, {"command": Command}, own=True)
     flat = _plain_columns(
         command,
         "command_id experiment run epoch sequence flag release_variant control_variant treatment_variant exposure "

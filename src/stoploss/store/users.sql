@@ -22,6 +22,10 @@ GRANT SELECT(topic, topic_uuid, partition, offset) ON stoploss.registry TO stopl
 GRANT SELECT(topic, topic_uuid, partition, offset) ON stoploss.dead_letters TO stoploss_recorder;
 GRANT SELECT(topic, topic_uuid, partition, offset) ON stoploss.clean_batches TO stoploss_recorder;
 
+-- The resolver: of a trace, what an outcome about it must carry. No text, and no other table.
+CREATE ROLE IF NOT EXISTS stoploss_resolver;
+GRANT SELECT(trace_id, unit_id, conversation_id, tenant, language, channel, assignments, attributes, quarantined, broker_at, topic_uuid, partition, offset) ON stoploss.traces TO stoploss_resolver;
+
 -- People at the command line: explain, review, replay. All that is kept, the bytes of dead letters as well.
 CREATE SETTINGS PROFILE IF NOT EXISTS stoploss_people SETTINGS
     readonly = 2, max_execution_time = 300 MAX 600, max_memory_usage = 8000000000 MAX 8000000000;

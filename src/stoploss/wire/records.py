@@ -108,16 +108,18 @@ def encode(name: str, record: Any) -> bytes:
     return single_object(schema.fingerprint, out.getvalue())
 
 
-def decode(value: bytes | None, known: dict[str, type[T]]) -> T:
+def decode(value: bytes | None, known: dict[str, type[T]], *, own: bool = False) -> T:
     """One framed Avro value as one of the known dataclasses, by schema name.
 
-    An older writer's version is resolved to the current schema. Trailing bytes are refused: fastavro accepts them.
+    own  stoploss's own workers have written it: a schema that this version does not know is looked up among theirs
+
+    Another writer's version is resolved to the current schema. Trailing bytes are refused: fastavro accepts them.
     """
     framing = framing_of(value)
     assert value is not None
     if framing.kind != "single_object":
         raise MalformedRecord(f"this topic carries Avro single-object values, not {framing.kind}")
-    writer = schemas.by_fingerprint(framing.mark)
+    writer = schemas.shared(framing.mark) if own else schemas.by_fingerprint(framing.mark)
     if writer.name not in known:
         raise MalformedRecord(f"a {writer.name!r} stands where one of {', '.join(sorted(known))} belongs")
     build: Callable[[Any], Any] = _builder(known[writer.name])  # type: ignore[arg-type]

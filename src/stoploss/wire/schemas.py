@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,6 +16,8 @@ from stoploss.errors import UnknownSchema
 from stoploss.resources import data_path
 
 JsonSchema = dict[str, Any]
+OTHERS: dict[bytes, Schema] = {}
+"""Schemas of other versions of stoploss, as far as this process had to ask for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,10 @@ def fingerprint_of(source: JsonSchema) -> bytes:
 
 
 def read_schema(path: Path, name: str) -> Schema:
-    source = json.loads(path.read_text())
+    return schema_of(name, json.loads(path.read_text()))
+
+
+def schema_of(name: str, source: JsonSchema) -> Schema:
     parsed = fastavro.parse_schema(without_logical_types(source))
     return Schema(name, source, parsed, fingerprint_of(source))
 
@@ -90,3 +96,20 @@ def by_fingerprint(mark: bytes) -> Schema:
             "send the schema of schemas/, or configure the schema registry that holds yours"
         )
     return found
+
+
+Lookup = Callable[[], Mapping[bytes, Schema]]
+_lookups: list[Lookup] = []
+
+
+def ask_others_by(lookup: Lookup) -> None:
+    """Where this process asks, from now on, for the schemas of other versions."""
+    _lookups[:] = [lookup]
+
+
+def shared(mark: bytes) -> Schema:
+    """As by_fingerprint, for what stoploss itself has written: a newer version may have, while both run."""
+    if mark not in _by_fingerprint() and mark not in OTHERS:
+        for lookup in _lookups:
+            OTHERS.update(lookup())
+    return OTHERS[mark] if mark in OTHERS else by_fingerprint(mark)

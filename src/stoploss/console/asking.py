@@ -1,0 +1,183 @@
+"""What a person may ask for here, what would follow from it, and the request itself: the one that the CLI sends."""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from stoploss.cli.asking import request_of, send
+from stoploss.console.reads import Standing
+from stoploss.errors import RequestRefused
+from stoploss.experiment import Experiment
+from stoploss.journal import RequestHandled
+from stoploss.lifecycle import Lifecycle, refusal
+from stoploss.review.words import share
+from stoploss.settings import Settings
+
+LONGEST_REASON = 500
+MOST_REMEMBERED = 1_000
+REQUEST_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A request that a page offers: what it does in a few words; raises: it may give the treatment to somebody."""
+
+    action: str
+    label: str
+    raises: bool
+
+
+OFFERS = {
+    offer.action: offer
+    for offer in (
+        Offer("stop", "Stop", False),
+        Offer("rollback", "Roll back", False),
+        Offer("pause", "Pause", False),
+        Offer("resume", "Resume", True),
+        Offer("start", "Start", True),
+    )
+}
+
+DONE = {
+    "stop": "It is stopped: nobody gets the treatment variant.",
+    "rollback": "It is rolled back: everybody gets the variant that the spec rolls back to.",
+    "pause": "It is paused: nobody gets the treatment variant until it is resumed.",
+    "resume": "It is running again, in a new run.",
+    "start": "It is started.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a person filled in.
+
+    seen  the state that the page showed; a request that raises exposure holds for that state alone
+    """
+
+    request_id: str
+    reason: str
+    exposure: float | None
+    seen: str
+
+
+def offers(lifecycle: str) -> tuple[Offer, ...]:
+    """What the lifecycle allows now."""
+    return tuple(offer for offer in OFFERS.values() if refusal(offer.action, Lifecycle(lifecycle)) is None)
+
+
+def state_of(standing: Standing) -> str:
+    """What a confirmation speaks of: another run, epoch or state is another question."""
+    status = standing.status
+    return f"{status.lifecycle}, run {status.run}, epoch {status.epoch}"
+
+
+def consequences(action: str, standing: Standing) -> tuple[str, ...]:
+    """What will be the case once the judge has accepted the request."""
+    return tuple(_raising(action, standing) if OFFERS[action].raises else _lowering(action, standing))
+
+
+def _lowering(action: str, standing: Standing) -> Iterator[str]:
+    status, spec = standing.status, standing.spec
+    treatment = f"the treatment variant{_named(spec)}"
+    to = f"'{spec.spec.rollback.to}'" if spec else "the variant that the spec rolls back to"
+    yield f"Nobody gets {treatment} any more: {share(status.exposure)} of the traffic may get it now."
+    yield f"Everybody gets {to}."
+    yield "Requests that are under way end as they began; how many there were is counted and shown."
+    if action == "pause":
+        yield "A resume ends the pause. It begins a new run: the evidence of this one counts no more."
+    else:
+        yield "It stays so, whatever the monitor sees. Only a person's resume ends it, with a new run."
+    yield _obeying(spec)
+
+
+def _raising(action: str, standing: Standing) -> Iterator[str]:
+    status, spec = standing.status, standing.spec
+    again = "" if action == "start" else " again"
+    yield f"The treatment variant{_named(spec)} gets traffic{again}, by the share below."
+    yield f"Run {status.run + 1} begins: all evidence of earlier runs counts no more, and every rule begins anew."
+    if status.stopped_segments:
+        yield f"Segments that were stopped get the treatment again: {', '.join(status.stopped_segments)}."
+    if status.lifecycle in (Lifecycle.STOPPED, Lifecycle.ROLLED_BACK):
+        yield "It was ended by a rule or a person. Read why before you go on."
+    yield _obeying(spec)
+
+
+def _named(spec: Experiment | None) -> str:
+    return f" '{spec.treatment.name}'" if spec else ""
+
+
+def _obeying(spec: Experiment | None) -> str:
+    names = spec.spec.assignment.controllers if spec else ()
+    if not names:
+        return "No controller has to answer; services that follow the control topic obey by themselves."
+    return f"Controllers that have to apply it: {', '.join(names)}."
+
+
+def first_stage(spec: Experiment | None) -> float | None:
+    return spec.spec.ramp.stages[0] if spec else None
+
+
+def asked_of(fields: dict[str, str]) -> Asked:
+    """Raises RequestRefused where a field is not what it should be."""
+    request_id, reason = fields.get("request_id", ""), fields.get("reason", "").strip()
+    if not REQUEST_ID.fullmatch(request_id):
+        raise RequestRefused("this form has lost its id; open the page again")
+    if len(reason) > LONGEST_REASON:
+        raise RequestRefused(f"the reason is longer than {LONGEST_REASON} characters; shorten it")
+    return Asked(request_id, reason, _exposure(fields.get("exposure", "")), fields.get("seen", ""))
+
+
+def _exposure(percent: str) -> float | None:
+    """A share, from the percentage that a person typed."""
+    if not percent.strip():
+        return None
+    try:
+        value = float(percent.replace(",", ".")) / 100
+    except ValueError:
+        value = 0.0
+    if not 0.0001 <= value <= 1:
+        raise RequestRefused(f"{percent!r} is no exposure; give a number of percent, above 0 and at most 100")
+    return value
+
+
+class Desk:
+    """Where requests go out. A form that is sent twice asks once, and both get the same answer."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._answered: OrderedDict[str, RequestHandled] = OrderedDict()
+
+    def ask(self, person: str, action: str, standing: Standing, asked: Asked) -> RequestHandled:
+        """The judge's last word. Raises RequestRefused where it is a no, or none comes."""
+        if (answered := self._answered.get(asked.request_id)) is not None:
+            return answered
+        offer = OFFERS[action]
+        if offer.raises and asked.seen != state_of(standing):
+            now = state_of(standing)
+            raise RequestRefused(f"it was {asked.seen} when you opened this page and is {now} now; look again")
+        exposure = asked.exposure if offer.raises else None
+        request = request_of(action, standing.status.experiment, asked.reason, exposure=exposure)
+        handled = send(signing_as(person, self._settings), replace(request, request_id=asked.request_id, by=person))
+        self._answered[asked.request_id] = handled
+        if len(self._answered) > MOST_REMEMBERED:
+            self._answered.popitem(last=False)
+        return handled
+
+
+def signing_as(person: str, settings: Settings) -> Settings:
+    """Settings under which a request goes out in this person's name: with their key where the home has it.
+
+    Raises RequestRefused where it would be signed with the key of somebody else.
+    """
+    own = settings.keys / "people" / f"{person}.key"
+    if own.exists():
+        return settings.model_copy(update={"person_key": own})
+    if settings.person_key is not None and settings.person_key.stem != person:
+        raise RequestRefused(
+            f"this console signs with the key of {settings.person_key.stem}, and you are {person}; ask for it with "
+            f"your own key, or put it at {own}"
+        )
+    return settings

@@ -1,0 +1,48 @@
+"""A YAML file to a Policy, once, at the edge; every violation points at its line and field."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+from stoploss.errors import InvalidExperiment
+from stoploss.governance.windows import fault
+from stoploss.policy.model import Policy
+from stoploss.spec.file import Fault, read_model, violations_at
+
+
+def parse_policy(text: str, name: str = "the policy") -> Policy:
+    """The policy of a YAML text; raises InvalidExperiment with all violations at once."""
+    policy, root = read_model(Policy, text, name)
+    if found := list(_faults(policy)):
+        raise InvalidExperiment(name, violations_at(root, found))
+    return policy
+
+
+@lru_cache(maxsize=64)
+def policy_in_force(text: str) -> Policy:
+    """A policy that was accepted; parsed once per process."""
+    return parse_policy(text)
+
+
+def _faults(policy: Policy) -> Iterator[Fault]:
+    spec = policy.spec
+    if spec.default_risk is not None and spec.default_risk not in spec.risk_classes:
+        known = ", ".join(spec.risk_classes)
+        yield ("spec", "defaultRisk"), f"{spec.default_risk!r} is no class of risk; declared are {known}"
+    for name, risk in spec.risk_classes.items():
+        for index, window in enumerate(risk.windows):
+            if found := fault(window.days, window.from_, window.to, window.timezone):
+                yield ("spec", "riskClasses", name, "windows", index), found
+
+
+def not_enforced_yet(policy: Policy) -> list[str]:
+    """What the policy asks for and this version records, but does not act on: said when it is put in force."""
+    spec = policy.spec
+    asked = {
+        "concurrency": spec.concurrency.total is not None or spec.concurrency.per_team is not None,
+        "windows (exposure is raised inside them only, and not lowered when one closes)": any(
+            risk.windows for risk in spec.risk_classes.values()
+        ),
+    }
+    return [name for name, wanted in asked.items() if wanted]

@@ -1,0 +1,182 @@
+"""The console in a real Chromium: a stop is followed by clicks, a person stops another, and everybody can read it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+
+from tests.console.world import LEAKED, PAST, PERSON, TWIN, WAITING, World
+from tests.installation import journal_of
+
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
+
+PATIENCE_MS = 60_000
+SIZES = {"wide": (1280, 900), "narrow": (400, 800)}
+SERIOUS = {"serious", "critical"}
+# The style of maps, which plotly writes into each page: the policy refuses it, and no map is drawn.
+MAPS = "Applying inline style violates"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """$CHROMIUM, the system's, or the one that `playwright install chromium` has fetched."""
+    names = (os.environ.get("CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome")
+    found = next((path for name in names if name and (path := shutil.which(name))), None)
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-dev-shm-usage"])
+
+
+@contextmanager
+def visit(browser: Browser, world: World, size: str = "wide", colours: str = "light") -> Iterator[Page]:
+    """A page of a person who lives in Berlin and has followed the link; fails where a script of the page does."""
+    width, height = SIZES[size]
+    context = browser.new_context(
+        viewport={"width": width, "height": height},
+        color_scheme=colours,
+        timezone_id="Europe/Berlin",
+        locale="en-GB",
+        base_url=world.address,
+    )
+    context.set_default_timeout(PATIENCE_MS)
+    faults: list[str] = []
+    page = context.new_page()
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("console", lambda message: faults.extend(fault_in(message)))
+    page.goto(world.link())
+    page.wait_for_url(f"{world.address}/")
+    yield page
+    assert faults == []
+    context.close()
+
+
+def fault_in(message: ConsoleMessage) -> list[str]:
+    return [message.text] if message.type == "error" and MAPS not in message.text else []
+
+
+def violations(page: Page) -> list[str]:
+    """What axe finds that keeps somebody from using the page."""
+    found = Axe().run(page).response["violations"]
+    return [f"{v['id']}: {v['nodes'][0]['html'][:200]}" for v in found if v["impact"] in SERIOUS]
+
+
+# ---- the story, by clicks ------------------------------------------------------------------------
+
+
+def test_a_person_follows_a_stop_by_clicks(browser: Browser, world: World) -> None:
+    with visit(browser, world) as page:
+        page.get_by_role("link", name=LEAKED, exact=True).click()
+        expect(page.get_by_role("heading", name="Why it was rolled back")).to_be_visible()
+        links = page.locator(".chain li")
+        assert [name.inner_text() for name in links.locator("b").all()] == [
+            "Evidence", "Verdict", "Command", "Ack", "Last exposure"]  # fmt: skip
+        page.get_by_role("link", name="Review document").click()
+        expect(page.get_by_role("heading", name=f"Experiment review: {LEAKED}")).to_be_visible()
+        page.get_by_role("link", name="Dead letters").click()
+        page.locator("a[href^='/letters/']").first.click()
+        page.get_by_text("Show the bytes").click()
+        expect(page.locator("pre")).to_contain_text("7b 22 74 72 61 63 65")
+        page.get_by_role("link", name="Search", exact=True).click()
+        page.get_by_label("Words to find").fill("PII_EXPOSED")
+        page.keyboard.press("Enter")
+        page.locator("main .card").get_by_role("link", name=LEAKED).first.click()
+        expect(page.locator("h1")).to_contain_text("rolled back")
+
+
+def test_a_person_stops_an_experiment_by_keyboard_and_another_page_is_told(browser: Browser, world: World) -> None:
+    with visit(browser, world) as onlooker, visit(browser, world, "narrow", "dark") as page:
+        onlooker.goto(f"/experiments/{TWIN}")
+        expect(onlooker.locator("h1")).to_contain_text("running")
+        page.goto(f"/experiments/{TWIN}")
+        page.get_by_role("link", name="Stop…").focus()
+        page.keyboard.press("Enter")
+        expect(page.get_by_text("Nobody gets the treatment variant 'b' any more")).to_be_visible()
+        page.get_by_label("Why").focus()
+        page.keyboard.type("it costs too much")
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
+        page.wait_for_url(re.compile("done=stop"))
+        expect(page.get_by_role("status")).to_have_text("It is stopped: nobody gets the treatment variant.")
+        expect(onlooker.locator("h1")).to_contain_text("stopped", timeout=PATIENCE_MS)
+        expect(onlooker.get_by_text("Why it was stopped")).to_be_visible(timeout=PATIENCE_MS)
+        expect(onlooker.locator(".chain")).to_contain_text(f"asked for by {PERSON}", timeout=PATIENCE_MS)
+        expect(onlooker.locator(".chain")).to_contain_text("applied by flagd", timeout=PATIENCE_MS)
+    asked = [entry.conclusion for entry in journal_of(world.settings, TWIN)]
+    stops = [said for said in asked if type(said).__name__ == "RequestHandled" and said.action == "stop"]
+    assert [(said.by, said.accepted, said.reason) for said in stops] == [(PERSON, True, "it costs too much")]
+
+
+# ---- pictures, times, reading --------------------------------------------------------------------
+
+
+def test_pictures_are_drawn_without_another_host_and_keep_to_the_policy(browser: Browser, world: World) -> None:
+    with visit(browser, world) as page:
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(f"/experiments/{PAST}")
+        plot = page.locator("#plot-effect-0 .main-svg").first
+        expect(plot).to_be_visible(timeout=PATIENCE_MS)
+        assert page.locator("#plot-effect-0 .scatterlayer .trace").count() == 4
+        expect(page.locator("#plot-effect-0")).to_contain_text("rollback")
+        page.get_by_text("latency_ms: mean of each variant").click()
+        expect(page.locator("#plot-arms-latency_ms .main-svg").first).to_be_visible(timeout=PATIENCE_MS)
+        assert {url.startswith(world.address) for url in asked} == {True}
+
+
+def test_times_are_in_the_viewers_zone_and_utc_is_a_glance_away(browser: Browser, world: World) -> None:
+    with visit(browser, world) as page:
+        page.goto(f"/experiments/{PAST}")
+        time = page.locator(".facts time").first
+        assert re.fullmatch(r"1 Jan 2100, 13:\d\d:\d\d", time.inner_text())
+        assert re.fullmatch(r"2100-01-01 12:\d\d:\d\d\.\d{3} UTC", time.get_attribute("title") or "")
+        expect(page.locator("#zone")).to_contain_text("Europe/Berlin")
+
+
+PATHS = {
+    "story": f"/experiments/{PAST}",
+    "confirmation": f"/experiments/{WAITING}/ask/start",
+    "inbox": "/waiting",
+    "list": "/",
+    "letters": "/letters",
+    "search": "/search?q=model",
+    "review": f"/experiments/{PAST}/review",
+}
+
+
+def test_no_page_keeps_anybody_from_using_it_light_or_dark_wide_or_narrow(browser: Browser, world: World) -> None:
+    with visit(browser, world) as page:
+        for name, path in PATHS.items():
+            page.goto(path)
+            for size, colours in (("wide", "light"), ("narrow", "dark")):
+                page.set_viewport_size(dict(zip(("width", "height"), SIZES[size], strict=True)))
+                page.emulate_media(color_scheme=colours)
+                assert violations(page) == [], (name, size, colours)
+                assert page.evaluate("document.documentElement.scrollWidth") <= SIZES[size][0], (name, size)
+
+
+def test_a_stranger_is_led_to_the_form_and_from_there_to_the_page(browser: Browser, world: World) -> None:
+    page = browser.new_context(base_url=world.address).new_page()
+    page.set_default_timeout(PATIENCE_MS)
+    page.goto("/waiting")
+    page.wait_for_url(re.compile("/signin"))
+    assert violations(page) == []
+    page.get_by_label("Name").fill(PERSON)
+    page.get_by_label("Token").fill(world.console.sessions.token(PERSON))
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url(f"{world.address}/waiting")
+    page.context.close()
+
+
+def test_the_first_tab_leads_past_the_navigation(browser: Browser, world: World) -> None:
+    with visit(browser, world) as page:
+        page.keyboard.press("Tab")
+        expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+        page.keyboard.press("Enter")
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.closest('main') !== null")

@@ -1,0 +1,144 @@
+"""A real process with one thing wrong.
+
+`python -m tests.faults.bent BEND worker judge` is `stoploss worker judge`, bent; all else is as it is in production.
+A bend is `name` or `name=value`; several are joined by commas.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import resource
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from stoploss.cli import main
+
+
+def dies_after_insert(times: str) -> None:
+    """SIGKILL right after the n-th insert was answered, before anything of it is committed."""
+    from stoploss.store import inserts
+
+    left, insert = [int(times)], inserts.insert
+
+    def inserted(*args: Any) -> int:
+        rows = insert(*args)
+        left[0] -= 1
+        if left[0] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return rows
+
+    inserts.insert = inserted  # type: ignore[assignment]
+
+
+def dies_after_command(_: str) -> None:
+    """SIGKILL right after a transaction with a command was committed, before snapshot and offset."""
+    from streams.transactions import Transactor
+
+    publish = Transactor.publish
+
+    def published(self: Transactor, records: Any) -> None:
+        publish(self, records)
+        if any(record.topic.endswith("control") for record in records):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    Transactor.publish = published  # type: ignore[method-assign]
+
+
+def raises_while(path: str) -> None:
+    """Intake's work raises while the file is there; a file that says `once` is taken away by the first."""
+    from stoploss.intake import pipeline
+
+    process = pipeline.process_traces
+
+    @functools.wraps(process)
+    def processed(*args: Any, **more: Any) -> Any:
+        told = Path(path)
+        if told.exists():
+            if told.read_text() == "once":
+                told.unlink()
+            raise ZeroDivisionError("an agent that raises")
+        return process(*args, **more)
+
+    pipeline.process_traces = processed
+
+
+def polls_within(seconds: str) -> None:
+    """max.poll.interval.ms, so that a standby is idle for longer in seconds instead of minutes."""
+    _configured(broker_max_poll_interval=float(seconds))
+
+
+def group_of_its_own(name: str) -> None:
+    """Another consumer group for the same role of the same installation: a misconfigured second deployment."""
+    from streams import app
+
+    made = app.App.__init__
+
+    def renamed(self: app.App, id: str, **settings: Any) -> None:
+        made(self, f"{id}-{name}", **settings)
+
+    app.App.__init__ = renamed  # type: ignore[method-assign, assignment]
+
+
+def _configured(**changed: Any) -> None:
+    from streams import app
+
+    made = app.App.__init__
+
+    def configured(self: app.App, id: str, **settings: Any) -> None:
+        made(self, id, **{**settings, **changed})
+
+    app.App.__init__ = configured  # type: ignore[method-assign, assignment]
+
+
+def clock_off_by(seconds: str) -> None:
+    """The wall clock as this process reads it; the monotonic one is right, as it is on a machine whose clock is set."""
+    shift_s, now, now_ns = float(seconds), time.time, time.time_ns
+    time.time = lambda: now() + shift_s
+    time.time_ns = lambda: now_ns() + round(shift_s * 1e9)
+
+
+def snapshots_every(seconds: str) -> None:
+    from streams import partition_judge
+
+    partition_judge.SNAPSHOT_EVERY_S = float(seconds)
+
+
+def files_up_to(size: str) -> None:
+    """No file of this process may grow beyond so many bytes, as on a disk that is full."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(size), int(size)))
+
+
+def version(name: str) -> None:
+    """Judges as another version of stoploss: the same rules under another name."""
+    from streams import partition_judge
+
+    partition_judge.__version__ = name  # type: ignore[attr-defined]
+
+
+BENDS: dict[str, Callable[[str], None]] = {
+    bend.__name__: bend
+    for bend in (
+        dies_after_insert,
+        dies_after_command,
+        raises_while,
+        polls_within,
+        group_of_its_own,
+        clock_off_by,
+        snapshots_every,
+        files_up_to,
+        version,
+    )
+}
+
+
+if __name__ == "__main__":
+    for told in sys.argv.pop(1).split(","):
+        chosen, _, value = told.partition("=")
+        BENDS[chosen](value)
+    main()

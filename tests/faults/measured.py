@@ -1,0 +1,39 @@
+"""What became of a fault, and how an experiment has to end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Measured:
+    """What became of a fault.
+
+    times      it was injected; recoveries_s: seconds from its end, or from the kill, until all of it worked again
+    lost, doubled, wrong  as the verifier says
+    notes      figures worth telling
+    """
+
+    times: int = 0
+    recoveries_s: list[float] = field(default_factory=list)
+    lost: int = 0
+    doubled: int = 0
+    wrong: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def demand(self, holds: bool, otherwise: str) -> None:
+        if not holds:
+            self.wrong.append(otherwise)
+
+
+@dataclass(slots=True)
+class Ending:
+    """How an experiment has to end."""
+
+    lifecycle: str = "running"
+    exposure: float = 0.5
+    actions: tuple[str, ...] = ("set_exposure",)
+
+
+STOPPED = Ending("stopped", 0.0, ("set_exposure", "stop"))
+ROLLED_BACK = Ending("rolled_back", 0.0, ("set_exposure", "rollback"))

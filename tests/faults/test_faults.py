@@ -1,0 +1,33 @@
+"""The faults as tests, in the slow suite. Kills of judge and intake are in each run: tests/test_crashes.py."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.faults.fault import Fault, Ground, all_faults, ground
+
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(900)]
+
+KILLS, MINUTES = 20, 0.1
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+    with ground(tmp_path_factory.mktemp("faults"), kills=KILLS, minutes=MINUTES) as made:
+        yield made
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", all_faults(), ids=lambda fault: fault.name)
+def test_nothing_is_lost_nothing_counts_twice_and_every_state_is_right_after(fault: Fault, made: Ground) -> None:
+    found = fault.run(made)
+    assert (found.lost, found.doubled, found.wrong) == (0, 0, [])
+    assert found.times > 0
+
+
+def test_there_is_a_script_for_each_of_the_thirty_two() -> None:
+    faults = all_faults()
+    assert [fault.number for fault in faults] == list(range(1, 33))
+    assert len({fault.name for fault in faults}) == 32
