@@ -202,10 +202,20 @@ def test_a_fork_sends_each_trace_once_and_both_processes_end_by_themselves(topic
     assert sorted(trace["unit_id"] for trace in traces) == ["child", "parent after", "parent before"]
 
 
-FORKS = """
-import os
+# Runs after the tracer's own hook. A thread that was joined may stand in /proc a moment longer; one that lives, stays.
+COUNTING = """
+import os, time
 THREADS = []
-os.register_at_fork(before=lambda: THREADS.append(len(os.listdir("/proc/self/task"))))  # runs after the tracer's own
+def count():
+    for _ in range(200):
+        alive = len(os.listdir("/proc/self/task"))
+        if alive == 2:
+            break
+        time.sleep(0.01)
+    THREADS.append(alive)
+os.register_at_fork(before=count)
+"""
+FORKS = """
 from stoploss.emit import Tracer
 tracer = Tracer({bootstrap!r}, service="forks", topic={topic!r}, assignments_topic=None, close_timeout_s=30)
 for number in range(20):
@@ -223,16 +233,13 @@ COUNTS_THREADS = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason
 @COUNTS_THREADS
 def test_no_thread_of_the_kafka_client_lives_while_a_service_forks_and_no_trace_is_lost_by_it(topics: Topics) -> None:
     script = FORKS.format(bootstrap=topics.bootstrap, topic=topics.names["topic"])
-    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", COUNTING + script], check=True, timeout=60)
     assert sorted(trace["input_tokens"] for trace in topics.read("topic", 20)) == list(range(20))
 
 
 @COUNTS_THREADS
 def test_a_fork_without_a_broker_needs_none_and_keeps_what_is_pending() -> None:
     script = """
-import os
-THREADS = []
-os.register_at_fork(before=lambda: THREADS.append(len(os.listdir("/proc/self/task"))))
 from stoploss.emit import Tracer
 tracer = Tracer("127.0.0.1:1", service="forks", assignments_topic=None, close_timeout_s=0.1)
 tracer.record()
@@ -243,7 +250,7 @@ tracer.close()
 assert THREADS == [2], THREADS
 assert tracer.stats.dropped == {"not_delivered_at_close": 1}, tracer.stats
 """
-    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", COUNTING + script], check=True, timeout=60)
 
 
 def test_what_is_pending_at_exit_is_delivered_without_a_word_from_the_service(topics: Topics) -> None:
