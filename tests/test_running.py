@@ -52,6 +52,18 @@ def test_sums_are_those_of_unbounded_integers() -> None:
         assert exact_sums.total(sums.squares, place) == sum(value * value for value in mine)
 
 
+def test_rows_that_have_a_cell_in_each_dimension_give_the_same_sums_as_any_others() -> None:
+    """Those are added to joint cells first."""
+    grid, x = rows(4_000, seed=7)
+    grid.cells["tenant"][:] = np.abs(grid.cells["tenant"])
+    sums = folded(grid, x, 2_000)
+    assert Grid(grid.arm[:2_000], {n: c[:2_000] for n, c in grid.cells.items()}).places(sums.room).joint is not None
+    assert grid.only(np.arange(4_000) < 10).places(sums.room).joint is None
+    one_by_one = folded(grid, x, 10)
+    for name in ("n", "total", "squares", "buckets"):
+        assert getattr(sums, name).tolist() == getattr(one_by_one, name).tolist()
+
+
 @pytest.mark.parametrize("block", [1, 333, 4_000])
 def test_how_rows_are_cut_changes_no_sum(block: int) -> None:
     grid, x = rows(4_000, seed=2)

@@ -1,11 +1,14 @@
 """Rows into the state of a run: at once what may stop an experiment, and at the next tick what is only additive.
 
-Everybody's totals, gates, budgets, drift and health are folded with each entry. The segments' totals and the metrics
-that people plot are judged and shown at ticks only, and are exact sums, so their rows wait and are folded together: the
-result is the same to the bit, at a fraction of the cost. What waits is never older than a ledger second.
+Gates, budgets, drift and health are folded with each entry. Segments' totals and the metrics that people plot are
+judged and shown at ticks only, and everybody's contrasts where they are worth a look (rules.group_totals). All these
+are exact sums, so their rows wait and are folded together: the result is the same to the bit, at a fraction of the
+cost. What waits is of one ledger second.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from stoploss.commands import Micros
 from stoploss.lifecycle import LIVE
@@ -14,6 +17,7 @@ from stoploss.running import Grid
 from stoploss.segments import EVERYBODY
 from stoploss.state import ExperimentState
 from stoploss.stats.exact_sums import BLOCK_ROWS
+from stoploss.waiting import Waiting
 
 SECOND = 1_000_000
 
@@ -33,32 +37,39 @@ def moment_of(
 
 
 def fold(state: ExperimentState, rows: Rows, moment: Moment) -> None:
-    """One entry's rows: every rule for everybody now, the rest at the next tick."""
+    """One entry's rows: every rule for everybody now or as soon as it may have news, the rest at the next tick."""
     run = state.current
-    waiting = sum(part.size for part in run.waiting)
-    if run.waiting_at // SECOND != moment.at // SECOND or waiting + rows.size > BLOCK_ROWS:
+    if run.waiting.at // SECOND != moment.at // SECOND or run.waiting.rows + rows.size > BLOCK_ROWS:
         settle(state)
-    for rule in state.rules:
+    run.waiting.add(rows, moment.at)
+    for rule in state.prompt_rules:
         rule.fold(run.rules[rule.key], rows, moment)
-    run.waiting.append(rows)
-    run.waiting_at = moment.at
+    joined: dict[int, Rows] = {}
+    for waits in state.waiting_rules:
+        own = run.rules[waits.key]
+        if run.waiting.fits(rows.size, waits.key):
+            own.news = False
+        elif unseen := run.waiting.unseen(waits.key, joined):
+            waits.fold(own, unseen, moment)
+            run.waiting.room[waits.key] = waits.can_wait(own)
 
 
 def settle(state: ExperimentState) -> None:
     """Folds what waits. May be called at any time: before a tick, a measure, the end of an epoch, a snapshot."""
     run = state.current
-    if not run.waiting:
+    if not run.waiting.parts:
         return
-    waiting, run.waiting = run.waiting, []
+    waiting, run.waiting = run.waiting, Waiting()
+    everybody = moment_of(state, waiting.at, caught_up=False, due=(EVERYBODY,))
+    joined: dict[int, Rows] = {}
+    for rule in state.waiting_rules:
+        if unseen := waiting.unseen(rule.key, joined):
+            rule.fold(run.rules[rule.key], unseen, everybody)
     segments = tuple(name for name in run.dimensions if name != EVERYBODY)
-    moment = moment_of(state, run.waiting_at, caught_up=False, due=segments)
-    for exposure in (True, False):
-        parts = [rows for rows in waiting if rows.exposure is exposure]
-        if parts:
-            _fold_together(state, together(parts), moment)
+    _fold_segments(state, joined.get(0) or together(waiting.parts), replace(everybody, due=segments))
 
 
-def _fold_together(state: ExperimentState, rows: Rows, moment: Moment) -> None:
+def _fold_segments(state: ExperimentState, rows: Rows, moment: Moment) -> None:
     for rule in state.rules:
         if rule.kind == "guardrail":
             rule.fold(state.current.rules[rule.key], rows, moment)

@@ -6,9 +6,11 @@ place start + arm * cells + cell, where start is that of the dimension. All sums
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Self
+from functools import cache
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -31,17 +33,44 @@ QUANTILES = (0.5, 0.95, 0.99)
 class Places:
     """Where the rows of a block belong, in totals of all dimensions.
 
-    row   of each place: the row that it takes; None: each dimension takes all rows, in order
-    flat  place in the totals; n: rows that each place gets
+    row     of each place: the row that it takes; None: each dimension takes all rows, in order
+    flat    place in the totals; n: rows that each place gets
+    shape   arms, and cells of each dimension; joint: place of each row in an array of it. None: it would be larger
+            than the block, or a row lacks a cell
     """
 
     row: IntArray | None
     flat: IntArray
     n: IntArray
+    shape: tuple[int, ...]
+    joint: IntArray | None
 
-    def spread(self, values: npt.NDArray[np.float64], dimensions: int) -> npt.NDArray[np.float64]:
+    def spread(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """A column of the rows, once for each place."""
-        return np.tile(values, dimensions) if self.row is None else values[self.row]
+        return np.tile(values, len(self.shape) - 1) if self.row is None else values[self.row]
+
+    def sums(self, values: npt.NDArray[np.float64]) -> IntArray:
+        """Of whole numbers whose sum is below 2**53, by place.
+
+        Rows are added to their joint cell once, and whole joint cells to each dimension: a quarter of the work with
+        four dimensions.
+        """
+        if self.joint is None:
+            return np.bincount(self.flat, self.spread(values), minlength=self.n.size).astype(np.int64)
+        joint = np.bincount(self.joint, values, minlength=math.prod(self.shape)).reshape(self.shape)
+        return np.concatenate([joint.sum(axis=others).reshape(-1) for others in _all_but_each(len(self.shape))]).astype(
+            np.int64
+        )
+
+
+@cache
+def _all_but_each(axes: int) -> tuple[tuple[int, ...], ...]:
+    """For each axis but the first: all others but the first.
+
+    >>> _all_but_each(4)
+    ((2, 3), (1, 3), (1, 2))
+    """
+    return tuple(tuple(axis for axis in range(1, axes) if axis != kept) for kept in range(1, axes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +109,15 @@ class Grid:
         there = joined != NO_CELL
         row = None if there.all() else np.tile(np.arange(self.arm.size), len(room))[there]
         joined = joined if row is None else joined[there]
-        return Places(row, joined, np.bincount(joined, minlength=start))
+        shape = (2, *room.values())
+        small = row is None and math.prod(shape) <= self.arm.size
+        return Places(row, joined, np.bincount(joined, minlength=start), shape, self._joint(room) if small else None)
+
+    def _joint(self, room: Mapping[str, int]) -> IntArray:
+        place = self.arm
+        for name, cells in room.items():
+            place = place * cells + self.cells[name]
+        return place
 
 
 @dataclass(slots=True)
@@ -137,17 +174,12 @@ class Sums:
 
     def fold(self, grid: Grid, x: IntArray) -> None:
         """Adds the rows of a grid, one value for each; at most 8,192 rows, which np.bincount adds exactly."""
-        places, dimensions = grid.places(self.room), len(self.room)
+        places = grid.places(self.room)
         self.n += places.n
-        added = np.bincount(places.flat, places.spread(x.astype(np.float64), dimensions), minlength=self.n.size)
-        self.total += added.astype(np.int64)
-        squares = exact_sums.square_parts(x)
-        parts = tuple(places.spread(part, dimensions) for part in squares.parts)
-        squares = exact_sums.SquareParts(squares.limbs, squares.times, parts)
-        self.squares = exact_sums.fold_parts(self.squares, places.flat, squares, dimensions)
+        self.total += places.sums(x.astype(np.float64))
+        self.squares = exact_sums.add_parts(self.squares, exact_sums.square_parts(x), places.sums)
         if self.quantiles:
-            bucket = histogram.bucket_of(x)
-            bucket = np.tile(bucket, dimensions) if places.row is None else bucket[places.row]
+            bucket = places.spread(histogram.bucket_of(x))
             np.add.at(self.buckets.reshape(-1), places.flat * histogram.BUCKETS + bucket, 1)
 
     def moments(self, name: str, cells: int, scale: int) -> list[list[Moments]]:

@@ -13,13 +13,13 @@ from stoploss.governance.record import Governance, PolicyInForce
 from stoploss.journal import GENESIS
 from stoploss.lifecycle import Lifecycle
 from stoploss.recent import RecentTraces
-from stoploss.rules import AnyRule, Hearing, HearingRule, RuleState, rules_of
-from stoploss.rules.rows import Rows
+from stoploss.rules import AnyRule, Hearing, HearingRule, RuleState, WaitingRule, Waits, rules_of
 from stoploss.running import RunningMetrics
 from stoploss.segments import EVERYBODY, PATIENCE, Dimension
 from stoploss.sight import Sight
 from stoploss.spec.file import parse_experiment
 from stoploss.units import DailyCap, SeenUnits
+from stoploss.waiting import Waiting
 
 RECOMMENDATION = "objective/recommendation"
 RECENT_REQUESTS = 256
@@ -42,6 +42,16 @@ def rules_for(spec: str) -> tuple[AnyRule, ...]:
 def hearing_rules_for(spec: str) -> tuple[HearingRule, ...]:
     """Found once: every status of every source is told to every experiment."""
     return tuple(rule for rule in rules_for(spec) if isinstance(rule, Hearing))
+
+
+@lru_cache(maxsize=4_096)
+def waiting_rules_for(spec: str) -> tuple[WaitingRule, ...]:
+    return tuple(rule for rule in rules_for(spec) if isinstance(rule, Waits))
+
+
+@lru_cache(maxsize=4_096)
+def prompt_rules_for(spec: str) -> tuple[AnyRule, ...]:
+    return tuple(rule for rule in rules_for(spec) if not isinstance(rule, Waits))
 
 
 @dataclass(slots=True)
@@ -83,7 +93,7 @@ class RunState:
     """What belongs to one run: from a person's start or resume to the next stop.
 
     breached  a rule found a breach since the last tick: people plot what was seen then
-    waiting   rows that folding.settle has yet to fold, and their ledger time; never in a snapshot
+    waiting   rows that folding.settle has yet to fold; never in a snapshot
     """
 
     rules: dict[str, RuleState]
@@ -93,8 +103,7 @@ class RunState:
     after_stop: AfterStop = field(default_factory=AfterStop)
     sight: Sight = field(default_factory=Sight)
     breached: bool = False
-    waiting: list[Rows] = field(default_factory=list, metadata={"transient": True})
-    waiting_at: Micros = field(default=0, metadata={"transient": True})
+    waiting: Waiting = field(default_factory=Waiting, metadata={"transient": True})
 
     @classmethod
     def begin(cls, spec: str) -> RunState:
@@ -160,6 +169,15 @@ class ExperimentState:
     @property
     def hearing_rules(self) -> tuple[HearingRule, ...]:
         return hearing_rules_for(self.spec)
+
+    @property
+    def waiting_rules(self) -> tuple[WaitingRule, ...]:
+        return waiting_rules_for(self.spec)
+
+    @property
+    def prompt_rules(self) -> tuple[AnyRule, ...]:
+        """Those that fold each entry at once."""
+        return prompt_rules_for(self.spec)
 
     @property
     def recommendation(self) -> str | None:

@@ -6,6 +6,7 @@
     close_epoch  the share of traffic changes: arms are compared anew from here on
     judge        what it says now, one verdict per stream
     hear         a fact that is no evidence: how far intake is, acks; only of rules that listen (Hearing)
+    can_wait     how many rows may come before it need fold any; only of rules that can let them wait (Waits)
 
 Listing a rule here is testing it: tests/rules/test_every_rule.py checks what all of them promise. The order is the
 order in which they are judged: gates, guardrails, regressions, budgets, drift, health, the objective.
@@ -139,6 +140,18 @@ class Hearing(Protocol):
 
 class HearingRule(AnyRule, Hearing, Protocol):
     """A rule that listens."""
+
+
+@runtime_checkable
+class Waits(Protocol):
+    """What a rule has that need not fold each entry at once: its sums are exact, and few entries are news to it."""
+
+    def can_wait(self, state: Any) -> int:
+        """Rows that may come within the ledger second of the last fold and be no news, together or apart."""
+
+
+class WaitingRule(AnyRule, Waits, Protocol):
+    """A rule whose rows may wait."""
 
 
 def rules_of(experiment: Experiment) -> tuple[AnyRule, ...]:

@@ -21,7 +21,7 @@ from stoploss.arrays import indices
 from stoploss.commands import Evidence
 from stoploss.metrics import MISSING
 from stoploss.rules.cell_looks import ROOM, CellLook, Looker, Looks, Seen, Sure, Sureness, sureness
-from stoploss.rules.group_totals import GroupTotals, worth_a_look
+from stoploss.rules.group_totals import GroupTotals, rows_until_a_look, worth_a_look
 from stoploss.rules.guardrail import contrast_evidence, decide
 from stoploss.rules.guardrail_plan import GuardrailPlan
 from stoploss.rules.news import Newsworthy
@@ -151,9 +151,13 @@ class BinaryGuardrail:
             state.first[name].close_second(second, self.plan.rr0)
             if read is not None:
                 state.first[name].fold(read, moment.dimensions[name], self.plan.column)
-                state.totals[name].fold(read, moment.dimensions[name], self.plan.column)
+                state.totals[name].fold(read, moment.dimensions[name], self.plan.column, events=True)
         if EVERYBODY in moment.due:
             state.news = scored != second or worth_a_look(before, state.totals[EVERYBODY].rows)
+
+    def can_wait(self, state: BinaryState) -> int:
+        """The exact stream scores at the end of a second."""
+        return rows_until_a_look(state.totals[EVERYBODY].rows)
 
     def tick(self, state: BinaryState, moment: Moment) -> None:
         for first in state.first.values():

@@ -34,7 +34,7 @@ class GroupTotals:
     n, total  (2, cells, groups) int64 of the open epoch
     closed    all closed epochs of the run
     shown_n, shown_total  (2, cells) int64 of the whole run, for people to read
-    units     distinct units with a value; events: those with a value other than 0
+    units     distinct units with a value; events: those with a value other than 0, where that is of interest
     changes   how often anything here has changed since it was made or restored
     """
 
@@ -71,8 +71,11 @@ class GroupTotals:
         """Of the whole run, in all cells."""
         return int(self.shown_n.sum())
 
-    def fold(self, rows: Rows, dimension: Dimension, column: str) -> None:
-        """Adds the rows that may be compared, have a value and a cell, and are within the day's cap of their unit."""
+    def fold(self, rows: Rows, dimension: Dimension, column: str, *, events: bool = False) -> None:
+        """Adds the rows that may be compared, have a value and a cell, and are within the day's cap of their unit.
+
+        events  whether units with a value other than 0 are of interest
+        """
         x = rows.metrics.get(column)
         if x is None:
             return
@@ -87,7 +90,8 @@ class GroupTotals:
         np.add.at(self.total.reshape(-1), places.flat, x)
         np.add.at(self.shown_total.reshape(-1), places.key, x)
         self.units.take(places.slots)
-        self.events.take(places.slots[x != 0])
+        if events:
+            self.events.take(places.slots[x != 0])
 
     def _grow(self, cells: int) -> None:
         more = cells - self.cells
@@ -155,6 +159,16 @@ def worth_a_look(before: int, after: int) -> bool:
     (True, False, True)
     """
     return _magnitude(before) != _magnitude(after)
+
+
+def rows_until_a_look(rows: int) -> int:
+    """How many more rows may come and be worth no look.
+
+    >>> rows_until_a_look(100), rows_until_a_look(100_000)
+    (0, 351)
+    """
+    follow, leading = _magnitude(rows)
+    return ((leading + 1) << follow) - 1 - rows
 
 
 def _magnitude(n: int) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from functools import partial
 
 from stoploss.commands import Evidence, round_significant
 from stoploss.rules.cell_looks import ROOM, CellLook, Looker, Looks, Seen, Sureness, sureness
-from stoploss.rules.group_totals import GroupTotals, worth_a_look
+from stoploss.rules.group_totals import GroupTotals, rows_until_a_look, worth_a_look
 from stoploss.rules.guardrail_plan import GuardrailPlan
 from stoploss.rules.news import Newsworthy
 from stoploss.rules.reading import Reference
@@ -62,6 +62,9 @@ class ContinuousGuardrail:
                 state.dimensions[name].fold(read, moment.dimensions[name], self.plan.column)
         if EVERYBODY in moment.due:
             state.news = worth_a_look(before, state.dimensions[EVERYBODY].rows)
+
+    def can_wait(self, state: GuardrailState) -> int:
+        return rows_until_a_look(state.dimensions[EVERYBODY].rows)
 
     def tick(self, state: GuardrailState, moment: Moment) -> None:
         """Nothing is counted in seconds here."""

@@ -15,6 +15,7 @@ most the guardrail's alpha, beside the alpha of the guardrail itself.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -107,6 +108,10 @@ class Regression:
         if read is not None and (x := read.metrics.get(self.plan.column)) is not None:
             state.window = state.window or moment.at // SECOND
             _count(state, read, x)
+
+    def can_wait(self, state: RegressionState) -> int:
+        """Batches are of a second."""
+        return sys.maxsize
 
     def tick(self, state: RegressionState, moment: Moment) -> None:
         self._close_batch(state, moment.at // SECOND)

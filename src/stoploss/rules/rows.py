@@ -156,7 +156,10 @@ class Rows:
 
 
 def together(parts: Sequence[Rows]) -> Rows:
-    """Rows of several ledger entries as one, in order; all of one experiment and of one kind."""
+    """Rows of several ledger entries of one experiment as one, in order.
+
+    Rows of outcomes among those of traces are none of their unit's first, and that is all that tells them apart then.
+    """
     first = parts[0]
     if len(parts) == 1:
         return first
@@ -164,7 +167,7 @@ def together(parts: Sequence[Rows]) -> Rows:
     columns: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
     return Rows(
         **columns,
-        exposure=first.exposure,
+        exposure=any(part.exposure for part in parts),
         cells={name: np.concatenate([part.cells[name] for part in parts]) for name in first.cells},
         metrics={name: np.concatenate([_column(part, name) for part in parts]) for name in _all_metrics(parts)},
         details={},

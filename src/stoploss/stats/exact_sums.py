@@ -7,8 +7,9 @@ hence exactly. Limbs are kept canonical (the lower two are digits of base 2**20)
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -40,12 +41,13 @@ def fold_squares(limbs: IntArray, cell: IntArray, x: IntArray) -> IntArray:
     >>> total(limbs, 0), total(limbs, 1) == 2**78 + 25
     (9, True)
     """
-    return fold_parts(limbs, cell, square_parts(x))
+    _require_cells(limbs, cell, x)
+    return add_parts(limbs, square_parts(x), lambda part: np.bincount(cell, part, minlength=limbs.shape[1]))
 
 
 @dataclass(frozen=True, slots=True)
 class SquareParts:
-    """The squares of a block of values, ready to be summed in any number of ways, in up to three parts.
+    """The squares of a block of values, ready to be summed, in up to three parts.
 
     limbs  of each part: the limb it belongs to; times: how often it counts
     parts  whole numbers below 2**40 as float64, (rows,) each: what np.bincount sums without converting them again
@@ -54,9 +56,6 @@ class SquareParts:
     limbs: tuple[int, ...]
     times: tuple[int, ...]
     parts: tuple[FloatArray, ...]
-
-    def take(self, index: IntArray) -> SquareParts:
-        return SquareParts(self.limbs, self.times, tuple(part[index] for part in self.parts))
 
 
 def square_parts(x: IntArray) -> SquareParts:
@@ -73,15 +72,14 @@ def square_parts(x: IntArray) -> SquareParts:
     return SquareParts((0, 1, 2), (1, 2, 1), (low * low, high * low, high * high))
 
 
-def fold_parts(limbs: IntArray, cell: IntArray, squares: SquareParts, copies: int = 1) -> IntArray:
-    """As fold_squares, of values whose parts are known already.
+def add_parts(limbs: IntArray, squares: SquareParts, summed: Callable[[FloatArray], npt.NDArray[Any]]) -> IntArray:
+    """The limbs with a block of at most BLOCK_ROWS values added, whose parts are known already.
 
-    copies  each row stands in up to so many cells, in each of them once
+    summed  the sums of a part, by cell: whole numbers below 2**53
     """
-    _require_cells(limbs, cell, squares.parts[0], BLOCK_ROWS * copies)
     added = list(limbs)
     for limb, times, part in zip(squares.limbs, squares.times, squares.parts, strict=True):
-        added[limb] = added[limb] + times * np.bincount(cell, part, minlength=limbs.shape[1]).astype(np.int64)
+        added[limb] = added[limb] + times * summed(part).astype(np.int64)
     return _canonical(*added)
 
 
@@ -133,10 +131,10 @@ def _require_values(x: IntArray, magnitude: IntArray) -> int:
     return largest
 
 
-def _require_cells(limbs: IntArray, cell: IntArray, x: FloatArray, most: int) -> None:
-    if cell.shape != x.shape or x.ndim != 1 or x.size > most:
+def _require_cells(limbs: IntArray, cell: IntArray, x: IntArray) -> None:
+    if cell.shape != x.shape or x.ndim != 1 or x.size > BLOCK_ROWS:
         raise StatisticsInputError(
-            f"cell has shape {cell.shape} and x {x.shape}; both must be (rows,) with at most {most} rows"
+            f"cell has shape {cell.shape} and x {x.shape}; both must be (rows,) with at most {BLOCK_ROWS} rows"
         )
     if x.size and not (cell.min() >= 0 and cell.max() < limbs.shape[1]):
         raise StatisticsInputError(f"cell reaches from {cell.min()} to {cell.max()}; there are {limbs.shape[1]} cells")
