@@ -123,17 +123,18 @@ class BudgetRule:
         x = rows.metrics.get(metrics.column_name(self.metric, "none"))
         if x is None:
             return
-        keep = (rows.arm == TREATMENT) & (x != metrics.MISSING)
-        if not keep.any():
+        keep = indices((rows.arm == TREATMENT) & (x != metrics.MISSING))
+        if not keep.size:
             return
-        bucket = rows.at[keep] // (self.bucket_s * SECOND)
+        at = rows.at[keep]
+        bucket = at // (self.bucket_s * SECOND)
         amount = x[keep] if self.threshold is None else (x[keep] > self.threshold).astype(np.int64)
         state.advance(int(bucket.max()))
         for number, amounts in by_number(bucket, amount):
             state.add(number, amounts.size, int(amounts.sum()))
         if self.threshold is not None:
             self._see_bad(state, rows.unit[keep], bucket, amount)
-        state.watermark = max(state.watermark, int(rows.at[keep].max()))
+        state.watermark = max(state.watermark, int(at.max()))
         state.news = True
 
     def _see_bad(self, state: BudgetState, unit: UnitArray, bucket: IntArray, bad: IntArray) -> None:

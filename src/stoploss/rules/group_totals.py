@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from stoploss.arrays import indices
 from stoploss.rules.rows import CONTROL, TREATMENT, IntArray, Rows, with_value
 from stoploss.segments import EVERYBODY, Dimension, grown
 from stoploss.stats.contrast import (
@@ -91,7 +92,7 @@ class GroupTotals:
         np.add.at(self.shown_total.reshape(-1), places.key, x)
         self.units.take(places.slots)
         if events:
-            self.events.take(places.slots[x != 0])
+            self.events.take(places.slots[indices(x != 0)])
 
     def _grow(self, cells: int) -> None:
         more = cells - self.cells
