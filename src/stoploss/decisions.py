@@ -127,6 +127,8 @@ def act(
 ) -> None:
     """Issues the command of a breach, if it still lowers exposure or latches harder than what is in force."""
     action = verdict.response.action
+    if action == Action.THROTTLE:
+        state.current.pace.lowered(verdict.response.share or 0.0)
     if action is None or not _lowers(state, action, verdict):
         return
     if action == Action.THROTTLE:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from datetime import date
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -53,6 +54,8 @@ LATER_FIELDS = (
     ("spec", "purpose"),
     ("spec", "rollback", "plan"),
     ("spec", "objective", "strategy"),
+    ("spec", "safeShare"),
+    ("spec", "freezes"),
 )
 
 
@@ -82,10 +85,21 @@ class Ramp(Part):
 
 
 class Window(Part):
+    """Hours of weekdays in which exposure may be raised; from 00:00 to 00:00 is the whole day."""
+
     days: str
     from_: str = Field(alias="from")
     to: str
     timezone: str = "UTC"
+
+
+class Freeze(Part):
+    """Days on which nothing is raised, the first and the last of them included."""
+
+    from_: date = Field(alias="from")
+    to: date
+    timezone: str = "UTC"
+    reason: str = Field(min_length=1, max_length=200)
 
 
 class Approvals(Part):
@@ -124,7 +138,10 @@ Unit = Literal["prompt", "model", "workflow"]
 
 
 class Spec(Part):
-    """factors: the units of change, where the variants differ in more than one on purpose."""
+    """
+    factors     the units of change, where the variants differ in more than one on purpose
+    safe_share  what the treatment keeps while the windows are closed; without it, all: windows stop raises alone
+    """
 
     hypothesis: str = Field(min_length=1)
     unit: Unit
@@ -146,6 +163,8 @@ class Spec(Part):
     health: Health = Health()
     ramp: Ramp = Ramp(stages=(0.05,))
     windows: tuple[Window, ...] = ()
+    safe_share: Share | None = None
+    freezes: tuple[Freeze, ...] = ()
     approvals: Approvals = Approvals()
     rollback: Rollback
     privacy: Privacy = Privacy()
@@ -243,5 +262,5 @@ def _leave_out_if_empty(tree: dict[str, Any], path: tuple[str, ...]) -> None:
     *parents, last = path
     for name in parents:
         tree = tree.get(name) or {}
-    if last in tree and not tree[last]:
+    if last in tree and tree[last] in (None, "", []):
         del tree[last]

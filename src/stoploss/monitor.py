@@ -14,6 +14,7 @@ from stoploss.acks import acked, hear, overdue
 from stoploss.after_stop import count_exposures, say_exposures
 from stoploss.blind import look
 from stoploss.canary import canary_of
+from stoploss.closing import keep_hours
 from stoploss.commands import Action, Micros
 from stoploss.counting import count
 from stoploss.decisions import command, enter, everything_said, judge
@@ -26,6 +27,7 @@ from stoploss.governance.admission import exposure_asked, objection
 from stoploss.governance.record import Governance
 from stoploss.governance.reminders import remind
 from stoploss.journal import EvidenceRefused, RequestHandled
+from stoploss.lapsing import keep_permission
 from stoploss.ledger import (
     AckOverdue,
     AckReceived,
@@ -123,6 +125,9 @@ def _tick(state: PartitionState, out: Outputs) -> None:
         if experiment.run >= 1:
             _tick_run(state, experiment, measure, out)
             look(state, experiment, out)
+            keep_hours(state, experiment, out)
+            if measure:
+                keep_permission(state, experiment, out)
         _say_refused(experiment, out)
         if measure:
             remind(experiment, out)
@@ -275,4 +280,8 @@ def _ramp(state: ExperimentState, request: Request, reason: str, out: Outputs) -
     """Another share within the run: the rules keep their evidence, and the arms are compared anew."""
     before, state.desired.exposure = state.desired.exposure, exposure_asked(state, request)
     raises = state.desired.exposure > before
+    if raises:
+        state.current.pace.back_to = None
+    else:
+        state.current.pace.lowered(state.desired.exposure)
     command(state, Action.SET_EXPOSURE, f"{PERSON}/{request.request_id}", 1, reason, out, raises=raises)

@@ -12,6 +12,7 @@ from stoploss.followup import OpenIncident
 from stoploss.governance.record import Governance, PolicyInForce
 from stoploss.journal import GENESIS
 from stoploss.lifecycle import Lifecycle
+from stoploss.pace import Pace
 from stoploss.recent import RecentTraces
 from stoploss.rules import AnyRule, Hearing, HearingRule, RuleState, WaitingRule, Waits, rules_of
 from stoploss.running import RunningMetrics
@@ -102,6 +103,7 @@ class RunState:
     verdicts: dict[str, str] = field(default_factory=dict)
     after_stop: AfterStop = field(default_factory=AfterStop)
     sight: Sight = field(default_factory=Sight)
+    pace: Pace = field(default_factory=Pace)
     breached: bool = False
     waiting: Waiting = field(default_factory=Waiting, metadata={"transient": True})
 

@@ -11,9 +11,8 @@ from collections.abc import Iterator
 from stoploss.commands import Micros
 from stoploss.errors import RequestRefused
 from stoploss.experiment import Experiment
-from stoploss.governance import approvals, windows
+from stoploss.governance import approvals, hours
 from stoploss.governance.bodies import ApprovalTerms, CompletionTerms, NoteTerms, body_of, fault_of
-from stoploss.governance.record import DailyWindow
 from stoploss.governance.reminders import overdue
 from stoploss.ledger import Request
 from stoploss.lifecycle import RAISES
@@ -151,6 +150,11 @@ def _raise(state: ExperimentState, request: Request, policy: Policy | None, at: 
         yield f"the exposure is {exposure:g} already"
     if request.action == "ramp" and exposure < state.desired.exposure:
         return
+    yield from in_the_way(state, exposure, policy, at)
+
+
+def in_the_way(state: ExperimentState, exposure: float, policy: Policy | None, at: Micros) -> Iterator[str]:
+    """Why the treatment may not get more at a moment, whoever raises it: a person, the ramp, a window that opens."""
     if policy is not None:
         yield from _unmet(state, policy, at)
     yield from _conditions(state, policy, exposure, at)
@@ -190,17 +194,7 @@ def _conditions(state: ExperimentState, policy: Policy | None, exposure: float, 
     terms = approvals.conditions(policy, state.experiment, approvals.standing(state.governance, at))
     if exposure > terms.largest_exposure:
         yield f"{exposure:g} of the traffic is more than is approved: at most {terms.largest_exposure:g}"
-    hours = approvals.class_windows(policy, state.experiment)
-    if hours and not any(_inside(window, at) for window in hours):
-        yield f"exposure is raised inside the windows of the policy only: {', '.join(map(_text, hours))}"
+    yield from hours.obstacles(policy, state.experiment, at)
     for window in terms.windows:
-        if not _inside(window, at):
-            yield f"the approval holds inside {_text(window)} only"
-
-
-def _inside(window: DailyWindow, at: Micros) -> bool:
-    return windows.inside(window.days, window.from_, window.to, window.timezone, at)
-
-
-def _text(window: DailyWindow) -> str:
-    return f"{window.days} {window.from_} to {window.to} {window.timezone}"
+        if not hours.inside(window, at):
+            yield f"the approval holds inside {hours.text(window)} only"

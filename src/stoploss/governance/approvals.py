@@ -51,7 +51,7 @@ def needs(policy: Policy | None, experiment: Experiment) -> Needs:
 
 def standing(governance: Governance, at: Micros) -> list[Approval]:
     """Approvals that count at a moment."""
-    return [one for one in governance.approvals if one.granted and not expired(one, at)]
+    return [one for one in governance.approvals if _counts(one, at)]
 
 
 def expired(approval: Approval, at: Micros) -> bool:
@@ -71,6 +71,30 @@ def missing(wanted: Needs, governance: Governance, at: Micros) -> list[str]:
     if (people := len({one.by for one in count})) < wanted.total:
         found.append(f"{people} of {wanted.total} people have approved")
     return found
+
+
+def ended(wanted: Needs, governance: Governance, at: Micros) -> list[str]:
+    """What was approved and is so no more, one phrase each: an approval has expired, or somebody has rejected since.
+
+    What nobody has approved yet is not among it: a policy that asks for more is heard at the next raise.
+    """
+    said, over = missing(wanted, governance, at), {one.domain for one in governance.approvals if not _counts(one, at)}
+    if not over:
+        return []
+    count = standing(governance, at)
+    lacking = {name for name, n in wanted.domains.items() if len({one.by for one in count if one.domain == name}) < n}
+    rejected = any(not one.granted for one in governance.approvals)
+    short = len({one.by for one in count}) < wanted.total
+    return said if rejected or short or lacking & over else []
+
+
+def _counts(approval: Approval, at: Micros) -> bool:
+    return approval.granted and not expired(approval, at)
+
+
+def ending(governance: Governance, at: Micros, within: Micros) -> list[Approval]:
+    """Approvals that stand and will not for so much longer."""
+    return [one for one in standing(governance, at) if one.expires_at is not None and one.expires_at - at <= within]
 
 
 def _who(domain: str, people: int, have: int) -> str:
@@ -104,11 +128,3 @@ def conditions(policy: Policy | None, experiment: Experiment, count: Sequence[Ap
         windows=tuple(dict.fromkeys(windows)),
         excluded=tuple(excluded),
     )
-
-
-def class_windows(policy: Policy | None, experiment: Experiment) -> tuple[DailyWindow, ...]:
-    """Hours of the class of risk: it is enough to be inside one of them."""
-    risk = policy.risk_of(experiment.metadata.labels) if policy else None
-    limits = policy.spec.risk_classes.get(risk or "") if policy else None
-    windows = limits.windows if limits else ()
-    return tuple(DailyWindow(one.days, one.from_, one.to, one.timezone) for one in windows)

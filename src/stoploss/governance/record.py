@@ -90,6 +90,7 @@ class Governance:
 
     authors    who registered or amended it: none of them may approve it
     rechecked  by item of the spec's baselines: when it was last looked at again; reminded: what is said to be due
+    ending     approvals that were said to end soon: domain and person of each
     """
 
     authors: list[str] = field(default_factory=list)
@@ -99,6 +100,7 @@ class Governance:
     completion: Completion | None = None
     rechecked: dict[str, Micros] = field(default_factory=dict)
     reminded: list[str] = field(default_factory=list)
+    ending: list[str] = field(default_factory=list)
 
     @classmethod
     def registered(cls, author: str) -> Governance:

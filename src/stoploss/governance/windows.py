@@ -1,4 +1,4 @@
-"""Hours of some weekdays in a time zone: whether a moment of ledger time lies in them.
+"""Hours of some weekdays, and dated days, in a time zone: whether a moment of ledger time lies in them.
 
 Time zones are those of the pinned package tzdata, never the machine's: a replay elsewhere must come to the same answer.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib.resources
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
@@ -35,6 +35,19 @@ def fault(days: str, begins: str, ends: str, timezone: str) -> str | None:
     return None if wrong is None else f"{wrong!r} is no time of day; write it as HH:MM"
 
 
+def freeze_fault(first: date, last: date, timezone: str) -> str | None:
+    """What is wrong with days on which nothing is raised, or None.
+
+    >>> freeze_fault(date(2026, 12, 24), date(2026, 12, 20), "UTC")
+    'it ends on 2026-12-20, before it begins on 2026-12-24; swap the two'
+    """
+    try:
+        zone(timezone)
+    except ValueError as error:
+        return str(error)
+    return f"it ends on {last}, before it begins on {first}; swap the two" if last < first else None
+
+
 def inside(days: str, begins: str, ends: str, timezone: str, at: Micros) -> bool:
     """Whether a moment lies in the window; one that ends before it begins goes over midnight.
 
@@ -44,12 +57,26 @@ def inside(days: str, begins: str, ends: str, timezone: str, at: Micros) -> bool
     >>> inside("Mon-Fri", "22:00", "06:00", "UTC", noon), inside("Mon", "22:00", "06:00", "UTC", noon)
     (True, False)
     """
-    local = (_EPOCH + timedelta(microseconds=at)).astimezone(zone(timezone))
+    local = _local(timezone, at)
     clock, listed = local.strftime("%H:%M"), weekdays(days)
     today, yesterday = local.weekday() in listed, (local.weekday() - 1) % 7 in listed
     if begins < ends:
         return today and begins <= clock < ends
     return (today and clock >= begins) or (yesterday and clock < ends)
+
+
+def on_days(first: date, last: date, timezone: str, at: Micros) -> bool:
+    """Whether a moment lies on one of the days from the first to the last.
+
+    >>> at = 1_700_000_000_000_000  # Tuesday, 2023-11-14 22:13:20 UTC
+    >>> on_days(date(2023, 11, 15), date(2023, 11, 16), "Europe/Kyiv", at)
+    True
+    """
+    return first <= _local(timezone, at).date() <= last
+
+
+def _local(timezone: str, at: Micros) -> datetime:
+    return (_EPOCH + timedelta(microseconds=at)).astimezone(zone(timezone))
 
 
 @lru_cache(maxsize=256)

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from stoploss.errors import InvalidExperiment
-from stoploss.governance.windows import fault
+from stoploss.governance.windows import fault, freeze_fault
 from stoploss.policy.model import Policy
-from stoploss.spec.file import Fault, read_model, violations_at
+from stoploss.spec.file import Fault, Path, read_model, violations_at
 
 
 def parse_policy(text: str, name: str = "the policy") -> Policy:
@@ -31,9 +31,15 @@ def _faults(policy: Policy) -> Iterator[Fault]:
         known = ", ".join(spec.risk_classes)
         yield ("spec", "defaultRisk"), f"{spec.default_risk!r} is no class of risk; declared are {known}"
     for name, risk in spec.risk_classes.items():
+        at: Path = ("spec", "riskClasses", name)
         for index, window in enumerate(risk.windows):
             if found := fault(window.days, window.from_, window.to, window.timezone):
-                yield ("spec", "riskClasses", name, "windows", index), found
+                yield (*at, "windows", index), found
+        if risk.runs_only_inside and not risk.windows:
+            yield (*at, "runsOnlyInside"), "no windows are declared; add windows, or drop it"
+    for index, freeze in enumerate(spec.freezes):
+        if found := freeze_fault(freeze.from_, freeze.to, freeze.timezone):
+            yield ("spec", "freezes", index), found
 
 
 def not_enforced_yet(policy: Policy) -> list[str]:
@@ -41,8 +47,5 @@ def not_enforced_yet(policy: Policy) -> list[str]:
     spec = policy.spec
     asked = {
         "concurrency": spec.concurrency.total is not None or spec.concurrency.per_team is not None,
-        "windows (exposure is raised inside them only, and not lowered when one closes)": any(
-            risk.windows for risk in spec.risk_classes.values()
-        ),
     }
     return [name for name, wanted in asked.items() if wanted]

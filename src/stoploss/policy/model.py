@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from stoploss.experiment import Window
+from stoploss.experiment import Freeze, Window
 from stoploss.governance.bodies import Domain
 from stoploss.spec.base import Name, Part, Seconds, Share
 
@@ -61,6 +61,7 @@ class RiskClass(Part):
     largest_exposure  share of traffic that the treatment may get
     largest_alpha     error that a guardrail may be given
     windows           hours in which exposure may be raised; without any, at all times
+    runs_only_inside  outside of them, and of the spec's own, the treatment has the spec's safe share and no more
     require           evidence, beside what the policy requires of all classes
     """
 
@@ -68,6 +69,7 @@ class RiskClass(Part):
     largest_exposure: Annotated[Share, Field(gt=0)] = 1.0
     largest_alpha: Annotated[float, Field(gt=0, le=0.2)] = 0.2
     windows: tuple[Window, ...] = ()
+    runs_only_inside: bool = False
     require: tuple[Evidence, ...] = ()
 
 
@@ -89,6 +91,7 @@ class PolicySpec(Part):
     strategies        prices that an objective may name; empty: specs choose by hand
     metrics           scores outside of this list are refused; empty: any is allowed
     rehearsed_within  how long ago the dry-run rollback may lie
+    freezes           days on which nothing is raised, in no experiment
     """
 
     risk_classes: dict[str, RiskClass] = Field(min_length=1)
@@ -98,6 +101,7 @@ class PolicySpec(Part):
     require: tuple[Evidence, ...] = ()
     rehearsed_within: Seconds = 30 * 86_400
     concurrency: Concurrency = Concurrency()
+    freezes: tuple[Freeze, ...] = ()
 
 
 class Policy(Part):

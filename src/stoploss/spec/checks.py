@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from stoploss import metrics
 from stoploss.canary import PREFIX, is_canary
 from stoploss.experiment import ALWAYS_ON_GATES, CROSS, DECLARABLE_GATES, SWITCHED_ON_GATES, Experiment
+from stoploss.governance.windows import fault, freeze_fault
 from stoploss.spec.budgets import Budget
 from stoploss.spec.contract_checks import contract_faults
 from stoploss.spec.guardrail_checks import guardrail_faults
@@ -16,8 +16,6 @@ from stoploss.spec.watch_checks import watch_faults
 
 Path = tuple[str | int, ...]
 Fault = tuple[Path, str]
-
-TIME_OF_DAY = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
 
 
 def faults(experiment: Experiment) -> Iterator[Fault]:
@@ -138,10 +136,19 @@ def _budget(metric: metrics.Metric, budget: Budget, at: Path) -> Iterator[Fault]
 
 
 def _windows(experiment: Experiment) -> Iterator[Fault]:
-    for index, window in enumerate(experiment.spec.windows):
-        for field, value in (("from", window.from_), ("to", window.to)):
-            if not TIME_OF_DAY.fullmatch(value):
-                yield ("spec", "windows", index, field), f"{value!r} is no time of day; write it as HH:MM"
+    spec = experiment.spec
+    for index, window in enumerate(spec.windows):
+        if found := fault(window.days, window.from_, window.to, window.timezone):
+            yield ("spec", "windows", index), found
+    for index, freeze in enumerate(spec.freezes):
+        if found := freeze_fault(freeze.from_, freeze.to, freeze.timezone):
+            yield ("spec", "freezes", index), found
+    if spec.safe_share is not None and spec.safe_share >= spec.ramp.stages[-1]:
+        yield (
+            ("spec", "safeShare"),
+            f"{spec.safe_share:g} is no less than the last stage, so nothing would be lowered when the windows close; "
+            "give a smaller share, or drop it",
+        )
 
 
 def not_enforced_yet(experiment: Experiment) -> list[str]:
@@ -152,7 +159,9 @@ def not_enforced_yet(experiment: Experiment) -> list[str]:
             spec.objective is not None and bool(spec.objective.risk) and not spec.objective.lambda_risk
         ),
         "ramp.autoAdvance (raise exposure by `stoploss resume --exposure`)": spec.ramp.auto_advance,
-        "windows": bool(spec.windows),
+        "safeShare (unless the policy has windows for this class; the spec has none)": (
+            spec.safe_share is not None and not spec.windows
+        ),
         "approvals (without a policy in force)": spec.approvals.required > 0,
         "userImpact (the approver's statement, without a policy in force; consent itself is a gate)": (
             spec.user_impact == "material"
