@@ -8,9 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-MINIMUM_CELL = 20
-"""Rows below which a segment's numbers are hidden."""
-
 TIMES, SHARE, USD = "suffix: ×", "percentunit", "currencyUSD"
 RED, YELLOW, GREEN, BLUE, GREY = "red", "yellow", "green", "blue", "gray"
 STATES = {
@@ -110,14 +107,14 @@ STATE_PANELS = (
         "stat",
         "From the first harmful trace to the last command's decision. Not seconds for a gate: look at intake's lag.",
         f"""
-SELECT toUnixTimestamp64Micro(decided_at) / 1e6 - JSONExtractInt(conclusion, 'first_harm_at') / 1e6 AS seconds
+SELECT toUnixTimestamp64Micro(decided_at) / 1e6 - JSONExtractInt(counted, 'first_harm_at') / 1e6 AS seconds
 FROM (
-    SELECT assumeNotNull(command_id) AS of_command, conclusion FROM journal_v
-    WHERE {HERE} AND kind = 'exposures_counted' AND JSONExtractInt(conclusion, 'first_harm_at') > 0
+    SELECT assumeNotNull(command_id) AS of_command, counted FROM journal_shown_v
+    WHERE {HERE} AND kind = 'exposures_counted' AND JSONExtractInt(counted, 'first_harm_at') > 0
     ORDER BY number DESC LIMIT 1
 ) AS counted
 INNER JOIN (
-    SELECT command_id, min(c.decided_at) AS decided_at FROM commands_v AS c WHERE {HERE} GROUP BY command_id
+    SELECT command_id, min(c.decided_at) AS decided_at FROM commands_shown_v AS c WHERE {HERE} GROUP BY command_id
 ) AS commanded ON of_command = commanded.command_id""",
         columns("seconds:number"),
         unit="s",
@@ -130,7 +127,7 @@ INNER JOIN (
         "stat",
         "Traces of this experiment in the chosen time, each once. None while services run: look at dead letters.",
         """
-SELECT count() AS traces FROM traces_v
+SELECT count() AS traces FROM traces_shown_v
 WHERE $__timeFilter(at) AND arrayExists(a -> a.experiment = ${experiment:sqlstring}, assignments)""",
         columns("traces:number"),
         width=6,
@@ -201,15 +198,12 @@ ORDER BY time, budget""",
         "Verdicts now",
         "table",
         "What each rule last said, with both numbers compared. Undecided is normal while the reason is a floor. "
-        f"Segments with fewer than {MINIMUM_CELL} rows in an arm show no numbers.",
+        "Segments of too few rows show no numbers, nor do those that would tell of them.",
         f"""
-SELECT rule, ifNull(metric, '') AS metric, segment, verdict, reason,
-    if(few, NULL, observed) AS observed, if(few, NULL, bound) AS bound, if(few, NULL, estimate) AS estimate,
-    if(few, NULL, lower) AS lower, if(few, NULL, upper) AS upper, if(few, NULL, margin) AS margin,
-    if(few, NULL, n_control) AS n_control, if(few, NULL, n_treatment) AS n_treatment
+SELECT rule, ifNull(metric, '') AS metric, segment, verdict, reason, observed, bound, estimate, lower, upper, margin,
+    n_control, n_treatment
 FROM (
     SELECT v.*, if({EVERYBODY}, 'everybody', concat(segment_dimension, '=', segment_value)) AS segment,
-        isNotNull(segment_dimension) AND least(n_control, n_treatment) < {MINIMUM_CELL} AS few,
         (at, offset) AS place, max(place) OVER (PARTITION BY v.rule, v.metric, segment) AS newest
     FROM measures_verdicts_v AS v
     WHERE {HERE} AND {LAST_RUN} AND $__timeFilter(at)
@@ -232,14 +226,12 @@ SEGMENT_PANELS = (
         "Segments by $dimension: guardrails",
         "table",
         "Harm that sits in one segment. 1× of the margin used is the limit: a segment that stays red alone gets a "
-        f"segment-scoped stop. Fewer than {MINIMUM_CELL} rows in an arm: hidden.",
+        "segment-scoped stop. Segments of too few rows are hidden, and so are those that would tell of them.",
         f"""
-SELECT segment, metric, verdict, if(few, NULL, estimate / nullIf(margin, 0)) AS margin_used,
-    if(few, NULL, estimate) AS estimate, if(few, NULL, n_control) AS n_control,
-    if(few, NULL, n_treatment) AS n_treatment
+SELECT segment, metric, verdict, estimate / nullIf(margin, 0) AS margin_used, estimate, n_control, n_treatment
 FROM (
     SELECT assumeNotNull(segment_value) AS segment, ifNull(v.metric, '') AS metric, verdict, estimate, margin,
-        n_control, n_treatment, least(n_control, n_treatment) < {MINIMUM_CELL} AS few
+        n_control, n_treatment
     FROM measures_verdicts_v AS v
     WHERE {HERE} AND {LAST_RUN} AND startsWith(rule, 'guardrail') AND segment_dimension = ${{dimension:sqlstring}}
         AND $__timeFilter(at)
@@ -260,12 +252,11 @@ ORDER BY margin_used DESC NULLS LAST, segment, metric""",
         "Segments by $dimension: arms, $metric",
         "table",
         "The chosen metric in each value of the chosen segment dimension. Compare the variants within a segment, never "
-        f"across segments. Fewer than {MINIMUM_CELL} rows: hidden.",
+        "across segments. Segments of too few rows are hidden, and so are those that would tell of them.",
         f"""
-SELECT segment, variant, if(few, NULL, rows) AS n, if(few, NULL, latest.mean) AS mean, if(few, NULL, latest.p50) AS p50,
-    if(few, NULL, latest.p95) AS p95
+SELECT segment, variant, n, mean, p50, p95
 FROM (
-    SELECT assumeNotNull(segment_value) AS segment, variant, m.n AS rows, mean, p50, p95, m.n < {MINIMUM_CELL} AS few
+    SELECT assumeNotNull(segment_value) AS segment, variant, n, mean, p50, p95
     FROM measures_arms_v AS m
     WHERE {HERE} AND {LAST_RUN} AND metric = ${{metric:sqlstring}} AND segment_dimension = ${{dimension:sqlstring}}
         AND $__timeFilter(at)
@@ -286,15 +277,15 @@ RECORD_PANELS = (
         f"""
 SELECT counted.at AS time, commanded.action AS action, in_flight, after_stop, counted.of_command AS command
 FROM (
-    SELECT at, number, assumeNotNull(command_id) AS of_command, JSONExtractInt(conclusion, 'in_flight') AS in_flight,
-        JSONExtractInt(conclusion, 'after_stop') AS after_stop
-    FROM journal_v
+    SELECT at, number, assumeNotNull(command_id) AS of_command, JSONExtractInt(j.counted, 'in_flight') AS in_flight,
+        JSONExtractInt(j.counted, 'after_stop') AS after_stop
+    FROM journal_shown_v AS j
     WHERE {HERE} AND kind = 'exposures_counted'
     ORDER BY number DESC
     LIMIT 1 BY of_command
 ) AS counted
 LEFT JOIN (
-    SELECT command_id, any(c.action) AS action FROM commands_v AS c WHERE {HERE} GROUP BY command_id
+    SELECT command_id, any(c.action) AS action FROM commands_shown_v AS c WHERE {HERE} GROUP BY command_id
 ) AS commanded ON counted.of_command = commanded.command_id
 ORDER BY number DESC""",
         columns("time:time action:text in_flight:number after_stop:number command:text"),
@@ -309,7 +300,7 @@ ORDER BY number DESC""",
         "`stoploss explain` shows its evidence, `stoploss replay` proves it.",
         f"""
 SELECT at AS time, kind, ifNull(verdict, '') AS verdict, sentence, number, ledger_partition, ledger_offset
-FROM journal_v
+FROM journal_shown_v
 WHERE {HERE} AND $__timeFilter(at)
 ORDER BY number DESC
 LIMIT 200""",
@@ -362,7 +353,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
 COMMANDS_SQL = f"""
 SELECT c.decided_at AS time, action AS title, reason AS text,
     concat('run ', toString(run), ',sequence ', toString(sequence)) AS tags
-FROM commands_v AS c
+FROM commands_shown_v AS c
 WHERE {HERE} AND $__timeFilter(c.decided_at)
 ORDER BY time, c.offset
 LIMIT 1 BY command_id"""

@@ -104,7 +104,8 @@ def test_no_password_is_written_down_and_the_example_names_them_all() -> None:
 
 def test_the_writer_cannot_change_or_delete_a_row() -> None:
     (granted,) = grants("stoploss")
-    assert not re.search(r"ALTER|DELETE|TRUNCATE|DROP TABLE|OPTIMIZE|ALL", granted)
+    assert not re.search(r"ALTER UPDATE|DELETE|TRUNCATE|DROP TABLE|OPTIMIZE|ALL", granted)
+    assert re.findall(r"ALTER[ A-Z]*", granted) == ["ALTER ADD COLUMN", "ALTER MODIFY COLUMN", "ALTER TTL"]
     assert granted.endswith("ON stoploss.*")
 
 
@@ -114,7 +115,7 @@ def test_grafana_may_read_what_its_panels_read_and_no_dead_letters_bytes() -> No
     readable = {grant.rpartition(".")[2] for grant in granted}
     sql = " ".join(panel.sql for row in panels.ROWS.values() for panel in row) + panels.COMMANDS_SQL
     views = set(re.findall(r"FROM (\w+_v)\b", sql))
-    assert readable == views | {view.removesuffix("_v") for view in views}
+    assert readable == views | {view.removesuffix("_v") for view in views if not view.endswith("_shown_v")}
     (columns,) = re.findall(r"SELECT\((.*)\) ON stoploss\.dead_letters$", "\n".join(granted), re.MULTILINE)
     hidden = {"key", "value"}
     assert columns.split(", ") == [name for name in schema.tables()["dead_letters"].names if name not in hidden]

@@ -23,7 +23,8 @@ def measured(state: ExperimentState, verdicts: Sequence[tuple[AnyRule, Verdict]]
     scales = {column: _scale(experiment, column) for column in state.current.metrics.metrics}
     arms = state.current.metrics.arms(names, state.current.dimensions, scales)
     spoken = tuple(_verdict_measure(rule, verdict) for rule, verdict in verdicts)
-    return Measure(state.name, state.run, state.epoch, out.at, state.partition, out.offset, arms, spoken)
+    minimum_cell = experiment.spec.privacy.minimum_cell
+    return Measure(state.name, state.run, state.epoch, out.at, state.partition, out.offset, arms, spoken, minimum_cell)
 
 
 def _scale(experiment: Experiment, column: str) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stoploss.commands import Micros, Segment
+from stoploss.suppression import MINIMUM_CELL
 from stoploss.wire import records
 
 
@@ -45,6 +46,8 @@ class VerdictMeasure:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
+    """minimum_cell: rows in an arm below which people may not read a segment's numbers; here they still are."""
+
     experiment: str
     run: int
     epoch: int
@@ -53,6 +56,7 @@ class Measure:
     ledger_offset: int
     arms: tuple[ArmMeasure, ...]
     verdicts: tuple[VerdictMeasure, ...]
+    minimum_cell: int = MINIMUM_CELL
 
 
 def encode(measure: Measure) -> bytes:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from stoploss.commands import Action, Evidence, Segment
+from stoploss.commands import Action, Evidence
 from stoploss.control.alerts import (
     SEVERITY,
     alert_for,
@@ -17,19 +19,20 @@ from stoploss.ledger import AckOverdue
 from .orders import EVIDENCE, NOW, SECOND, order, rollback
 
 SENTENCE = (
-    "error_rate in tenant=acme: control 0.02 (12,000 rows, 9,000 units), treatment 0.09 (1,150 rows, 800 units); "
+    "error_rate: control 0.02 (12,000 rows, 9,000 units), treatment 0.09 (1,150 rows, 800 units); "
     "effect at least 0.051, margin 0.01"
 )
+EVERYBODY = replace(EVIDENCE, segment=None)
+OF_ACME = "error_rate for tenant=acme; its numbers: stoploss explain"
 
 
 def test_a_rollback_pages_with_its_reason_and_the_numbers_compared() -> None:
-    alert = alert_for(rollback(evidence=EVIDENCE, run=3), runbook="https://runbook")
+    alert = alert_for(rollback(evidence=EVERYBODY, run=3), runbook="https://runbook")
     assert alert.labels == {
         "alertname": "StoplossRollback",
         "severity": "page",
         "experiment": "checkout",
         "variant": "small",
-        "segment": "tenant=acme",
         "rule": "guardrail",
     }
     assert alert.annotations == {
@@ -64,7 +67,7 @@ def test_a_resolved_alert_is_the_same_alert_with_an_end() -> None:
 
 
 def test_a_finding_is_told_in_its_own_words_and_severity() -> None:
-    finding = Finding("breach", "EVIDENCE_ABOVE_LIMIT", "Errors of small are up.", "hold", EVIDENCE)
+    finding = Finding("breach", "EVIDENCE_ABOVE_LIMIT", "Errors of small are up.", "hold", EVERYBODY)
     entry = JournalEntry("j", "checkout", 1, 4, 1, NOW, 0, 7, 0, GENESIS, finding)
     alert = alert_for_finding(entry, finding, variant="small", runbook="https://runbook")
     assert alert.labels == {
@@ -72,11 +75,20 @@ def test_a_finding_is_told_in_its_own_words_and_severity() -> None:
         "severity": "hold",
         "experiment": "checkout",
         "variant": "small",
-        "segment": "tenant=acme",
         "rule": "guardrail",
     }
     assert alert.annotations["summary"] == "Errors of small are up."
     assert (alert.annotations["evidence"], alert.annotations["run"], alert.starts_at) == (SENTENCE, "4", NOW)
+
+
+def test_of_a_segment_no_numbers_are_told_for_they_may_tell_of_a_small_one() -> None:
+    """P2"""
+    ordered = alert_for(order(Action.STOP_SEGMENT, 2, reason="errors of small are 0.09", evidence=EVIDENCE))
+    finding = Finding("breach", "EVIDENCE_ABOVE_LIMIT", "errors of small are 0.09", "hold", EVIDENCE)
+    found = alert_for_finding(JournalEntry("j", "checkout", 1, 4, 1, NOW, 0, 7, 0, GENESIS, finding), finding)
+    assert (ordered.summary, found.summary) == (f"stop_segment 'checkout': {OF_ACME}", f"breach: {OF_ACME}")
+    assert ordered.labels["segment"] == found.labels["segment"] == "tenant=acme"
+    assert "0.0" not in ordered.evidence + found.evidence
 
 
 def test_an_overdue_command_says_who_did_not_obey_and_what_to_do() -> None:
@@ -96,8 +108,7 @@ def test_an_overdue_command_says_who_did_not_obey_and_what_to_do() -> None:
         (Evidence("gate", 1, metric="pii_exposed", observed=1.0, bound=0.0), "pii_exposed: observed 1 against 0"),
         (Evidence("budget", 1, statistic="burn", observed=15.0), "budget: burn 15"),
         (Evidence("drift", 1, treatment=0.0, n_treatment=9), "drift: treatment 0 (9 rows)"),
-        (Evidence("g", 1, segment=Segment("a", "b"), lower=-0.5, upper=0.25), "g in a=b: effect at least -0.5, "
-         "effect at most 0.25"),
+        (Evidence("g", 1, lower=-0.5, upper=0.25), "g: effect at least -0.5, effect at most 0.25"),
     ],
 )  # fmt: skip
 def test_no_data_is_left_out_and_zero_is_told(evidence: Evidence, sentence: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from stoploss.review import chain
+from stoploss.review.cells import Cells
 from stoploss.store.rows import CommandWithAcks, TimelineEntry
 from tests.review.rows import ack, asked, at, entry, finding, issued, published, served
 
@@ -14,7 +15,7 @@ TINY = {"segment_dimension": "tenant", "segment_value": "tiny", "n_treatment": 3
 def commands(
     timeline: Sequence[TimelineEntry], stored: Sequence[CommandWithAcks] = (), signers: Mapping[str, str] | None = None
 ) -> tuple[chain.CommandLine, ...]:
-    return chain.commands(timeline, 1, stored, signers or {}, 20)
+    return chain.commands(timeline, 1, stored, signers or {}, Cells(20))
 
 
 def test_a_command_is_traced_to_the_finding_just_before_it_in_the_same_ledger_entry() -> None:
@@ -57,7 +58,7 @@ def test_a_command_that_is_not_stored_yet_is_told_from_the_journal_alone() -> No
 def test_commands_and_findings_of_other_runs_are_left_out() -> None:
     timeline = [finding(1, run=0), issued(2, run=2), finding(3), issued(4)]
     assert [command.place.journal_number for command in commands(timeline)] == [4]
-    assert [line.place.journal_number for line in chain.findings(timeline, 1, 20)] == [3]
+    assert [line.place.journal_number for line in chain.findings(timeline, 1, Cells(20))] == [3]
 
 
 def test_requests_of_all_runs_are_kept_with_the_judges_word() -> None:
@@ -71,7 +72,7 @@ def test_requests_of_all_runs_are_kept_with_the_judges_word() -> None:
 
 def test_a_finding_of_a_small_cell_loses_its_numbers_and_its_sentence_everywhere() -> None:
     timeline = [finding(1, **TINY, sentence="3 traces took 812 ms", ledger_offset=9), issued(2, ledger_offset=9)]
-    (line,) = chain.findings(timeline, 1, 20)
+    (line,) = chain.findings(timeline, 1, Cells(20))
     (command,) = commands(timeline)
     assert (line.observed, line.bound, line.n_control, line.n_treatment) == (None, None, None, None)
     for words in (line.sentence, command.reason):
@@ -81,7 +82,7 @@ def test_a_finding_of_a_small_cell_loses_its_numbers_and_its_sentence_everywhere
 
 
 def test_a_finding_of_everybody_is_never_hidden() -> None:
-    (line,) = chain.findings([finding(1, n_control=3, n_treatment=2)], 1, 20)
+    (line,) = chain.findings([finding(1, n_control=3, n_treatment=2)], 1, Cells(20))
     assert (line.hidden, line.n_treatment) == (False, 2)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from stoploss.review.cells import Cells
 from stoploss.review.explained import headline, sections
 from stoploss.review.explanation import Explanation, explanation, with_lineage
 from stoploss.review.lineage import Lineage, TraceRange, TrippedTrace
@@ -25,7 +26,7 @@ def told(
     counted: Sequence[ExposuresAfterStop] = (),
 ) -> Explanation:
     return explanation(
-        status(lifecycle="rolled_back", exposure=0.0), timeline, commands, {"c-1": "0a1b2c3d"}, counted, 20
+        status(lifecycle="rolled_back", exposure=0.0), timeline, commands, {"c-1": "0a1b2c3d"}, counted, Cells(20)
     )
 
 

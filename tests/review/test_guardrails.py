@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from stoploss.review.cells import Cells
 from stoploss.review.guardrails import (
     WORDS,
     effect_text,
@@ -59,13 +60,13 @@ def test_a_breach_of_another_margin_on_the_same_metric_is_the_other_guardrails()
 def test_a_breach_in_one_segment_is_not_everybodys() -> None:
     (latency, *_) = guardrail_results(SPEC, [verdict()], [finding(5, **ACME)])
     assert latency.verdict == "undecided"
-    (acme,) = segment_results(SPEC, [verdict(**ACME)], [finding(5, **ACME)])
+    (acme,) = segment_results(SPEC, [verdict(**ACME)], [finding(5, **ACME)], Cells())
     assert (acme.segment, acme.verdict) == ("tenant=acme", "breach")
 
 
 @pytest.mark.parametrize("n_treatment", [19, 20])
 def test_a_breach_in_a_cell_below_the_minimum_has_no_numbers(n_treatment: int) -> None:
-    (acme,) = segment_results(SPEC, [], [finding(5, **ACME, n_treatment=n_treatment)])
+    (acme,) = segment_results(SPEC, [], [finding(5, **ACME, n_treatment=n_treatment)], Cells())
     assert acme.hidden == (n_treatment < 20)
     assert (acme.lower is None) == acme.hidden
     assert (acme.n_control is None) == acme.hidden
@@ -74,7 +75,7 @@ def test_a_breach_in_a_cell_below_the_minimum_has_no_numbers(n_treatment: int) -
 
 def test_a_hidden_measure_stays_hidden() -> None:
     blank = {"estimate": None, "lower": None, "upper": None, "n_control": None, "n_treatment": None}
-    (acme,) = segment_results(SPEC, [verdict(**ACME, **blank, hidden=True)], [])
+    (acme,) = segment_results(SPEC, [verdict(**ACME, **blank, hidden=True)], [], Cells())
     assert acme.hidden
     assert interval_text(acme) == "hidden"
 
@@ -94,11 +95,11 @@ def of_tenants(**evidence: float) -> list[RuleVerdict]:
 
 
 def test_the_segments_with_the_strongest_evidence_of_harm_come_first() -> None:
-    found = segment_results(SPEC, of_tenants(a=0.3, b=6.0, c=-1.0, d=5.0), [])
+    found = segment_results(SPEC, of_tenants(a=0.3, b=6.0, c=-1.0, d=5.0), [], Cells())
     assert [result.segment for result in standing_out(found)] == ["tenant=b", "tenant=d"]
 
 
 def test_evidence_of_safety_and_hidden_numbers_stand_out_of_nothing() -> None:
     safe = verdict(segment_dimension="tenant", segment_value="a", observed=9.0, verdict="safe")
     tiny = verdict(segment_dimension="tenant", segment_value="b", observed=None, hidden=True)
-    assert standing_out(segment_results(SPEC, [safe, tiny], [])) == ()
+    assert standing_out(segment_results(SPEC, [safe, tiny], [], Cells())) == ()

@@ -10,13 +10,14 @@ import pytest
 from stoploss.errors import MalformedRecord
 from stoploss.ledger import EvidenceBlock, Source, Tick
 from stoploss.review import chain
+from stoploss.review.cells import Cells
 from stoploss.review.lineage import led_to_commands, lineage_of, named, traces_sql
 from stoploss.store.rows import TraceOrigin
 from tests.review.rows import NOW, finding
 from tests.timelines import SOURCE, Timeline, traces, with_gate
 
-GATE = chain.findings([finding(1, rule="gate", metric="pii_exposed")], 1, 20)[0]
-GUARDRAIL = chain.findings([finding(1)], 1, 20)[0]
+GATE = chain.findings([finding(1, rule="gate", metric="pii_exposed")], 1, Cells(20))[0]
+GUARDRAIL = chain.findings([finding(1)], 1, Cells(20))[0]
 
 
 def block(gated_rows: tuple[int, ...] = (), bit: int = 0) -> EvidenceBlock:
@@ -67,7 +68,7 @@ def test_a_block_that_contradicts_itself_is_refused() -> None:
 
 
 def test_only_findings_that_led_to_a_command_are_followed() -> None:
-    both = chain.findings([finding(1), finding(2)], 1, 20)
+    both = chain.findings([finding(1), finding(2)], 1, Cells(20))
     assert led_to_commands(both, ["entry-2", None]) == [both[1]]
 
 

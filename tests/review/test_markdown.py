@@ -60,7 +60,9 @@ def test_an_interval_of_geometric_means_is_not_passed_off_as_one_of_the_change_b
 def test_a_small_cell_is_named_and_its_numbers_are_not_shown() -> None:
     tiny = {"segment_dimension": "tenant", "segment_value": "tiny", "n_treatment": 3, "n_control": 7_654}
     text = markdown(reviewed(timeline=[finding(1, **tiny, lower=0.98765), issued(2, action="stop_segment")]))
-    assert "Numbers hidden, fewer than 20 traces in an arm: tenant=tiny." in text
+    assert (
+        "Numbers hidden, fewer than 20 traces in an arm, here or in one that they would tell of: tenant=tiny." in text
+    )
     assert "98.7" not in text
     assert "7,654" not in text
 

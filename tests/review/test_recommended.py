@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from stoploss.review.cells import Cells
 from stoploss.review.explained import sections
 from stoploss.review.explanation import explanation
 from stoploss.review.frames import FrameRows, frame
@@ -76,7 +77,7 @@ def test_the_explanation_has_the_last_recommendation_of_the_run() -> None:
         finding(4, rule="objective", metric="recommendation", verdict="rollout", sentence=sentence),
         *[finding(number) for number in range(5, 12)],
     ]
-    told = explanation(status(), timeline, [], {}, [], 20)
+    told = explanation(status(), timeline, [], {}, [], Cells(20))
     [section] = [section for section in sections(told, "stoploss") if section.title == "Recommendation"]
     assert section.lines[0].endswith(sentence)
 

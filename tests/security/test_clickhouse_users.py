@@ -55,8 +55,13 @@ def test_every_grant_is_of_a_role_that_is_made_and_of_a_table_or_view_that_there
 
 def test_nobody_may_change_or_delete_a_row_or_grant_anything() -> None:
     text = " ".join(statements()).upper()
-    for word in ("ALTER", "DELETE", "TRUNCATE", "DROP TABLE", "GRANT OPTION", "GRANT ALL"):
+    for word in ("ALTER UPDATE", "DELETE", "TRUNCATE", "DROP TABLE", "GRANT OPTION", "GRANT ALL"):
         assert word not in text
+    assert set(re.findall(r"ALTER[ A-Z]*", text)) == {
+        "ALTER ADD COLUMN",
+        "ALTER MODIFY COLUMN",
+        "ALTER TTL",
+    }
 
 
 def test_the_recorder_inserts_and_reads_positions_alone() -> None:

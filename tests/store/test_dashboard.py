@@ -94,6 +94,7 @@ def test_a_variable_offers_what_is_stored(told: Client, name: str, values: list[
 
 
 def test_a_segment_of_few_rows_shows_no_numbers(told: Client) -> None:
+    """P2"""
     arms = told.query(sent(panel("Segments by $dimension: arms, $metric")["targets"][0]["rawSql"])).result_rows
     assert {row[0]: row[2:] for row in arms}["tiny"] == (None, None, None, None)
     assert {row[0]: row[2] for row in arms}["acme"] == 40

@@ -113,6 +113,7 @@ def read_postmortem(client: Client, found: Subject) -> PostMortem:
         commands=queries.commands(client, name),
         exposures=queries.exposures_after_stop(client, name),
         records=on_record(client, name),
+        hidden=queries.hidden_cells(client, name),
     )
     return written(found, _spec(client, found), rows, datetime.now(UTC).date())
 

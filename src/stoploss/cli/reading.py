@@ -23,6 +23,7 @@ from stoploss.experiment import Experiment
 from stoploss.incidents.facts import on_record
 from stoploss.kafka import connection
 from stoploss.lifecycle import WAITING
+from stoploss.review.cells import Cells, cells_of
 from stoploss.review.chain import FindingLine
 from stoploss.review.document import Review, Rows
 from stoploss.review.document import review as reviewed
@@ -39,6 +40,7 @@ from stoploss.store import queries, replay_reads
 from stoploss.store.client import connect
 from stoploss.store.query import Query
 from stoploss.store.rows import SpecVersion, Status, TraceOrigin
+from stoploss.suppression import MINIMUM_CELL
 from streams.reading import whole
 
 REFRESH_S = 1.0
@@ -179,12 +181,13 @@ def _spec_in_force(status: Status, versions: Sequence[SpecVersion]) -> Experimen
     return parse_experiment(text, f"the recorded spec of {status.experiment!r}")
 
 
-def _minimum_cell(client: Client, status: Status) -> int:
-    """What the spec says, or the usual where it cannot be read: explaining must not depend on it."""
+def _cells(client: Client, status: Status) -> Cells:
+    """By what the spec says, or the usual where it cannot be read: explaining must not depend on it."""
     try:
-        return _spec_in_force(status, queries.specs(client, status.experiment)).spec.privacy.minimum_cell
+        minimum = _spec_in_force(status, queries.specs(client, status.experiment)).spec.privacy.minimum_cell
     except InvalidExperiment:
-        return queries.MINIMUM_CELL
+        minimum = MINIMUM_CELL
+    return cells_of(minimum, queries.hidden_cells(client, status.experiment))
 
 
 def _signers(client: Client, experiment: str) -> dict[str, str]:
@@ -200,7 +203,7 @@ def read_explanation(client: Client, experiment: str) -> Explanation:
         queries.commands(client, experiment),
         _signers(client, experiment),
         queries.exposures_after_stop(client, experiment),
-        _minimum_cell(client, found),
+        _cells(client, found),
     )
     causes = led_to_commands(told.findings, [command.cause for command in told.commands])
     return with_lineage(told, [_read_lineage(client, experiment, cause) for cause in causes[-MOST_LINEAGES:]])
@@ -235,6 +238,7 @@ def read_review(client: Client, experiment: str) -> Review:
         signers=_signers(client, experiment),
         exposures=queries.exposures_after_stop(client, experiment),
         records=on_record(client, experiment),
+        hidden=queries.hidden_cells(client, experiment),
     )
     return reviewed(spec, found, rows)
 

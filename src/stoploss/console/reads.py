@@ -28,6 +28,7 @@ from stoploss.spec.file import parse_experiment
 from stoploss.store import queries
 from stoploss.store.client import connect
 from stoploss.store.rows import RuleVerdict, Status
+from stoploss.suppression import MINIMUM_CELL
 from streams.registry_view import RegistryView
 
 T = TypeVar("T")
@@ -165,7 +166,7 @@ class Reads:
         with self.stored() as client:
             explained = reading.read_explanation(client, experiment)
             review, fault = _reviewed(client, experiment)
-            minimum_cell = review.minimum_cell if review else queries.MINIMUM_CELL
+            minimum_cell = review.minimum_cell if review else MINIMUM_CELL
             verdicts = queries.verdicts_latest(client, experiment, minimum_cell=minimum_cell)
         of_run = tuple(verdict for verdict in verdicts if verdict.run == explained.run)
         return Told(explained, review, fault, of_run)

@@ -27,7 +27,8 @@ class Hit:
     text: str
 
 
-# Sentences of segments hold numbers that may be of a small cell: they are not searched, so they are not shown.
+# Sentences of segments hold numbers that may be of a small cell: they are not searched, so they are not shown. Nor are
+# the reasons of commands that repeat them.
 SEARCH = Query(
     Hit,
     """
@@ -44,6 +45,8 @@ SELECT experiment, where, at, text FROM (
                 JSONExtractString(conclusion, 'action'), ': ', JSONExtractString(conclusion, 'reason'))) AS said
         FROM journal_v
         WHERE kind IN ('finding', 'request_handled', 'command_issued') AND isNull(segment_dimension)
+            AND (kind != 'command_issued' OR command_id IN (
+                SELECT command_id FROM commands_v WHERE isNull(segment_dimension)))
     ) AS j
     WHERE positionCaseInsensitiveUTF8(said, {text:String}) > 0
     GROUP BY experiment, kind

@@ -72,6 +72,7 @@ def alertname_of(action: Action) -> str:
 def alert_for(command: Command, *, runbook: str = "") -> Alert:
     """A command was issued; a dry run is told, but wakes nobody."""
     evidence = command.evidence
+    reason = _told(evidence, f"{command.action.value} {command.experiment!r}", command.reason)
     return Alert(
         alertname=alertname_of(command.action),
         severity="info" if command.dry_run else SEVERITY[command.action],
@@ -80,7 +81,7 @@ def alert_for(command: Command, *, runbook: str = "") -> Alert:
         segment=segment_text(evidence),
         rule=evidence.rule if evidence else "",
         run=command.run,
-        summary=f"Dry run: {command.reason}" if command.dry_run else command.reason,
+        summary=f"Dry run: {reason}" if command.dry_run else reason,
         evidence=evidence_sentence(evidence) if evidence else "",
         runbook=runbook,
         starts_at=command.decided_at,
@@ -101,7 +102,7 @@ def alert_for_finding(entry: JournalEntry, finding: Finding, *, variant: str = "
         segment=segment_text(finding.evidence),
         rule=finding.evidence.rule,
         run=entry.run,
-        summary=finding.sentence,
+        summary=_told(finding.evidence, finding.verdict, finding.sentence),
         evidence=evidence_sentence(finding.evidence),
         runbook=runbook,
         starts_at=entry.at,
@@ -152,6 +153,14 @@ def resolved(alert: Alert, at: Micros) -> Alert:
     return dataclasses.replace(alert, ends_at=at)
 
 
+def _told(evidence: Evidence | None, what: str, sentence: str) -> str:
+    """The sentence, or of a segment what may be told: here nobody knows whether its numbers give away a small one's."""
+    if evidence is None or evidence.segment is None:
+        return sentence
+    subject = evidence.metric or evidence.rule
+    return f"{what}: {subject} for {evidence.segment}; its numbers: stoploss explain"
+
+
 def segment_text(evidence: Evidence | None) -> str:
     segment: Segment | None = evidence.segment if evidence else None
     return str(segment) if segment else ""
@@ -165,10 +174,11 @@ def evidence_sentence(evidence: Evidence) -> str:
     'error_rate: control 0.02 (1,200 rows), treatment 0.09 (1,150 rows); margin 0.1'
     """
     subject = evidence.metric or evidence.rule
-    where = f" in {evidence.segment}" if evidence.segment else ""
+    if evidence.segment is not None:
+        return f"{subject} in {evidence.segment}: its numbers: stoploss explain"
     parts = [_arms(evidence), _effect(evidence), _compared(evidence)]
     told = "; ".join(part for part in parts if part)
-    return f"{subject}{where}: {told or 'no numbers'}"
+    return f"{subject}: {told or 'no numbers'}"
 
 
 def _arms(evidence: Evidence) -> str:

@@ -25,11 +25,12 @@ from stoploss.incidents.containment import Containment, containment
 from stoploss.incidents.facts import OnRecord
 from stoploss.incidents.subject import Subject
 from stoploss.review import chain
+from stoploss.review.cells import Cells, cells_of
 from stoploss.review.chain import CommandLine
 from stoploss.review.words import count, share
 from stoploss.spec.variants import Variant
-from stoploss.store.queries import MINIMUM_CELL
-from stoploss.store.rows import CommandWithAcks, ExposuresAfterStop, TimelineEntry
+from stoploss.store.rows import CommandWithAcks, ExposuresAfterStop, HiddenCell, TimelineEntry
+from stoploss.suppression import MINIMUM_CELL
 
 Standing = Literal["not opened", "open", "closed"]
 
@@ -97,12 +98,16 @@ class PostMortem:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """What a post-mortem is made of, as the store gives it; of every run."""
+    """What a post-mortem is made of, as the store gives it; of every run.
+
+    hidden  cells that measures did not show
+    """
 
     timeline: Sequence[TimelineEntry]
     commands: Sequence[CommandWithAcks]
     exposures: Sequence[ExposuresAfterStop]
     records: Sequence[OnRecord]
+    hidden: Sequence[HiddenCell] = ()
 
 
 def postmortem(subject: Subject, spec: Experiment | None, rows: Rows, today: date) -> PostMortem:
@@ -110,8 +115,8 @@ def postmortem(subject: Subject, spec: Experiment | None, rows: Rows, today: dat
     spec   in force at the command; None: this version cannot read it
     today  remedies that were due before it are overdue
     """
-    cell = spec.spec.privacy.minimum_cell if spec else MINIMUM_CELL
-    issued = chain.commands(rows.timeline, subject.run, rows.commands, {}, cell)
+    cells = cells_of(spec.spec.privacy.minimum_cell if spec else MINIMUM_CELL, rows.hidden)
+    issued = chain.commands(rows.timeline, subject.run, rows.commands, {}, cells)
     command = next(line for line in issued if line.command_id == subject.command_id)
     mine = [fact for fact in rows.records if getattr(fact.said, "command_id", None) == subject.command_id]
     opened = _last(mine, IncidentOpened)
@@ -128,7 +133,7 @@ def postmortem(subject: Subject, spec: Experiment | None, rows: Rows, today: dat
         opened_by=opened.by if opened else None,
         conclusion=closed.said.conclusion if closed and isinstance(closed.said, IncidentClosed) else None,
         containment=containment(command, rows.exposures, spec),
-        timeline=tuple(sorted(_timeline(subject, rows, mine, issued, cell), key=lambda moment: moment.at)),
+        timeline=tuple(sorted(_timeline(subject, rows, mine, issued, cells), key=lambda moment: moment.at)),
         factors=(*_shown_factors(spec), *_noted(mine)),
         remedies=remedies(mine, today),
         promotions=promotions(subject.command_id, rows.records),
@@ -151,7 +156,7 @@ def _standing(mine: Sequence[OnRecord]) -> Standing:
 
 
 def _timeline(
-    subject: Subject, rows: Rows, mine: Sequence[OnRecord], issued: Sequence[CommandLine], cell: int
+    subject: Subject, rows: Rows, mine: Sequence[OnRecord], issued: Sequence[CommandLine], cells: Cells
 ) -> Iterator[Moment]:
     """Of the run, from the request that began it to the end of the incident, and what people did about it since."""
     run, end = subject.run, subject.end.number
@@ -162,7 +167,7 @@ def _timeline(
     for epoch in chain.epochs(upto, run):
         what = f"epoch {epoch.epoch} opened at {share(epoch.exposure)} exposure"
         yield Moment(epoch.at, what, epoch.place.journal_number)
-    for finding in chain.findings(upto, run, cell):
+    for finding in chain.findings(upto, run, cells):
         yield Moment(finding.at, f"{finding.verdict}: {finding.sentence}", finding.place.journal_number)
     for command in issued:
         if command.place.journal_number <= end:

@@ -13,8 +13,8 @@ from stoploss.errors import InvalidExperiment
 from stoploss.experiment import Experiment
 from stoploss.knowledge.words import words
 from stoploss.spec.file import parse_experiment
-from stoploss.store.queries import MINIMUM_CELL
 from stoploss.store.query import Query
+from stoploss.suppression import MINIMUM_CELL
 
 Traits = Mapping[str, frozenset[str]]
 MOST_SPECS = 2_000
@@ -75,15 +75,20 @@ LIMIT {most:Int64}
 READABLE = (
     """(isNull(segment_dimension) OR least(ifNull(n_control, 0), ifNull(n_treatment, 0)) >= {minimum_cell:Int64})"""
 )
+# Whether a segment's numbers would give away another's is not looked up here, so its sentence is told without them.
+TOLD = (
+    "if(isNull(segment_dimension), j.sentence, "
+    "concat(ifNull(j.metric, ''), ' for ', segment_dimension, '=', segment_value, ' is ', verdict))"
+)
 
 FAILURES = Query(
     Failure,
     f"""
 SELECT experiment, ifNull(m, '') AS metric, segment, argMax(sentence, number) AS sentence, max(at_) AS at
 FROM (
-    SELECT experiment, metric AS m, number, sentence, at AS at_,
+    SELECT experiment, metric AS m, number, {TOLD} AS sentence, at AS at_,
         if(isNull(segment_dimension), NULL, concat(segment_dimension, '=', segment_value)) AS segment
-    FROM journal_v
+    FROM journal_v AS j
     WHERE kind = 'finding' AND verdict = 'breach' AND {READABLE}
 )
 GROUP BY experiment, m, segment

@@ -12,10 +12,10 @@ from datetime import datetime
 
 from clickhouse_connect.driver.client import Client
 
-from stoploss.knowledge.past import READABLE
+from stoploss.knowledge.past import READABLE, TOLD
 from stoploss.knowledge.words import words
-from stoploss.store.queries import MINIMUM_CELL
 from stoploss.store.query import Query
+from stoploss.suppression import MINIMUM_CELL
 
 MOST_WORDS = 32
 
@@ -51,8 +51,8 @@ FROM (
         SELECT experiment, 'spec' AS kind_, min(changed_at) AS at_, spec AS text
         FROM registry_v GROUP BY experiment, spec
         UNION ALL
-        SELECT experiment, if(kind = 'finding', 'finding', 'request') AS kind_, at AS at_, sentence AS text
-        FROM journal_v WHERE kind IN ('finding', 'request_handled') AND {READABLE}
+        SELECT experiment, if(kind = 'finding', 'finding', 'request') AS kind_, at AS at_, {TOLD} AS text
+        FROM journal_v AS j WHERE kind IN ('finding', 'request_handled') AND {READABLE}
     )
     WHERE notEmpty(words_found)
 )

@@ -15,6 +15,7 @@ from stoploss.lifecycle import AFTER, Lifecycle
 from stoploss.outputs import CommandOutput, JournalOutput, Output
 from stoploss.rules.verdict import Outcome
 from stoploss.state import ExperimentState, parsed
+from stoploss.suppression import without_numbers
 
 HOLD, NOTHING = "hold", "none"
 ENDS = frozenset(str(action) for action in AFTER)
@@ -59,7 +60,7 @@ class Side:
             otherwise = HOLD if state.lifecycle == Lifecycle.HOLDING else NOTHING
             action = otherwise if command is None else str(command.action)
             segment = finding.evidence.segment if action == Action.STOP_SEGMENT else None
-            self.acts.append(Act(watched(state.spec)[rule], stream, action, segment, at, finding.sentence))
+            self.acts.append(Act(watched(state.spec)[rule], stream, action, segment, at, _told(finding)))
             followed += [command] if command else []
         self.acts += (_of_no_rule(one, at) for one in ordered if str(one.action) in LOWERS and one not in followed)
 
@@ -80,6 +81,14 @@ class Side:
             if fresh and kinds[fresh[0][0]] == finding.evidence.rule:
                 rule, _, stream = fresh.popleft()
                 yield rule, stream, entry, finding
+
+
+def _told(finding: Finding) -> str:
+    """Of a segment without its numbers: which of them people may read is not known here."""
+    evidence = finding.evidence
+    if evidence.segment is None:
+        return finding.sentence
+    return without_numbers(evidence.metric, evidence.segment, finding.verdict)
 
 
 def ended_at(acts: Iterable[Act]) -> Micros | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from stoploss.review.cells import hidden_note, is_hidden, segment_text, sentence_of
+from stoploss.review.cells import Cells, segment_text, sentence_of
 from stoploss.store.rows import CommandAck, CommandWithAcks, ExposuresAfterStop, TimelineEntry
 
 MILLISECOND = timedelta(milliseconds=1)
@@ -153,12 +153,12 @@ def epochs(timeline: Sequence[TimelineEntry], run: int) -> tuple[EpochLine, ...]
     )
 
 
-def findings(timeline: Sequence[TimelineEntry], run: int, minimum_cell: int) -> tuple[FindingLine, ...]:
-    return tuple(_finding(entry, minimum_cell) for entry in of_run(timeline, run, "finding"))
+def findings(timeline: Sequence[TimelineEntry], run: int, cells: Cells) -> tuple[FindingLine, ...]:
+    return tuple(_finding(entry, cells) for entry in of_run(timeline, run, "finding"))
 
 
-def _finding(entry: TimelineEntry, minimum_cell: int) -> FindingLine:
-    hidden = is_hidden(entry, minimum_cell)
+def _finding(entry: TimelineEntry, cells: Cells) -> FindingLine:
+    hidden = cells.hides(entry)
     return FindingLine(
         at=entry.at,
         epoch=entry.epoch,
@@ -167,7 +167,7 @@ def _finding(entry: TimelineEntry, minimum_cell: int) -> FindingLine:
         segment=segment_text(entry.segment_dimension, entry.segment_value),
         verdict=entry.verdict or "",
         severity=entry.severity or "",
-        sentence=sentence_of(entry, minimum_cell),
+        sentence=sentence_of(entry, cells),
         observed=None if hidden else entry.observed,
         bound=None if hidden else entry.bound,
         n_control=None if hidden else entry.n_control,
@@ -182,7 +182,7 @@ def commands(
     run: int,
     stored: Sequence[CommandWithAcks],
     signers: Mapping[str, str],
-    minimum_cell: int,
+    cells: Cells,
 ) -> tuple[CommandLine, ...]:
     """Commands of a run in order, each with the journal entry that led to it.
 
@@ -191,7 +191,7 @@ def commands(
     """
     by_id = {held.command.command_id: held for held in stored}
     return tuple(
-        _command(entry, _cause(timeline, entry), by_id.get(entry.command_id or ""), signers, minimum_cell)
+        _command(entry, _cause(timeline, entry), by_id.get(entry.command_id or ""), signers, cells)
         for entry in of_run(timeline, run, "command_issued")
     )
 
@@ -214,7 +214,7 @@ def _command(
     cause: TimelineEntry | None,
     held: CommandWithAcks | None,
     signers: Mapping[str, str],
-    minimum_cell: int,
+    cells: Cells,
 ) -> CommandLine:
     said = conclusion_of(issued)
     command = held.command if held else None
@@ -226,7 +226,7 @@ def _command(
         action=said["action"],
         release_variant=said["release_variant"],
         exposure=said["exposure"],
-        reason=_reason(said, cause, minimum_cell),
+        reason=_reason(said, cause, cells),
         decided_at=issued.at,
         place=place_of(issued),
         cause=cause.entry_id if cause else None,
@@ -240,12 +240,11 @@ def _command(
     )
 
 
-def _reason(said: Mapping[str, Any], cause: TimelineEntry | None, minimum_cell: int) -> str:
+def _reason(said: Mapping[str, Any], cause: TimelineEntry | None, cells: Cells) -> str:
     """A command's reason repeats the finding's sentence, numbers and all."""
-    if cause is None or not is_hidden(cause, minimum_cell):
+    if cause is None or not cells.hides(cause):
         return str(said["reason"])
-    segment = segment_text(cause.segment_dimension, cause.segment_value)
-    return f"{said['action']}: {cause.metric} for {segment} is {cause.verdict}; {hidden_note(minimum_cell)}"
+    return f"{said['action']}: {sentence_of(cause, cells)}"
 
 
 def _ack(ack: CommandAck, decided_at: datetime) -> AckLine:

@@ -12,6 +12,7 @@ from stoploss.incidents.facts import OnRecord
 from stoploss.lifecycle import WAITING, Lifecycle
 from stoploss.review import chain
 from stoploss.review.blindness import BlindLine, blindness
+from stoploss.review.cells import cells_of
 from stoploss.review.chain import CommandLine, FindingLine, RefusedLine, RequestLine
 from stoploss.review.guardrails import GuardrailResult, guardrail_results, segment_results
 from stoploss.review.recommended import Recommended, recommended
@@ -21,6 +22,7 @@ from stoploss.store.rows import (
     Arm,
     CommandWithAcks,
     ExposuresAfterStop,
+    HiddenCell,
     RuleVerdict,
     Status,
     TimelineEntry,
@@ -144,6 +146,7 @@ class Rows:
     """What a review is made of, as the store gives it; of every run.
 
     records  what people put on record
+    hidden   cells that measures did not show
     """
 
     timeline: Sequence[TimelineEntry]
@@ -153,18 +156,19 @@ class Rows:
     signers: Mapping[str, str]
     exposures: Sequence[ExposuresAfterStop]
     records: Sequence[OnRecord] = ()
+    hidden: Sequence[HiddenCell] = ()
 
 
 def review(experiment: Experiment, status: Status, rows: Rows) -> Review:
     """The review of the last run; of none where the experiment was registered (again) and has not started."""
     run = 0 if status.lifecycle in WAITING else status.run
-    minimum_cell = experiment.spec.privacy.minimum_cell
+    cells = cells_of(experiment.spec.privacy.minimum_cell, rows.hidden)
     arms = [arm for arm in rows.arms if arm.run == run and arm.segment_dimension is None]
     verdicts = [verdict for verdict in rows.verdicts if verdict.run == run]
     found = chain.of_run(rows.timeline, run, "finding")
     guardrails = guardrail_results(experiment, verdicts, found)
-    findings = chain.findings(rows.timeline, run, minimum_cell)
-    issued = chain.commands(rows.timeline, run, rows.commands, rows.signers, minimum_cell)
+    findings = chain.findings(rows.timeline, run, cells)
+    issued = chain.commands(rows.timeline, run, rows.commands, rows.signers, cells)
     return Review(
         experiment=experiment.name,
         owner=experiment.metadata.owner,
@@ -188,9 +192,9 @@ def review(experiment: Experiment, status: Status, rows: Rows) -> Review:
         findings=findings,
         commands=issued,
         exposures=chain.exposures(rows.exposures, issued),
-        segments=segment_results(experiment, verdicts, found),
+        segments=segment_results(experiment, verdicts, found, cells),
         stopped_segments=tuple(status.stopped_segments),
-        minimum_cell=minimum_cell,
+        minimum_cell=cells.minimum,
         refused=chain.refused(rows.timeline),
         blind=blindness(rows.timeline, run),
         not_enforced=tuple(not_enforced_yet(experiment)),

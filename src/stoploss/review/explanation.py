@@ -8,6 +8,7 @@ from datetime import datetime
 
 from stoploss.review import chain
 from stoploss.review.blindness import BlindLine, blindness
+from stoploss.review.cells import Cells
 from stoploss.review.chain import CommandLine, EpochLine, FindingLine, RefusedLine, RequestLine
 from stoploss.review.lineage import Lineage
 from stoploss.store.rows import CommandWithAcks, ExposuresAfterStop, Status, TimelineEntry
@@ -47,15 +48,15 @@ def explanation(
     commands: Sequence[CommandWithAcks],
     signers: Mapping[str, str],
     counted: Sequence[ExposuresAfterStop],
-    minimum_cell: int,
+    cells: Cells,
 ) -> Explanation:
     """Everything but the lineage, from rows alone.
 
-    signers       id of the signing key by command id
-    minimum_cell  traces in an arm below which a segment's numbers are hidden
+    signers  id of the signing key by command id
+    cells    which segments' numbers are hidden
     """
-    issued = chain.commands(timeline, status.run, commands, signers, minimum_cell)
-    found = chain.findings(timeline, status.run, minimum_cell)
+    issued = chain.commands(timeline, status.run, commands, signers, cells)
+    found = chain.findings(timeline, status.run, cells)
     return Explanation(
         experiment=status.experiment,
         lifecycle=status.lifecycle,

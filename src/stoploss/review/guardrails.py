@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from stoploss.experiment import Experiment
-from stoploss.review.cells import is_hidden, segment_text
+from stoploss.review.cells import Cells, segment_text
 from stoploss.review.words import NO_LIMIT, number, quantity, share, signed
 from stoploss.spec.guardrails import Guardrail
 from stoploss.stats import e_bh
@@ -122,10 +122,10 @@ def guardrail_results(
 
 
 def segment_results(
-    experiment: Experiment, verdicts: Sequence[RuleVerdict], findings: Sequence[TimelineEntry]
+    experiment: Experiment, verdicts: Sequence[RuleVerdict], findings: Sequence[TimelineEntry], cells: Cells
 ) -> tuple[GuardrailResult, ...]:
-    """One per guardrail and segment value that was judged; cells below the spec's minimumCell without their numbers."""
-    return tuple(_segment_results(experiment, verdicts, findings))
+    """One per guardrail and segment value that was judged; cells that are hidden without their numbers."""
+    return tuple(_segment_results(experiment, verdicts, findings, cells))
 
 
 def standing_out(results: Sequence[GuardrailResult]) -> tuple[GuardrailResult, ...]:
@@ -138,13 +138,15 @@ def standing_out(results: Sequence[GuardrailResult]) -> tuple[GuardrailResult, .
 
 
 def _segment_results(
-    experiment: Experiment, verdicts: Sequence[RuleVerdict], findings: Sequence[TimelineEntry]
+    experiment: Experiment, verdicts: Sequence[RuleVerdict], findings: Sequence[TimelineEntry], cells: Cells
 ) -> Iterable[GuardrailResult]:
     for index, guardrail in enumerate(experiment.spec.guardrails):
         breaches = _segment_breaches(guardrail, findings)
         seen = {_segment(v): v for v in verdicts if v.rule == f"guardrail[{index}]" and v.segment_dimension}
         for segment in dict.fromkeys([*breaches, *seen]):
-            yield _result(experiment, guardrail, seen.get(segment), breaches.get(segment))
+            said, breach = seen.get(segment), breaches.get(segment)
+            hidden = cells.hides(breach) if breach else bool(said and said.hidden)
+            yield _result(experiment, guardrail, said, breach, hidden)
 
 
 def _segment(row: RuleVerdict | TimelineEntry) -> str | None:
@@ -176,12 +178,15 @@ def _segment_breaches(guardrail: Guardrail, findings: Sequence[TimelineEntry]) -
 
 
 def _result(
-    experiment: Experiment, guardrail: Guardrail, said: RuleVerdict | None, breach: TimelineEntry | None
+    experiment: Experiment,
+    guardrail: Guardrail,
+    said: RuleVerdict | None,
+    breach: TimelineEntry | None,
+    hidden: bool = False,
 ) -> GuardrailResult:
     row = breach or said
     verdict = (row.verdict or NOT_JUDGED) if row else NOT_JUDGED
     reason = "evidence_above_limit" if breach else said.reason if said else ""
-    hidden = is_hidden(breach, experiment.spec.privacy.minimum_cell) if breach else bool(said and said.hidden)
     shown = None if hidden else row
     return GuardrailResult(
         metric=guardrail.metric,

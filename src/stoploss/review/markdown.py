@@ -256,7 +256,8 @@ def _segments(review: Review) -> Iterator[str]:
     hidden = dict.fromkeys(str(result.segment) for result in review.segments if result.hidden)
     yield f"Judged: {escaped(_segment_tally(review.segments))}."
     if hidden:
-        yield f"Numbers hidden, fewer than {review.minimum_cell} traces in an arm: {escaped(_some(list(hidden)))}."
+        few = f"fewer than {review.minimum_cell} traces in an arm, here or in one that they would tell of"
+        yield f"Numbers hidden, {few}: {escaped(_some(list(hidden)))}."
     if worst := standing_out(review.segments):
         named = [f"{result.segment} ({result.metric})" for result in worst]
         yield f"To look at first, strongest evidence of harm first; no alarm by itself: {escaped(_some(named))}."

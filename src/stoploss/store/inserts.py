@@ -17,7 +17,7 @@ from stoploss.commands import Ack, Command, Evidence, Segment
 from stoploss.errors import MalformedRecord, WireError
 from stoploss.intake import dead_letters
 from stoploss.journal import Conclusion, Finding, JournalEntry
-from stoploss.store import arrow, schema
+from stoploss.store import arrow, schema, withholding
 from stoploss.store.positions import POSITION_TABLE
 from stoploss.store.stored import Stored
 from stoploss.wire import records, schemas
@@ -173,15 +173,12 @@ def _segment_columns(segment: Segment | None) -> Row:
 def measure_rows(record: Stored) -> Rows:
     measure = measures.decode(record.value)
     common = _plain_columns(measure, "experiment run epoch at ledger_partition ledger_offset")
-    for ordinal, arm in enumerate(measure.arms):
-        numbers = _plain_columns(arm, "variant metric n mean standard_deviation p50 p95 p99")
-        yield "measures_arms", {**common, **numbers, **_segment_columns(arm.segment), **record.row_id(ordinal)}
-    for ordinal, verdict in enumerate(measure.verdicts):
-        numbers = _plain_columns(
-            verdict,
-            "rule metric verdict reason observed bound estimate lower upper margin n_control n_treatment missing",
-        )
-        yield "measures_verdicts", {**common, **numbers, **_segment_columns(verdict.segment), **record.row_id(ordinal)}
+    for ordinal, (arm, shown) in enumerate(zip(measure.arms, withholding.arms_shown(measure), strict=True)):
+        place = {**_segment_columns(arm.segment), **record.row_id(ordinal)}
+        yield "measures_arms", {**common, **shown.columns, "hidden": shown.hidden, **place}
+    for ordinal, (verdict, said) in enumerate(zip(measure.verdicts, withholding.verdicts_shown(measure), strict=True)):
+        place = {**_segment_columns(verdict.segment), **record.row_id(ordinal)}
+        yield "measures_verdicts", {**common, **said.columns, "hidden": said.hidden, **place}
 
 
 def _plain_columns(record: object, names: str) -> Row:

@@ -15,6 +15,7 @@ from stoploss.store.rows import (
     CommandWithAcks,
     DeadLetterCount,
     ExposuresAfterStop,
+    HiddenCell,
     PublishedCommand,
     RuleVerdict,
     SpecVersion,
@@ -22,9 +23,7 @@ from stoploss.store.rows import (
     TimelineEntry,
     TraceOrigin,
 )
-
-MINIMUM_CELL = 20
-"""Rows below which a segment's numbers are hidden from people, unless the spec's privacy.minimumCell says otherwise."""
+from stoploss.suppression import MINIMUM_CELL
 
 _SEGMENT_TEXTS = "arrayMap(s -> concat(s.dimension, '=', s.value), stopped_segments) AS stopped_segments"
 
@@ -90,15 +89,16 @@ ORDER BY number, offset
 """,
 )
 
-# A cell is hidden where it belongs to a segment and has fewer rows than the smallest that people may read.
+# What people may not read is not stored; where the smallest cell was raised since, what is too small now is hidden too.
 _ARM_COLUMNS = """at, run, epoch, variant, segment_dimension, segment_value, metric,
-    isNotNull(segment_dimension) AND m.n < {minimum_cell:Int64} AS is_hidden,
+    isNotNull(segment_dimension) AND (m.hidden OR m.n < {minimum_cell:Int64}) AS is_hidden,
     if(is_hidden, NULL, m.n) AS n, if(is_hidden, NULL, m.mean) AS mean,
     if(is_hidden, NULL, m.standard_deviation) AS standard_deviation, if(is_hidden, NULL, m.p50) AS p50,
     if(is_hidden, NULL, m.p95) AS p95, if(is_hidden, NULL, m.p99) AS p99, toBool(is_hidden) AS hidden"""
 
 _VERDICT_COLUMNS = """at, run, epoch, rule, metric, segment_dimension, segment_value, verdict, reason,
-    isNotNull(segment_dimension) AND least(v.n_control, v.n_treatment) < {minimum_cell:Int64} AS is_hidden,
+    isNotNull(segment_dimension) AND (v.hidden OR least(v.n_control, v.n_treatment) < {minimum_cell:Int64})
+        AS is_hidden,
     if(is_hidden, NULL, v.observed) AS observed, if(is_hidden, NULL, v.bound) AS bound,
     if(is_hidden, NULL, v.estimate) AS estimate, if(is_hidden, NULL, v.lower) AS lower,
     if(is_hidden, NULL, v.upper) AS upper, if(is_hidden, NULL, v.margin) AS margin,
@@ -162,6 +162,26 @@ ORDER BY at, rule, metric
 """,
 )
 
+# An offset of the ledger is one of the experiment's partition, so it orders measures and findings alike.
+HIDDEN_CELLS = Query(
+    HiddenCell,
+    """
+SELECT run, metric, assumeNotNull(dimension) AS segment_dimension, assumeNotNull(value) AS segment_value,
+    minOrNull(if(ledger_offset > hidden_until, ledger_offset, NULL)) AS shown_from
+FROM (
+    SELECT run, ifNull(v.metric, '') AS metric, v.segment_dimension AS dimension, v.segment_value AS value,
+        ledger_offset,
+        maxIf(ledger_offset, hidden) OVER (PARTITION BY run, metric, dimension, value) AS hidden_until,
+        max(hidden) OVER (PARTITION BY run, metric, dimension, value) AS was_hidden
+    FROM measures_verdicts_v AS v
+    WHERE experiment = {experiment:String} AND isNotNull(v.segment_dimension)
+)
+WHERE was_hidden
+GROUP BY run, metric, dimension, value
+ORDER BY run, metric, segment_dimension, segment_value
+""",
+)
+
 EXPOSURES_AFTER_STOP = Query(
     ExposuresAfterStop,
     """
@@ -203,14 +223,14 @@ TRACES_AT = Query(
 SELECT trace_id, at, topic, partition, offset,
     arrayMap(a -> a.variant, arrayFilter(a -> a.experiment = {experiment:String}, assignments)) AS variants,
     quarantined
-FROM traces_v
+FROM traces_shown_v
 WHERE topic_uuid = {topic_uuid:String} AND partition = {partition:Int32} AND has({offsets:Array(Int64)}, offset)
 ORDER BY offset
 """,
 )
 
 _TRACE_COUNT = """
-SELECT count() FROM traces_v
+SELECT count() FROM traces_shown_v
 WHERE empty({experiment:String}) OR arrayExists(a -> a.experiment = {experiment:String}, assignments)
 """
 
@@ -269,6 +289,11 @@ def burn(client: Client, experiment: str) -> list[RuleVerdict]:
     return verdicts_over_time(client, experiment, "budget")
 
 
+def hidden_cells(client: Client, experiment: str) -> list[HiddenCell]:
+    """Cells that the measures hid from people, of all runs."""
+    return HIDDEN_CELLS.run(client, experiment=experiment)
+
+
 def exposures_after_stop(client: Client, experiment: str) -> list[ExposuresAfterStop]:
     """The last count of each command that lowered exposure."""
     return EXPOSURES_AFTER_STOP.run(client, experiment=experiment)
@@ -302,6 +327,7 @@ QUERIES: dict[str, Query[Any]] = {
     "arms_over_time": ARMS_OVER_TIME,
     "verdicts_latest": VERDICTS_LATEST,
     "verdicts_over_time": VERDICTS_OVER_TIME,
+    "hidden_cells": HIDDEN_CELLS,
     "exposures_after_stop": EXPOSURES_AFTER_STOP,
     "dead_letters": DEAD_LETTERS,
     "traces_at": TRACES_AT,

@@ -130,6 +130,18 @@ class Arm:
 
 
 @dataclass(frozen=True, slots=True)
+class HiddenCell:
+    """A cell whose verdicts the measures of a run hid, and the ledger offset from which they showed it again; None:
+    they have not."""
+
+    run: int
+    metric: str
+    segment_dimension: str
+    segment_value: str
+    shown_from: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class RuleVerdict:
     """What a rule said at `at`, and what a verdict still lacks, in words. In a hidden cell (too few rows in an arm) all
     numbers are None."""

@@ -7,6 +7,9 @@
 --
 -- Reading. Numbers are read from the views NAME_v, which show each id once. No materialized view holds sums.
 --
+-- NAME_shown_v is for who may read no raw numbers and no texts: run with the rights of whom it was made by, it needs no
+-- grant on the table below. What a journal or a command says of a segment is told there without its numbers.
+--
 -- Writing. INSERT only: nothing here is updated or deleted but by its TTL.
 --
 -- TTLs count from the broker's or the ledger's clock. Where a sender could choose the time (traces, outcomes, acks,
@@ -93,6 +96,10 @@ TTL stored_at + INTERVAL 90 DAY;
 
 CREATE OR REPLACE VIEW traces_v AS
 SELECT * EXCEPT stored_at FROM traces FINAL SETTINGS do_not_merge_across_partitions_select_final = 1;
+
+CREATE OR REPLACE VIEW traces_shown_v DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
+SELECT * EXCEPT (stored_at, unit_id, conversation_id, input_text, output_text, attributes) FROM traces FINAL
+SETTINGS do_not_merge_across_partitions_select_final = 1;
 
 -- One row per outcome: a late fact about a trace.
 CREATE TABLE IF NOT EXISTS outcomes
@@ -196,6 +203,19 @@ TTL toDateTime(at) + INTERVAL 1095 DAY;
 CREATE OR REPLACE VIEW journal_v AS
 SELECT * EXCEPT stored_at FROM journal FINAL SETTINGS do_not_merge_across_partitions_select_final = 1;
 
+-- A command's reason, and that of a change of lifecycle, repeat the sentence of a finding, which has a row of its own.
+CREATE OR REPLACE VIEW journal_shown_v DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
+SELECT experiment, number, run, epoch, at, ledger_partition, ledger_offset, kind, verdict, severity, rule, metric,
+    segment_dimension, segment_value, command_id,
+    multiIf(
+        kind = 'command_issued', JSONExtractString(j.conclusion, 'action'),
+        kind = 'lifecycle_changed', JSONExtractString(j.conclusion, 'after'),
+        isNull(segment_dimension), j.sentence,
+        concat(ifNull(metric, ''), ' for ', segment_dimension, '=', segment_value, ' is ', verdict)
+    ) AS sentence,
+    if(kind = 'exposures_counted', j.conclusion, '') AS counted
+FROM journal AS j FINAL SETTINGS do_not_merge_across_partitions_select_final = 1;
+
 -- Signatures under the journals, with their headers: entry `number` of an experiment has the hash `chain`.
 CREATE TABLE IF NOT EXISTS checkpoints
 (
@@ -226,6 +246,7 @@ CREATE OR REPLACE VIEW checkpoints_v AS
 SELECT * EXCEPT stored_at FROM checkpoints FINAL SETTINGS do_not_merge_across_partitions_select_final = 1;
 
 -- The running state to plot: one row per variant, segment value and metric of a measure. No segment: everybody.
+-- hidden: the cell is too small for people to read, or would give away one that is; its numbers are not stored.
 CREATE TABLE IF NOT EXISTS measures_arms
 (
     experiment LowCardinality(String),
@@ -238,12 +259,13 @@ CREATE TABLE IF NOT EXISTS measures_arms
     segment_dimension LowCardinality(Nullable(String)),
     segment_value Nullable(String),
     metric LowCardinality(String),
-    n Int64,
+    n Nullable(Int64),
     mean Nullable(Float64),
     standard_deviation Nullable(Float64),
     p50 Nullable(Float64),
     p95 Nullable(Float64),
     p99 Nullable(Float64),
+    hidden Bool,
     topic LowCardinality(String),
     topic_uuid LowCardinality(String),
     partition Int32,
@@ -255,6 +277,9 @@ ENGINE = ReplacingMergeTree
 PARTITION BY toYYYYMMDD(at)
 ORDER BY (experiment, at, topic_uuid, partition, offset, ordinal)
 TTL toDateTime(at) + INTERVAL 30 DAY;
+
+-- As an earlier version made it, it lacks the column.
+ALTER TABLE measures_arms ADD COLUMN IF NOT EXISTS hidden Bool AFTER p99, MODIFY COLUMN n Nullable(Int64);
 
 CREATE OR REPLACE VIEW measures_arms_v AS
 SELECT * EXCEPT stored_at FROM measures_arms FINAL SETTINGS do_not_merge_across_partitions_select_final = 1;
@@ -280,9 +305,10 @@ CREATE TABLE IF NOT EXISTS measures_verdicts
     lower Nullable(Float64),
     upper Nullable(Float64),
     margin Nullable(Float64),
-    n_control Int64,
-    n_treatment Int64,
+    n_control Nullable(Int64),
+    n_treatment Nullable(Int64),
     missing String,
+    hidden Bool,
     topic LowCardinality(String),
     topic_uuid LowCardinality(String),
     partition Int32,
@@ -294,6 +320,9 @@ ENGINE = ReplacingMergeTree
 PARTITION BY toYYYYMMDD(at)
 ORDER BY (experiment, at, topic_uuid, partition, offset, ordinal)
 TTL toDateTime(at) + INTERVAL 30 DAY;
+
+-- As an earlier version made it, it lacks the column.
+ALTER TABLE measures_verdicts ADD COLUMN IF NOT EXISTS hidden Bool AFTER missing, MODIFY COLUMN n_control Nullable(Int64), MODIFY COLUMN n_treatment Nullable(Int64);
 
 CREATE OR REPLACE VIEW measures_verdicts_v AS
 SELECT * EXCEPT stored_at FROM measures_verdicts FINAL SETTINGS do_not_merge_across_partitions_select_final = 1;
@@ -354,6 +383,13 @@ TTL toDateTime(decided_at) + INTERVAL 1095 DAY;
 
 CREATE OR REPLACE VIEW commands_v AS
 SELECT * EXCEPT stored_at FROM commands FINAL SETTINGS do_not_merge_across_partitions_select_final = 1;
+
+CREATE OR REPLACE VIEW commands_shown_v DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
+SELECT command_id, experiment, run, epoch, sequence, action, flag, release_variant, exposure, stopped_segments, rule, metric,
+    segment_dimension, segment_value, decided_at, dry_run, controllers, topic_uuid, partition, offset,
+    if(isNull(segment_dimension), c.reason, concat(action, ': ', ifNull(metric, ''), ' for ', segment_dimension, '=',
+        segment_value)) AS reason
+FROM commands AS c FINAL SETTINGS do_not_merge_across_partitions_select_final = 1;
 
 -- Acks as controllers sent them, not yet verified; the verified ones are command_acked in the journal.
 CREATE TABLE IF NOT EXISTS acks

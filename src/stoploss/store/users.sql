@@ -3,11 +3,11 @@
 --
 --     CREATE USER recorder IDENTIFIED WITH sha256_password BY '…' HOST IP '10.0.0.0/8' DEFAULT ROLE stoploss_recorder;
 --
--- Nobody here may change or delete a row, or grant anything: rows go by their TTL. `stoploss` is the database.
+-- Nobody here who runs all the time may change or delete a row, or grant anything: rows go by their TTL. `stoploss` is the database.
 
 -- Makes the tables and changes them with a new version. Not for a process that runs all the time.
 CREATE ROLE IF NOT EXISTS stoploss_owner;
-GRANT CREATE DATABASE, CREATE TABLE, CREATE VIEW, DROP VIEW, SELECT ON stoploss.* TO stoploss_owner;
+GRANT CREATE DATABASE, CREATE TABLE, CREATE VIEW, DROP VIEW, ALTER ADD COLUMN, ALTER MODIFY COLUMN, ALTER TTL, SELECT ON stoploss.* TO stoploss_owner;
 
 -- The recorder: inserts, and reads how far it was. Run it with STOPLOSS_CLICKHOUSE_MIGRATE=false.
 CREATE ROLE IF NOT EXISTS stoploss_recorder;
@@ -32,22 +32,20 @@ CREATE SETTINGS PROFILE IF NOT EXISTS stoploss_people SETTINGS
 CREATE ROLE IF NOT EXISTS stoploss_person SETTINGS PROFILE 'stoploss_people';
 GRANT SELECT ON stoploss.* TO stoploss_person;
 
--- Grafana: what the dashboards show, within limits that no panel may raise. readonly = 2: its driver sets timeouts.
+-- Grafana: what the dashboards show, within limits that no panel may raise. No texts, and no numbers of small cells.
+-- readonly = 2: its driver sets timeouts.
 CREATE SETTINGS PROFILE IF NOT EXISTS stoploss_dashboards SETTINGS
     readonly = 2, max_execution_time = 30 MAX 60, max_memory_usage = 2000000000 MAX 2000000000,
     max_result_rows = 1000000 MAX 1000000;
 CREATE ROLE IF NOT EXISTS stoploss_grafana SETTINGS PROFILE 'stoploss_dashboards';
 GRANT SELECT ON stoploss.registry TO stoploss_grafana;
 GRANT SELECT ON stoploss.registry_v TO stoploss_grafana;
-GRANT SELECT ON stoploss.journal TO stoploss_grafana;
-GRANT SELECT ON stoploss.journal_v TO stoploss_grafana;
+GRANT SELECT ON stoploss.journal_shown_v TO stoploss_grafana;
 GRANT SELECT ON stoploss.measures_arms TO stoploss_grafana;
 GRANT SELECT ON stoploss.measures_arms_v TO stoploss_grafana;
 GRANT SELECT ON stoploss.measures_verdicts TO stoploss_grafana;
 GRANT SELECT ON stoploss.measures_verdicts_v TO stoploss_grafana;
-GRANT SELECT ON stoploss.commands TO stoploss_grafana;
-GRANT SELECT ON stoploss.commands_v TO stoploss_grafana;
-GRANT SELECT ON stoploss.traces TO stoploss_grafana;
-GRANT SELECT ON stoploss.traces_v TO stoploss_grafana;
+GRANT SELECT ON stoploss.commands_shown_v TO stoploss_grafana;
+GRANT SELECT ON stoploss.traces_shown_v TO stoploss_grafana;
 GRANT SELECT(at, stage, code, reason, source_topic, source_topic_uuid, source_partition, source_offset, size, topic, topic_uuid, partition, offset, ordinal) ON stoploss.dead_letters TO stoploss_grafana;
 GRANT SELECT ON stoploss.dead_letters_v TO stoploss_grafana;
