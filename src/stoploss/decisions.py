@@ -12,7 +12,8 @@ from stoploss.lifecycle import AFTER, LATCHED, Lifecycle, strengthens
 from stoploss.objective_sentences import recommendation_sentence
 from stoploss.outputs import Outputs
 from stoploss.recommendation import AT_FIRST, recommend, verdict_of
-from stoploss.rules import AnyRule
+from stoploss.rules import AnyRule, RuleState
+from stoploss.rules.cell_looks import look_together
 from stoploss.rules.gate import GateEvents
 from stoploss.rules.objective import ObjectiveRule, ObjectiveState
 from stoploss.rules.rows import TREATMENT, Asked, Moment
@@ -30,15 +31,21 @@ def judge(state: ExperimentState, moment: Moment, out: Outputs) -> list[tuple[An
     A rule is asked only while the run is judged: a command of an earlier rule ends that for all later ones.
     """
     asked, said = [], len(out.collected)
+    guards = [(rule, state.current.rules[rule.key]) for rule in state.guardrails]
+    look_together([rule.looking(own) for rule, own in guards if _is_asked(own, moment)], moment)
     for rule in state.rules:
         if state.lifecycle in LATCHED:
             break
         own = state.current.rules[rule.key]
-        if isinstance(rule, ObjectiveRule) or (moment.asked is Asked.NEWS and not own.news):
+        if isinstance(rule, ObjectiveRule) or not _is_asked(own, moment):
             continue
         own.news = False
         asked += [(rule, verdict) for verdict in judge_one(state, rule, moment, out)]
     return asked + _recommend(state, moment, news=len(out.collected) > said, out=out)
+
+
+def _is_asked(own: RuleState, moment: Moment) -> bool:
+    return own.news or moment.asked is not Asked.NEWS
 
 
 def everything_said(state: ExperimentState, moment: Moment) -> list[tuple[AnyRule, Verdict]]:

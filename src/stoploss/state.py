@@ -14,7 +14,17 @@ from stoploss.journal import GENESIS
 from stoploss.lifecycle import Lifecycle
 from stoploss.pace import Pace
 from stoploss.recent import RecentTraces
-from stoploss.rules import AnyRule, Hearing, HearingRule, RuleState, WaitingRule, Waits, rules_of
+from stoploss.rules import (
+    AnyRule,
+    GuardingRule,
+    Guards,
+    Hearing,
+    HearingRule,
+    RuleState,
+    WaitingRule,
+    Waits,
+    rules_of,
+)
 from stoploss.running import RunningMetrics
 from stoploss.segments import EVERYBODY, PATIENCE, Dimension
 from stoploss.sight import Sight
@@ -43,6 +53,11 @@ def rules_for(spec: str) -> tuple[AnyRule, ...]:
 def hearing_rules_for(spec: str) -> tuple[HearingRule, ...]:
     """Found once: every status of every source is told to every experiment."""
     return tuple(rule for rule in rules_for(spec) if isinstance(rule, Hearing))
+
+
+@lru_cache(maxsize=4_096)
+def guardrails_for(spec: str) -> tuple[GuardingRule, ...]:
+    return tuple(rule for rule in rules_for(spec) if isinstance(rule, Guards))
 
 
 @lru_cache(maxsize=4_096)
@@ -171,6 +186,10 @@ class ExperimentState:
     @property
     def hearing_rules(self) -> tuple[HearingRule, ...]:
         return hearing_rules_for(self.spec)
+
+    @property
+    def guardrails(self) -> tuple[GuardingRule, ...]:
+        return guardrails_for(self.spec)
 
     @property
     def waiting_rules(self) -> tuple[WaitingRule, ...]:

@@ -6,6 +6,7 @@
     close_epoch  the share of traffic changes: arms are compared anew from here on
     judge        what it says now, one verdict per stream
     hear         a fact that is no evidence: how far intake is, acks; only of rules that listen (Hearing)
+    looking      what it is about to compare; only of rules that compare the arms (Guards)
     can_wait     how many rows may come before it need fold any; only of rules that can let them wait (Waits)
 
 Listing a rule here is testing it: tests/rules/test_every_rule.py checks what all of them promise. The order is the
@@ -23,6 +24,7 @@ from stoploss.rules.alignment import AlignmentRule, AlignmentState
 from stoploss.rules.audit import AuditRule, AuditState
 from stoploss.rules.binary_guardrail import BinaryGuardrail, BinaryState
 from stoploss.rules.budget import BudgetRule, BudgetState
+from stoploss.rules.cell_looks import Looking
 from stoploss.rules.coverage import CoverageRule, CoverageState
 from stoploss.rules.declared import Declared, DeclaredState
 from stoploss.rules.drift import Drift, DriftState
@@ -148,6 +150,17 @@ class Waits(Protocol):
 
     def can_wait(self, state: Any) -> int:
         """Rows that may come within the ledger second of the last fold and be no news, together or apart."""
+
+
+@runtime_checkable
+class Guards(Protocol):
+    """What a guardrail has: it compares the arms, and can do so together with others."""
+
+    def looking(self, state: Any) -> Looking: ...
+
+
+class GuardingRule(AnyRule, Guards, Protocol):
+    """A guardrail."""
 
 
 class WaitingRule(AnyRule, Waits, Protocol):

@@ -20,7 +20,7 @@ import numpy as np
 from stoploss.arrays import indices
 from stoploss.commands import Evidence
 from stoploss.metrics import MISSING
-from stoploss.rules.cell_looks import ROOM, CellLook, Looker, Looks, Seen, Sure, Sureness, sureness
+from stoploss.rules.cell_looks import ROOM, CellLook, Looker, Looking, Looks, Seen, Sure, Sureness, sureness
 from stoploss.rules.group_totals import GroupTotals, rows_until_a_look, worth_a_look
 from stoploss.rules.guardrail import contrast_evidence, decide
 from stoploss.rules.guardrail_plan import GuardrailPlan
@@ -170,10 +170,13 @@ class BinaryGuardrail:
         for totals in state.totals.values():
             totals.close_epoch(self.plan.margin)
 
+    def looking(self, state: BinaryState) -> Looking:
+        return Looking(Looker(self.plan, self._sure, self.share), state.totals, state.last)
+
     def judge(self, state: BinaryState, moment: Moment) -> Iterator[Verdict]:
         unfrozen, words = self.plan.reading.floor(state.reference), self.plan.reading.words(state.reference)
-        looker, scored = Looker(self.plan, self._sure, self.share), {n: one.scored for n, one in state.first.items()}
-        for one in looker.looks(state.totals, moment, state.last, scored):
+        scored = {name: first.scored for name, first in state.first.items()}
+        for one in self.looking(state).looker.looks(state.totals, moment, state.last, scored):
             exact = state.first[one.segment.dimension if one.segment else EVERYBODY].logs(one.cell)
             outcome, reason, told, floor = self._decide(exact, one)
             yield Verdict(one.stream, outcome, reason, told, self.plan.response(one.segment), unfrozen or floor, words)

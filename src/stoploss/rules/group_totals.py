@@ -18,6 +18,7 @@ from stoploss.stats.contrast import (
     Contrasts,
     EpochTotals,
     Margin,
+    Margins,
     close_epoch,
     contrasts,
 )
@@ -127,8 +128,10 @@ class GroupTotals:
         return int(self.shown_total[arm, cell]) / n if n else None
 
 
-def contrasts_of(parts: Sequence[tuple[GroupTotals, Sequence[float]]], margin: Margin, tstar: float) -> Contrasts:
-    """Of several dimensions with as many groups, one after the other: of as many cells of each as have an alpha."""
+def contrasts_of(
+    parts: Sequence[tuple[GroupTotals, Sequence[float]]], margin: Margin | Margins, tstar: float
+) -> Contrasts:
+    """Of several totals with as many groups, one after the other: of as many cells of each as have an alpha."""
     lives = [len(alphas) for _, alphas in parts]
     n = _joined([totals.n[:, :live] for (totals, _), live in zip(parts, lives, strict=True)], axis=1)
     total = _joined([totals.total[:, :live] for (totals, _), live in zip(parts, lives, strict=True)], axis=1)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from stoploss.commands import Evidence, round_significant
-from stoploss.rules.cell_looks import ROOM, CellLook, Looker, Looks, Seen, Sureness, sureness
+from stoploss.rules.cell_looks import ROOM, CellLook, Looker, Looking, Looks, Seen, Sureness, sureness
 from stoploss.rules.group_totals import GroupTotals, rows_until_a_look, worth_a_look
 from stoploss.rules.guardrail_plan import GuardrailPlan
 from stoploss.rules.news import Newsworthy
@@ -73,9 +73,12 @@ class ContinuousGuardrail:
         for totals in state.dimensions.values():
             totals.close_epoch(self.plan.margin)
 
+    def looking(self, state: GuardrailState) -> Looking:
+        return Looking(Looker(self.plan, _sure), state.dimensions, state.last)
+
     def judge(self, state: GuardrailState, moment: Moment) -> Iterator[Verdict]:
         unfrozen, words = self.plan.reading.floor(state.reference), self.plan.reading.words(state.reference)
-        for one in Looker(self.plan, _sure).looks(state.dimensions, moment, state.last):
+        for one in self.looking(state).looker.looks(state.dimensions, moment, state.last):
             outcome, reason, floor = _judged(one)
             told = partial(contrast_evidence, self.kind, self.version, self.plan, one, safe=outcome == Outcome.SAFE)
             response = self.plan.response(one.segment)

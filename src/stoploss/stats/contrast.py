@@ -105,6 +105,34 @@ class Margin:
     def control_scale(self) -> float:
         return 1 + self.sign * self.relative
 
+    @property
+    def by_group(self) -> tuple[int, float]:
+        """Sign and scale, for arrays of (cells, groups)."""
+        return self.sign, self.control_scale
+
+    def absolute_of(self, cell: int) -> float:
+        return self.absolute
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Margins:
+    """One margin for each cell, all arrays (cells,): cells of several metrics are judged in one pass."""
+
+    sign: FloatArray
+    control_scale: FloatArray
+    absolute: FloatArray
+
+    @classmethod
+    def of(cls, margins: Sequence[Margin]) -> Self:
+        return cls(*np.array([(one.sign, one.control_scale, one.absolute) for one in margins], np.float64).T)
+
+    @property
+    def by_group(self) -> tuple[FloatArray, FloatArray]:
+        return self.sign[:, np.newaxis], self.control_scale[:, np.newaxis]
+
+    def absolute_of(self, cell: int) -> float:
+        return float(self.absolute[cell])
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClosedEpochs:
@@ -202,7 +230,7 @@ class Contrast:
         return self.difference - below, self.difference - above
 
 
-def close_epoch(closed: ClosedEpochs, epoch: EpochTotals, margin: Margin) -> ClosedEpochs:
+def close_epoch(closed: ClosedEpochs, epoch: EpochTotals, margin: Margin | Margins) -> ClosedEpochs:
     """Fold one finished epoch into the closed ones. A cell or arm without two occupied groups adds nothing.
 
     Shapes must agree: (cells, groups) of the epoch are those of the closed state.
@@ -217,12 +245,12 @@ def close_epoch(closed: ClosedEpochs, epoch: EpochTotals, margin: Margin) -> Clo
     n_c, n_t = rows.astype(np.float64)
     h = np.where((occupied >= 2).all(axis=0), n_t * n_c / np.maximum(n_t + n_c, 1), 0.0)
     (mean_c, mean_t), (influence_c, influence_t) = _mean_and_influence(n, sum_x, rows, occupied)
-    scale, by_group = margin.control_scale, h[:, np.newaxis]
+    (sign, scale), by_group = margin.by_group, h[:, np.newaxis]
     control_mass, treatment_mass = by_group * n / np.maximum(rows, 1)[:, :, np.newaxis]
     return ClosedEpochs(
         weight=closed.weight + h,
-        weighted_difference=closed.weighted_difference + h * (margin.sign * (mean_t - scale * mean_c)),
-        influence=closed.influence + by_group * (margin.sign * (influence_t - scale * influence_c)),
+        weighted_difference=closed.weighted_difference + h * (margin.sign * (mean_t - margin.control_scale * mean_c)),
+        influence=closed.influence + by_group * (sign * (influence_t - scale * influence_c)),
         control_mass=closed.control_mass + control_mass,
         treatment_mass=closed.treatment_mass + treatment_mass,
     )
@@ -238,7 +266,7 @@ class Contrasts:
     """
 
     combined: ClosedEpochs
-    margin: Margin
+    margin: Margin | Margins
     alphas: Sequence[float]
     rhos: Sequence[float]
     known: dict[int, Contrast | NoContrast] = field(default_factory=dict)
@@ -257,15 +285,20 @@ class Contrasts:
     def _contrast(self, cell: int) -> Contrast | NoContrast:
         if not self.combined.weight[cell]:
             return NoContrast.NO_COMPARABLE_EPOCH
-        return _judge(_moments(self.combined, cell), self.margin.absolute, self.alphas[cell], self.rhos[cell])
+        return _judge(_moments(self.combined, cell), self.margin.absolute_of(cell), self.alphas[cell], self.rhos[cell])
 
 
 def contrasts(
-    closed: ClosedEpochs, open_epoch: EpochTotals, *, margin: Margin, alphas: Sequence[float], tstar: float
+    closed: ClosedEpochs,
+    open_epoch: EpochTotals,
+    *,
+    margin: Margin | Margins,
+    alphas: Sequence[float],
+    tstar: float,
 ) -> Contrasts:
     """The contrast of every cell over all closed epochs and the open one.
 
-    margin  the one the closed epochs were folded with
+    margin  the one the closed epochs were folded with, of all cells or one for each
     alphas  error budget of each cell's stream after weighting, in (0, 0.5), one per cell
     tstar   traces at which the bound is tightest, > 0; fixed for an experiment (5000)
 
