@@ -76,6 +76,7 @@ class Fault:
     done   what is done
     holds  what must hold, beside: nothing lost, nothing twice, the journal is the fold, the states are right,
            controllers obeyed, one command a decision
+    kills  processes are killed and nothing else is done, so that recovery is stoploss's own and has to be quick
     """
 
     number: int
@@ -83,6 +84,7 @@ class Fault:
     done: str
     holds: str
     run: Callable[[Ground], Measured]
+    kills: bool = False
 
 
 def all_faults() -> list[Fault]:

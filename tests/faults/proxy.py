@@ -65,6 +65,7 @@ class Proxy:
 
     slow    by Kafka API key, seconds for one reply each: so much later it is handed on, and all behind it; to be set
             before the client connects
+    slow_until_s  monotonic time at which the last of them was handed on; 0: none yet
     passed  requests that reached the server while the wire was DEAF
     """
 
@@ -72,6 +73,7 @@ class Proxy:
         self.target = target
         self.wire = Wire.OPEN
         self.slow: dict[int, list[float]] = {}
+        self.slow_until_s = 0.0
         self.passed = 0
         self._sockets: set[socket.socket] = set()
         self._lock = threading.Lock()
@@ -143,11 +145,16 @@ class Proxy:
                 if self.slow or held:
                     held += data
                     for frame in frames(held):
-                        time.sleep(self._delay_s(frame, asked))
+                        self._hold_back(self._delay_s(frame, asked))
                         client.sendall(frame)
                 else:
                     client.sendall(data)
         _end(client)
+
+    def _hold_back(self, seconds: float) -> None:
+        if seconds:
+            time.sleep(seconds)
+            self.slow_until_s = time.monotonic()
 
     def _delay_s(self, reply: bytes, asked: Asked) -> float:
         delays = self.slow.get(asked.by_id.pop(int.from_bytes(reply[4:8], "big"), -1))

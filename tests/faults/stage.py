@@ -19,6 +19,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
+    ConfigSource,
     ResourceType,
 )
 
@@ -139,6 +140,13 @@ class Stage:
         resource = ConfigResource(ResourceType.TOPIC, self.settings.topics(topic), incremental_configs=entries)
         for future in self.admin.incremental_alter_configs([resource]).values():
             future.result(PATIENCE_S)
+        # The controller has taken them; the broker obeys once it has read what the controller wrote.
+        self.wait(functools.partial(self._obeys, resource, settings), what=f"the broker knows {settings} of {topic}")
+
+    def _obeys(self, resource: ConfigResource, settings: dict[str, object]) -> bool:
+        (described,) = self.admin.describe_configs([ConfigResource(resource.restype, resource.name)]).values()
+        known = described.result(PATIENCE_S)
+        return all(_is_set(known[name.replace("_", ".")], value) for name, value in settings.items())
 
     def cut_off(self, topic: str, offsets: dict[int, int]) -> None:
         """Deletes what stands before these offsets, as retention does."""
@@ -261,6 +269,12 @@ class Stage:
 def _entry(name: str, value: object) -> ConfigEntry:
     operation = AlterConfigOpType.DELETE if value is None else AlterConfigOpType.SET
     return ConfigEntry(name, None if value is None else str(value), incremental_operation=operation)
+
+
+def _is_set(known: ConfigEntry, value: object) -> bool:
+    """Whether a setting of a topic has the value; None: it has none of its own."""
+    own = ConfigSource(known.source) is ConfigSource.DYNAMIC_TOPIC_CONFIG
+    return not own if value is None else own and known.value == str(value)
 
 
 def _at_least(found: dict[int, int], wanted: dict[int, int]) -> bool:

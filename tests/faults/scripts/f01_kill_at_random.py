@@ -125,4 +125,5 @@ FAULT = Fault(
     "kill -9 of any role, of the controller and of the broker at random moments, some of them while they start",
     "each is ready again in time; harm that begins half-way is answered by one rollback",
     run,
+    kills=True,
 )

@@ -30,4 +30,5 @@ FAULT = Fault(
     "the recorder is killed right after an insert, before it has committed what it read",
     "what is inserted again is one row",
     run,
+    kills=True,
 )

@@ -30,4 +30,5 @@ FAULT = Fault(
     "the judge is killed right after it has committed a command, before a snapshot, three times",
     "the next judge folds over it and gives it no second time",
     run,
+    kills=True,
 )

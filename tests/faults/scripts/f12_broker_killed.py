@@ -25,4 +25,5 @@ FAULT = Fault(
     f"kill -9 of the broker and a start, {TIMES} times; everybody writes with acks=all",
     "what was acknowledged is there, what was not is sent again and counts once",
     run,
+    kills=True,
 )

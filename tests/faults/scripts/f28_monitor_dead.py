@@ -56,4 +56,5 @@ FAULT = Fault(
     "the whole monitor is killed and stays away for longer than a lease",
     "a service serves everybody control by itself; with the monitor, the treatment comes back",
     run,
+    kills=True,
 )
