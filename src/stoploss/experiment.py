@@ -56,6 +56,7 @@ LATER_FIELDS = (
     ("spec", "objective", "strategy"),
     ("spec", "safeShare"),
     ("spec", "freezes"),
+    ("spec", "success", "reviewAfter"),
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from clickhouse_connect.driver.client import Client
 from confluent_kafka import Producer
@@ -70,6 +72,7 @@ def leaked(clickhouse: EmbeddedClickHouse, database: Callable[[str], Client]) ->
     for stream, found in stories.streams_of(stories.leaked()).items():
         inserts.insert(client, inserts.encode(stream, found))
     frame = samples.traces_frame(range(LEAK_OFFSET, LEAK_OFFSET + 20), stories.EXPERIMENT)
+    frame = frame.with_columns(pl.lit(stories.BEGIN + 2_000_000).alias("broker_at"))
     inserts.insert(client, inserts.encode("traces_clean", samples.stored("traces_clean", [clean_to_bytes(frame)])))
     return _settings(clickhouse, "reading_leaked")
 
@@ -139,17 +142,18 @@ def test_the_statement_that_explain_prints_shows_the_trace_that_tripped_the_gate
 
 def test_a_review_begins_with_the_template(slowed: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     reading.review(slowed, "checkout", None, as_json=False)
-    first = capsys.readouterr().out.splitlines()[:13]
+    first = capsys.readouterr().out.splitlines()[:20]
     assert first[2:5] == [
         "- **Hypothesis:** The smaller model is as good.",
         "- **Variant A (control):** current (tools: search; MCP servers: none; data: none)",
         "- **Variant B (treatment):** small (tools: search; MCP servers: none; data: none)",
     ]
     assert first[5] == "- **Target metric:** resolved; A no data, B no data"
-    assert first[6].startswith(
+    assert [line.split(":**")[0] for line in first[6:9]] == [f"- **Result for {x}" for x in ("quality", "cost", "risk")]
+    assert first[9].startswith("- **Decision:** rollback; 2100-01-01 12:00")
+    assert first[11].startswith(
         "- **Guardrail latency_ms (geometric mean):** breach: worse than the margin allows; effect"
     )
-    assert any(line.startswith("- **Decision:** rollback (2100-01-01 12:00") for line in first)
 
 
 def test_a_review_as_data_hides_the_numbers_of_small_cells(
@@ -172,6 +176,60 @@ def test_a_review_is_written_whole_to_the_file_that_was_named(
     assert "written to" in capsys.readouterr().out
     assert "| pii_exposed | stop | 0 | 1 |" in (tmp_path / "review.md").read_text()
     assert [path.name for path in tmp_path.iterdir()] == ["review.md"]
+
+
+def test_a_review_as_html_is_one_file_with_pictures_of_what_was_measured(slowed: Settings, tmp_path: Path) -> None:
+    """X8"""
+    reading.review(slowed, "checkout", tmp_path / "review.html", as_json=False)
+    text = (tmp_path / "review.html").read_text()
+    keys = re.findall(r'<div class="plot" id="plot-([^"]+)"', text)
+    assert keys[:2] == ["exposure", "effect-0"]
+    assert "forest-0" in keys
+    assert "tenant=tiny" in text
+    (data,) = re.findall(r'<script type="application/json" id="drawings">(.*?)</script>', text, re.DOTALL)
+    forest = next(one for one in json.loads(data) if one["key"] == "forest-0")
+    assert "tenant=tiny" not in [row["label"] for row in forest["rows"]]
+
+
+def test_a_review_can_be_judged_again_from_what_it_names(slowed: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    """V1"""
+    reading.review(slowed, "checkout", None, as_json=True)
+    found = json_of(capsys)
+    last = found["findings"][-1]["place"]
+    told = found["reproduction"]
+    assert told["first_offset"] < last["ledger_offset"] <= told["last_offset"]
+    assert told["first_number"] < last["journal_number"] <= told["last_number"]
+    assert told["spec_hash"] == found["spec_hash"] == found["preregistered"]["spec_hash"]
+    assert told["commands"][0] == "stoploss replay checkout"
+
+
+def _review(settings: Settings, capsys: pytest.CaptureFixture[str], seed: int | None = 1) -> Any:
+    reading.review(settings, "checkout", None, as_json=True, seed=seed)
+    return json_of(capsys)
+
+
+def test_the_sample_of_traces_is_drawn_by_its_seed_alone(leaked: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    """E5"""
+    drawn = {seed: _review(leaked, capsys, seed)["samples"] for seed in (1, 2)}
+    assert _review(leaked, capsys, 1)["samples"] == drawn[1]
+    ids = {seed: [trace["trace_id"] for trace in found["representative"]] for seed, found in drawn.items()}
+    assert ids[1] != ids[2]
+    assert [(one["variant"], one["traces"], one["of"]) for one in drawn[1]["drawn"]] == [
+        ("current", 6, 8),
+        ("small", 6, 8),
+    ]
+    assert all("quarantined" not in json.dumps(found) for found in drawn.values())
+
+
+def test_traces_of_harm_stand_beside_the_sample_and_none_names_a_tenant(
+    leaked: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """E5"""
+    samples_ = _review(leaked, capsys)["samples"]
+    (harm,) = samples_["harmful"]
+    assert "it tripped pii_exposed" in harm["why"]
+    assert "acme" not in json.dumps(samples_)
+    assert _review(leaked, capsys, seed=None)["samples"]["representative"] == []
 
 
 def test_a_review_cannot_be_written_where_there_is_no_directory(leaked: Settings, tmp_path: Path) -> None:

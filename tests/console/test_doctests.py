@@ -7,10 +7,10 @@ from types import ModuleType
 
 import pytest
 
-from stoploss.console import documents, forms, guard, rendering, searching
+from stoploss.console import forms, guard, rendering, searching
 
 
-@pytest.mark.parametrize("module", [documents, forms, guard, rendering, searching], ids=lambda m: m.__name__)
+@pytest.mark.parametrize("module", [forms, guard, rendering, searching], ids=lambda m: m.__name__)
 def test_examples_hold(module: ModuleType) -> None:
     outcome = doctest.testmod(module)
     assert outcome.attempted > 0

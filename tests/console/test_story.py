@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from stoploss.console.pictures import marks_of
 from stoploss.console.story import Link, last_stop, links, timeline
 from stoploss.review.blindness import BlindLine
 from stoploss.review.chain import AckLine, CommandLine, EpochLine, FindingLine, Place, RequestLine
 from stoploss.review.explanation import Explanation
 from stoploss.review.lineage import Lineage, TraceRange, TrippedTrace
+from stoploss.review.pictures import marks_of
 from stoploss.store.rows import ExposuresAfterStop
 
 NOW = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
@@ -114,4 +114,8 @@ def test_a_hidden_cell_shows_no_number_and_blindness_is_part_of_the_story() -> N
 
 
 def test_pictures_mark_epochs_and_what_lowered_exposure() -> None:
-    assert [(mark.text, mark.role) for mark in marks_of(told())] == [("epoch 1, 50 %", "epoch"), ("stop", "command")]
+    marks = marks_of(told().epochs, told().commands)
+    assert [(mark.text, mark.role) for mark in marks] == [
+        ("epoch 1, 50 %", "epoch"),
+        ("stop", "command"),
+    ]

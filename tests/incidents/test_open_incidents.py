@@ -52,7 +52,7 @@ def test_an_open_incident_stands_in_the_registry_until_it_is_closed(story: Timel
 def test_status_shows_an_open_incident(story: Timeline) -> None:
     put_on_record(story, OPENED)
     console = Console(width=400, record=True, file=io.StringIO())
-    console.print(status_table([status_of(story.registry()[-1])]))
+    console.print(status_table([status_of(story.registry()[-1], date(2026, 3, 1))]))
     assert "incident open: aaaaaaaaaaaa" in console.export_text()
 
 

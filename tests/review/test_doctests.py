@@ -7,10 +7,25 @@ from types import ModuleType
 
 import pytest
 
-from stoploss.review import cells, guardrails, markdown, overview, plain, words
+from stoploss.review import (
+    blocks,
+    cells,
+    decided,
+    fourfold,
+    guardrails,
+    html,
+    mark,
+    owed,
+    plain,
+    samples,
+    watched,
+    words,
+)
+
+MODULES = [blocks, cells, decided, fourfold, guardrails, html, mark, owed, plain, samples, watched, words]
 
 
-@pytest.mark.parametrize("module", [cells, guardrails, markdown, overview, plain, words], ids=lambda m: m.__name__)
+@pytest.mark.parametrize("module", MODULES, ids=lambda m: m.__name__)
 def test_examples_hold(module: ModuleType) -> None:
     outcome = doctest.testmod(module)
     assert outcome.attempted > 0

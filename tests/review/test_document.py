@@ -8,13 +8,27 @@ import pytest
 
 from stoploss.experiment import Experiment
 from stoploss.review.document import Review, Rows, review
-from tests.review.rows import GUARDED, ack, arm, at, experiment, finding, issued, published, served, status, verdict
+from tests.review.rows import (
+    GUARDED,
+    NOW,
+    ack,
+    arm,
+    at,
+    experiment,
+    finding,
+    issued,
+    published,
+    served,
+    status,
+    verdict,
+)
 
 SPEC = experiment(GUARDED)
 
 
 def rows(**changes: Any) -> Rows:
-    empty: dict[str, Any] = {"timeline": (), "arms": (), "verdicts": (), "commands": (), "signers": {}, "exposures": ()}
+    empty: dict[str, Any] = dict.fromkeys(("timeline", "arms", "verdicts", "commands", "exposures"), ())
+    empty |= {"signers": {}, "read_at": NOW}
     return Rows(**{**empty, **changes})
 
 

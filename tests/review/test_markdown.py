@@ -6,12 +6,15 @@ import re
 
 import pytest
 
-from stoploss.review.markdown import escaped, markdown
+from stoploss.review.mark import escaped
+from stoploss.review.markdown import markdown
 from tests.review.rows import GUARDED, arm, experiment, finding, issued, verdict
 from tests.review.test_document import reviewed
 
 HOSTILE = "a|b\n# heading <script>alert(1)</script> [x](javascript:y) `c` \x1b[31m"
-FIRST = ["Hypothesis", "Variant A (control)", "Variant B (treatment)", "Target metric", *["Guardrail"] * 3]
+FIRST = ["Hypothesis", "Variant A (control)", "Variant B (treatment)", "Target metric"]
+RESULTS = ["Result for quality", "Result for cost", "Result for risk"]
+BESIDE = [*["Guardrail"] * 3, "Result for latency", "State", "From start to decision"]
 
 
 def labels(text: str) -> list[str]:
@@ -19,10 +22,11 @@ def labels(text: str) -> list[str]:
 
 
 def test_the_first_lines_are_the_template() -> None:
+    """X8"""
     found = labels(markdown(reviewed(experiment(GUARDED + "objective: {quality: {score: helpfulness}}"))))
     names = [label.split(" latency_ms")[0].split(" helpfulness")[0] for label in found]
-    results = ["Result for quality", "Result for cost", "Result for latency"]
-    assert names == [*FIRST, *results, "Recommendation", "Decision", "Why", "State"]
+    template = [*FIRST, *RESULTS, "Recommendation", "Decision", "Why", *BESIDE]
+    assert names[: len(template)] == template
 
 
 def test_each_guardrail_says_its_verdict_interval_and_margin() -> None:
@@ -83,7 +87,7 @@ def test_every_row_of_a_table_has_as_many_cells_as_its_header() -> None:
     tables = re.split(r"\n(?!\|)", text)
     widths = [{len(re.findall(r"(?<!\\)\|", row)) for row in t.splitlines() if row.startswith("|")} for t in tables]
     assert all(len(width) <= 1 for width in widths)
-    assert sum(len(width) for width in widths) == 5
+    assert sum(len(width) for width in widths) == 7
 
 
 def test_escaping_leaves_ordinary_text_alone() -> None:

@@ -14,6 +14,7 @@ from stoploss.review.overview import in_force, status_of
 from tests.review.rows import NOW
 from tests.timelines import SPEC, spec
 
+TODAY = NOW.date()
 MICROS = int(NOW.timestamp()) * 1_000_000
 ENTRY = RegistryEntry("checkout", 3, SPEC, "5f" * 32, "running", 1, 1, 1, "current", 0.5, (), None, MICROS, 7)
 
@@ -39,7 +40,7 @@ def test_an_entry_that_is_no_registry_entry_is_refused() -> None:
 
 def test_status_says_what_of_the_spec_is_not_enforced() -> None:
     windows = spec('windows: [{days: Mon-Fri, from: "09:00", to: "17:00"}]\napprovals: {required: 2}')
-    shown = status_of(replace(ENTRY, spec=windows, stopped_segments=(Segment("tenant", "acme"),)))
+    shown = status_of(replace(ENTRY, spec=windows, stopped_segments=(Segment("tenant", "acme"),)), TODAY)
     assert shown.not_enforced == ("windows", "approvals (without a policy in force)")
     assert shown.stopped_segments == ("tenant=acme",)
     assert shown.changed_at == NOW
@@ -47,12 +48,12 @@ def test_status_says_what_of_the_spec_is_not_enforced() -> None:
 
 def test_status_counts_from_the_first_harmful_trace_to_the_last_exposure() -> None:
     times = {"first_harm_at": MICROS, "last_exposure_at": MICROS + 7_250_000}
-    shown = status_of(replace(ENTRY, in_flight=3, after_stop=2, **times))
+    shown = status_of(replace(ENTRY, in_flight=3, after_stop=2, **times), TODAY)
     assert (shown.in_flight, shown.after_stop, shown.harm_to_last_s) == (3, 2, 7.25)
-    assert status_of(ENTRY).harm_to_last_s is None
+    assert status_of(ENTRY, TODAY).harm_to_last_s is None
 
 
 def test_a_spec_of_another_version_does_not_hide_the_experiment() -> None:
-    shown = status_of(replace(ENTRY, spec="kind: Experiment\nfromTheFuture: true"))
+    shown = status_of(replace(ENTRY, spec="kind: Experiment\nfromTheFuture: true"), TODAY)
     assert (shown.lifecycle, shown.not_enforced) == ("running", None)
     assert "fromTheFuture" in str(shown.spec_fault)

@@ -13,7 +13,7 @@ import pytest
 from clickhouse_connect.driver.client import Client
 
 from stoploss import journal, measures, registry
-from stoploss.store import inserts, queries, replay_reads
+from stoploss.store import inserts, queries, replay_reads, review_reads
 from stoploss.wire import records
 from tests.store import samples
 
@@ -27,7 +27,14 @@ PARAMETERS: dict[str, Any] = {
     "topic_uuid": "uuid-of-traces",
     "partition": 0,
     "offsets": [1, 2],
+    "variant": samples.VARIANTS[0],
+    "run": 1,
+    "seed": 1,
+    "most": 3,
+    "since": datetime.fromtimestamp(samples.NOW - 3_600, UTC),
+    "until": datetime.fromtimestamp(samples.NOW + 3_600, UTC),
 }
+QUERIES = queries.QUERIES | review_reads.QUERIES
 
 
 def is_of(value: object, hint: Any) -> bool:
@@ -38,9 +45,9 @@ def is_of(value: object, hint: Any) -> bool:
     return type(value) is hint
 
 
-@pytest.mark.parametrize("name", sorted(queries.QUERIES))
+@pytest.mark.parametrize("name", sorted(QUERIES))
 def test_every_query_gives_rows_of_the_declared_shape(told: Client, name: str) -> None:
-    query = queries.QUERIES[name]
+    query = QUERIES[name]
     rows = query.run(told, **{key: value for key, value in PARAMETERS.items() if f"{{{key}:" in query.sql})
     assert rows
     hints = get_type_hints(query.row)
@@ -49,10 +56,10 @@ def test_every_query_gives_rows_of_the_declared_shape(told: Client, name: str) -
         assert not wrong
 
 
-@pytest.mark.parametrize("name", sorted(queries.QUERIES))
+@pytest.mark.parametrize("name", sorted(QUERIES))
 def test_every_query_reads_numbers_from_views(name: str) -> None:
     """A raw table may only say how far things are, never what they are."""
-    relations = re.findall(r"(SELECT max\(at\) )?FROM (\w+)", queries.QUERIES[name].sql)
+    relations = re.findall(r"(SELECT max\(at\) )?FROM (\w+)", QUERIES[name].sql)
     assert relations
     assert all(relation.endswith("_v") or how_far for how_far, relation in relations)
 

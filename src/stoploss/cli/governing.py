@@ -21,7 +21,7 @@ from stoploss.policy.file import not_enforced_yet, parse_policy
 from stoploss.policy.model import RISK, Policy
 from stoploss.policy.requirements import at_start, violations
 from stoploss.registry import RegistryEntry
-from stoploss.review.overview import moment
+from stoploss.review.words import moment
 from stoploss.settings import Settings
 from stoploss.spec.base import check_name
 from stoploss.spec.file import node_at, parse_experiment, violations_in

@@ -110,6 +110,7 @@ def complete(
     decision: Annotated[Literal["rollout", "iterate", "rollback"], typer.Option(help="What is done.")],
     reason: Why = "",
     caveats: Annotated[str, typer.Option(help="What the decision leaves open.")] = "",
+    reviewer: Annotated[str, typer.Option(help="Who looked at the evidence beside you.", metavar="NAME")] = "",
     lesson: Annotated[str, typer.Option(help="What was learned.")] = "",
     as_json: Json = False,
 ) -> None:
@@ -119,7 +120,7 @@ def complete(
     """
     from stoploss.cli import governing
 
-    terms = {"decision": decision, "caveats": caveats, "lesson": lesson}
+    terms = {"decision": decision, "caveats": caveats, "lesson": lesson, "reviewer": reviewer}
     governing.ask("complete", experiment, terms, reason, as_json)
     if not as_json:
         from stoploss.cli.cases import tell_undecided

@@ -17,19 +17,21 @@ from confluent_kafka.admin import AdminClient
 from rich.live import Live
 
 from stoploss import ledger
+from stoploss.cli.gathering import review_rows
 from stoploss.cli.output import console, is_terminal, json_text, print_json, show, write_file
 from stoploss.errors import ConfigurationError, InvalidExperiment
 from stoploss.experiment import Experiment
-from stoploss.incidents.facts import on_record
 from stoploss.kafka import connection
 from stoploss.lifecycle import WAITING
+from stoploss.review import samples
 from stoploss.review.cells import Cells, cells_of
 from stoploss.review.chain import FindingLine
-from stoploss.review.document import Review, Rows
+from stoploss.review.document import Review
 from stoploss.review.document import review as reviewed
 from stoploss.review.errors import UnknownExperiment
 from stoploss.review.explanation import Explanation, explanation, with_lineage
 from stoploss.review.frames import Frame, FrameRows, frame
+from stoploss.review.html import html
 from stoploss.review.lineage import Lineage, led_to_commands, lineage_of, named
 from stoploss.review.markdown import markdown
 from stoploss.review.overview import ExperimentStatus, in_force, status_of
@@ -89,19 +91,39 @@ def explain(settings: Settings, experiment: str, as_json: bool) -> None:
         show(explanation_text(told, settings.clickhouse_database))
 
 
-def review(settings: Settings, experiment: str, output: Path | None, as_json: bool) -> None:
-    """The review as Markdown, or as JSON, on stdout or in a file.
+def review(
+    settings: Settings, experiment: str, output: Path | None, as_json: bool, seed: int | None = samples.SEED
+) -> None:
+    """The review in the form that the file's name asks for, Markdown on stdout.
 
     Raises UnknownExperiment; InvalidExperiment where this version cannot read the spec.
+
+    seed  of the sample of traces; None: no traces are shown
     """
     with stored(settings) as client:
-        found = read_review(client, experiment)
-    text = f"{json_text(found)}\n" if as_json else markdown(found)
+        found = read_review(client, experiment, seed)
+    text = document(found, "json" if as_json else _form(output))
     if output is None:
         console().file.write(text)
         return
     write_file(output, text)
     show(f"review of {experiment} written to {output}")
+
+
+def document(found: Review, form: str) -> str:
+    """As html, json or markdown."""
+    match form:
+        case "json":
+            return f"{json_text(found)}\n"
+        case "html":
+            return html(found)
+        case _:
+            return markdown(found)
+
+
+def _form(output: Path | None) -> str:
+    """What the name of a file asks for; on stdout Markdown."""
+    return {".html": "html", ".htm": "html", ".json": "json"}.get(output.suffix.lower() if output else "", "markdown")
 
 
 # ---- from Kafka ----------------------------------------------------------------------------------
@@ -116,7 +138,8 @@ def read_statuses(settings: Settings) -> list[ExperimentStatus]:
         raise ConfigurationError(
             f"Kafka at {bootstrap} cannot be read ({error.args[0].str()}); start it, or correct STOPLOSS_KAFKA"
         ) from error
-    return [status_of(entry) for entry in entries]
+    today = datetime.now(UTC).date()
+    return [status_of(entry, today) for entry in entries]
 
 
 def _require_broker(bootstrap: str) -> None:
@@ -190,7 +213,7 @@ def _cells(client: Client, status: Status) -> Cells:
     return cells_of(minimum, queries.hidden_cells(client, status.experiment))
 
 
-def _signers(client: Client, experiment: str) -> dict[str, str]:
+def signers(client: Client, experiment: str) -> dict[str, str]:
     return {row.command_id: row.key_id for row in SIGNERS.run(client, experiment=experiment) if row.key_id}
 
 
@@ -201,7 +224,7 @@ def read_explanation(client: Client, experiment: str) -> Explanation:
         found,
         queries.timeline(client, experiment),
         queries.commands(client, experiment),
-        _signers(client, experiment),
+        signers(client, experiment),
         queries.exposures_after_stop(client, experiment),
         _cells(client, found),
     )
@@ -225,22 +248,14 @@ def _tripped_traces(client: Client, experiment: str, lineage: Lineage) -> list[T
     ]
 
 
-def read_review(client: Client, experiment: str) -> Review:
-    """Raises UnknownExperiment; InvalidExperiment where this version cannot read the spec."""
+def read_review(client: Client, experiment: str, seed: int | None = None) -> Review:
+    """Raises UnknownExperiment; InvalidExperiment where this version cannot read the spec.
+
+    seed  of the sample of traces; None: no traces are read
+    """
     found = _status_of(client, experiment)
     spec = _spec_in_force(found, queries.specs(client, experiment))
-    minimum_cell = spec.spec.privacy.minimum_cell
-    rows = Rows(
-        timeline=queries.timeline(client, experiment),
-        arms=queries.arms_latest(client, experiment, minimum_cell=minimum_cell),
-        verdicts=queries.verdicts_latest(client, experiment, minimum_cell=minimum_cell),
-        commands=queries.commands(client, experiment),
-        signers=_signers(client, experiment),
-        exposures=queries.exposures_after_stop(client, experiment),
-        records=on_record(client, experiment),
-        hidden=queries.hidden_cells(client, experiment),
-    )
-    return reviewed(spec, found, rows)
+    return reviewed(spec, found, review_rows(client, spec, found, signers(client, experiment), seed))
 
 
 # ---- watching ------------------------------------------------------------------------------------

@@ -43,13 +43,17 @@ def explain(experiment: Experiment, as_json: Json = False) -> None:
 @app.command()
 def review(
     experiment: Experiment,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write Markdown here.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write it here: .html with pictures, .md or .json.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the sample of traces; the same draws the same.")] = 1,
+    traces: Annotated[bool, typer.Option("--traces/--no-traces", help="Show masked traces, or none.")] = True,
     as_json: Json = False,
 ) -> None:
     """The review: hypothesis, guardrails, decision and why.
 
-    With variants, intervals, commands, acknowledgements and exposures after the stop.
+    With what was preregistered, intervals, commands, evidence for and against, what is not known, and how to replay it.
     """
     from stoploss.cli import addresses, reading
 
-    reading.review(addresses.resolved(), experiment, output, as_json)
+    reading.review(addresses.resolved(), experiment, output, as_json, seed if traces else None)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import cache
 from http import HTTPStatus
-from pathlib import Path
 
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from confluent_kafka import KafkaException
@@ -26,6 +23,8 @@ from stoploss.console.parts import Console
 from stoploss.console.rendering import STATIC, page
 from stoploss.errors import ConfigurationError, InvalidExperiment, RequestRefused, StoplossError
 from stoploss.review.errors import UnknownExperiment
+from stoploss.review.html import STATIC as REVIEW_STATIC
+from stoploss.review.html import plotly_path
 
 ONE_HOUR = "max-age=3600"
 STATUS = {
@@ -79,6 +78,7 @@ def routes() -> list[Route | Mount]:
         Route("/events", pages.events),
         Route("/healthz", pages.is_well),
         Route("/static/plotly.min.js", _plotly),
+        Route("/static/drawing.js", _drawing),
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
 
@@ -87,13 +87,8 @@ def _plotly(_: Request) -> Response:
     return FileResponse(plotly_path(), media_type="text/javascript", headers={"Cache-Control": ONE_HOUR})
 
 
-@cache
-def plotly_path() -> Path:
-    """Of the script in plotly's package, which is not imported for it."""
-    found = importlib.util.find_spec("plotly")
-    if found is None or not found.submodule_search_locations:
-        raise ConfigurationError("plotly is not installed; install stoploss[console]")
-    return Path(found.submodule_search_locations[0]) / "package_data" / "plotly.min.js"
+def _drawing(_: Request) -> Response:
+    return FileResponse(REVIEW_STATIC / "drawing.js", media_type="text/javascript")
 
 
 # ---- what goes wrong -----------------------------------------------------------------------------

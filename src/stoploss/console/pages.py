@@ -11,18 +11,18 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from stoploss.cli import dead_letters, reading
 from stoploss.console import letters, searching
 from stoploss.console.asking import DONE, offers
-from stoploss.console.documents import blocks
 from stoploss.console.health import Health, Pulses, health, pulses
 from stoploss.console.parts import Console, console_of
-from stoploss.console.pictures import Picture, pictures
 from stoploss.console.reads import Found, Standing, Told, tried
 from stoploss.console.rendering import page
 from stoploss.console.story import last_stop, links, timeline
 from stoploss.console.tables import budget_rows, segment_table
 from stoploss.console.waiting import waiting
 from stoploss.lifecycle import LIVE, Lifecycle
+from stoploss.review.blocks import blocks
 from stoploss.review.errors import UnknownExperiment
 from stoploss.review.markdown import markdown
+from stoploss.review.pictures import Picture
 from stoploss.review.plain import plain
 from stoploss.store import queries
 
@@ -84,7 +84,6 @@ def experiment(request: Request) -> Response:
     stamp = console.stamps.now(name)
     standing, kafka = console.reads.standing(name)
     told = tried(lambda: _told(console, name))
-    drawn = tried(lambda: _pictures(console, standing, told.value))
     explained = told.value.explanation if told.value else None
     stop = last_stop(explained) if explained else None
     review = told.value.review if told.value else None
@@ -98,7 +97,7 @@ def experiment(request: Request) -> Response:
         stop=stop,
         links=links(explained, stop) if explained and stop else (),
         events=timeline(explained) if explained else (),
-        pictures=drawn.value or (),
+        pictures=_pictures(told.value),
         segments=segment_table(review) if review else None,
         budgets=budget_rows(standing.spec, told.value.verdicts if told.value else ()),
         done=DONE.get(request.query_params.get("done", "")),
@@ -114,18 +113,14 @@ def _told(console: Console, name: str) -> Told | None:
         return None
 
 
-def _pictures(console: Console, standing: Standing, told: Told | None) -> tuple[Picture, ...]:
-    if told is None:
-        return ()
-    with console.reads.stored() as client:
-        return pictures(client, told.explanation, told.review, standing.spec)
+def _pictures(told: Told | None) -> tuple[Picture, ...]:
+    return told.review.drawings.over_time if told and told.review else ()
 
 
 def drawings(request: Request) -> Response:
     """The data of the pictures, for the page's script."""
     console, name = console_of(request), request.path_params["name"]
-    standing, _ = console.reads.standing(name)
-    return JSONResponse(plain(list(_pictures(console, standing, _told(console, name)))))
+    return JSONResponse(plain(list(_pictures(_told(console, name)))))
 
 
 def review(request: Request) -> Response:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from functools import lru_cache
 from typing import Generic, TypeVar
 
@@ -122,7 +123,8 @@ class Reads:
         """Every experiment, and why Kafka did not tell it, if so. Raises ConfigurationError where both are away."""
         found = tried(self.entries)
         if found.value is not None:
-            return [standing_of(entry) for entry in found.value], None
+            today = datetime.now(UTC).date()
+            return [standing_of(entry, today) for entry in found.value], None
         stored = tried(self._stored_standings)
         if stored.value is None:
             raise ConfigurationError(f"{found.trouble}. And {stored.trouble}")
@@ -180,9 +182,9 @@ def _reviewed(client: Client, experiment: str) -> tuple[Review | None, str | Non
 
 
 @lru_cache(maxsize=512)
-def standing_of(entry: RegistryEntry) -> Standing:
+def standing_of(entry: RegistryEntry, today: date) -> Standing:
     """Kept, since a spec takes tens of milliseconds to read and every page asks for all of them."""
-    return Standing(status_of(entry), spec_of(entry.spec), entry.approvals)
+    return Standing(status_of(entry, today), spec_of(entry.spec), entry.approvals)
 
 
 @lru_cache(maxsize=512)

@@ -65,9 +65,12 @@ class RejectionTerms(Body):
 
 
 class CompletionTerms(Body):
+    """reviewer: who looked at the evidence, beside the one who decides."""
+
     decision: Literal["rollout", "iterate", "rollback"]
     caveats: Text = ""
     lesson: Text = ""
+    reviewer: Annotated[str, Field(max_length=200)] = ""
 
 
 class NoteTerms(Body):

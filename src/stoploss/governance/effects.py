@@ -101,6 +101,7 @@ def _terms(terms: ApprovalTerms) -> str:
 
 def _decision(state: ExperimentState, terms: CompletionTerms) -> str:
     found = [terms.decision, f"recommended was {state.recommendation or 'nothing'}"]
+    found += [f"reviewer: {terms.reviewer}"] if terms.reviewer else []
     found += [f"caveats: {terms.caveats}"] if terms.caveats else []
     return ", ".join(found + ([f"lesson: {terms.lesson}"] if terms.lesson else []))
 
@@ -184,7 +185,7 @@ def _approval(terms: ApprovalTerms, request: Request, at: Micros, *, granted: bo
 def _completion(state: ExperimentState, request: Request, at: Micros) -> Completion:
     terms = body_of(CompletionTerms, request.body)
     words = (terms.caveats, terms.lesson)
-    return Completion(terms.decision, request.by, request.reason, at, *words, state.recommendation)
+    return Completion(terms.decision, request.by, request.reason, at, *words, state.recommendation, terms.reviewer)
 
 
 def excluded(state: ExperimentState, at: Micros) -> list[Segment]:

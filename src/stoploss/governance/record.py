@@ -64,7 +64,11 @@ class Amendment:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """How an experiment ended, in a person's words. recommended: what the monitor had said then; None: nothing."""
+    """How an experiment ended, in a person's words.
+
+    recommended  what the monitor had said then; None: nothing
+    reviewer     who looked at the evidence beside the one who decides; empty: nobody was named
+    """
 
     decision: str
     by: str
@@ -73,6 +77,7 @@ class Completion:
     caveats: str
     lesson: str
     recommended: str | None
+    reviewer: str = field(default="", metadata={"since": "0.1.0"})
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ from stoploss import followup, ledger
 from stoploss.followup import Said
 from stoploss.ledger import Request
 from stoploss.lifecycle import RECORD
-from stoploss.review.overview import moment
+from stoploss.review.words import moment
 
 # What the judge did not accept is in the ledger too, and is no fact.
 _REQUESTS = """
@@ -37,25 +37,41 @@ class OnRecord:
     at: datetime
 
 
-def on_record(client: Client, experiment: str) -> list[OnRecord]:
-    """All of an experiment, in order."""
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request that the judge accepted, and the ledger's time of it."""
+
+    request: Request
+    at: datetime
+
+
+def asked(client: Client, experiment: str) -> list[Asked]:
+    """Every accepted request of an experiment, in order."""
     bound = {"experiment": experiment}
     accepted = {request_id for (request_id,) in client.query(_ACCEPTED, parameters=bound).result_rows}
     # As bytes: the driver would read a String as UTF-8, and as hex digits where it is none.
     rows = client.query(_REQUESTS, parameters=bound, column_formats={"value": "bytes"}).result_rows
-    return facts([(at, ledger.decode(value)) for at, value in rows], accepted)
+    return accepted_of([(at, ledger.decode(value)) for at, value in rows], accepted)
 
 
-def facts(entries: Sequence[tuple[int, ledger.Fact]], accepted: set[str]) -> list[OnRecord]:
+def accepted_of(entries: Sequence[tuple[int, ledger.Fact]], accepted: set[str]) -> list[Asked]:
     """Of ledger entries with their time in microseconds; a request that was sent twice is one.
 
     accepted  ids of the requests that the judge did not refuse
     """
-    found: dict[str, OnRecord] = {}
+    found: dict[str, Asked] = {}
     for at, fact in entries:
-        if not isinstance(fact, Request) or fact.action != RECORD or fact.request_id not in accepted:
-            continue
-        said = followup.parse(fact.body)
-        if not isinstance(said, str):
-            found.setdefault(fact.request_id, OnRecord(said, fact.by, moment(at)))
+        if isinstance(fact, Request) and fact.request_id in accepted:
+            found.setdefault(fact.request_id, Asked(fact, moment(at)))
     return list(found.values())
+
+
+def on_record(client: Client, experiment: str) -> list[OnRecord]:
+    """All facts that people put on record of an experiment, in order."""
+    return recorded(asked(client, experiment))
+
+
+def recorded(requests: Sequence[Asked]) -> list[OnRecord]:
+    """What among the requests is a fact."""
+    said = [(one, followup.parse(one.request.body)) for one in requests if one.request.action == RECORD]
+    return [OnRecord(fact, one.request.by, one.at) for one, fact in said if not isinstance(fact, str)]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from stoploss.incidents.containment import Containment
 from stoploss.incidents.postmortem import PostMortem, Promotion, Remedy
-from stoploss.review.markdown import escaped
+from stoploss.review.mark import escaped
 from stoploss.review.words import NO_DATA, count, duration, listed, utc
 
 ID_DIGITS = 12

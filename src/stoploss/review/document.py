@@ -1,4 +1,4 @@
-"""The experiment review, small form: the template's lines first, then what stands behind each of them."""
+"""The experiment review: the template's lines first, then what stands behind each of them."""
 
 from __future__ import annotations
 
@@ -7,17 +7,36 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from stoploss.cases.standing import Offline, offline
+from stoploss.checkpoints import Checkpoint
 from stoploss.experiment import Experiment
-from stoploss.incidents.facts import OnRecord
-from stoploss.lifecycle import WAITING, Lifecycle
-from stoploss.review import chain
+from stoploss.governance.bodies import NoteTerms, body_of
+from stoploss.incidents.facts import Asked, recorded
+from stoploss.ledger import JudgeVersion
+from stoploss.lifecycle import WAITING
+from stoploss.registry import RegistryEntry
+from stoploss.review import chain, drawn, owed
 from stoploss.review.blindness import BlindLine, blindness
 from stoploss.review.cells import cells_of
-from stoploss.review.chain import CommandLine, FindingLine, RefusedLine, RequestLine
+from stoploss.review.chain import CommandLine, EpochLine, FindingLine, RefusedLine, RequestLine
+from stoploss.review.comparison import Comparison, compared, results
+from stoploss.review.decided import Decision, decision
+from stoploss.review.drawn import Drawings
+from stoploss.review.fourfold import Fourfold, fourfold
 from stoploss.review.guardrails import GuardrailResult, guardrail_results, segment_results
+from stoploss.review.owed import Owed
+from stoploss.review.pace import Pace, pace
+from stoploss.review.pictures import Points, marks_of, over_time
+from stoploss.review.preregistered import Preregistered, preregistered
+from stoploss.review.promise import Kept, kept
 from stoploss.review.recommended import Recommended, recommended
+from stoploss.review.reproduction import Reproduction, reproduction
+from stoploss.review.samples import Samples
+from stoploss.review.unknown import Seen, unknown
+from stoploss.review.watched import WatchLine, watched
+from stoploss.review.words import moment
 from stoploss.spec.checks import not_enforced_yet
 from stoploss.spec.variants import Variant
+from stoploss.store.review_reads import InProduction, StartToDecision
 from stoploss.store.rows import (
     Arm,
     CommandWithAcks,
@@ -28,8 +47,6 @@ from stoploss.store.rows import (
     TimelineEntry,
 )
 
-UNDECIDED = "undecided"
-RAISES = frozenset({"set_exposure"})
 OF_PEOPLE = frozenset({"amend", "approve", "reject", "complete", "reviewed", "note"})
 """Requests that are decisions in themselves: they order nothing."""
 
@@ -48,35 +65,6 @@ class VariantLine:
 
 
 @dataclass(frozen=True, slots=True)
-class ArmNumbers:
-    """A metric in one arm, everybody together; None is no data."""
-
-    n: int | None
-    mean: float | None
-    p50: float | None
-    p95: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """A metric in both arms.
-
-    change     of the treatment's mean against control's; None: an arm has no data
-    relative   the change is a share of control's mean; else, where a mean may be 0 or below, it is in `unit`
-    guardrail  that watches the metric, with the interval; None: nothing does, so there is no interval
-    """
-
-    what: str
-    metric: str
-    unit: str
-    control: ArmNumbers | None
-    treatment: ArmNumbers | None
-    change: float | None
-    relative: bool
-    guardrail: GuardrailResult | None
-
-
-@dataclass(frozen=True, slots=True)
 class GateResult:
     """Events of a gate in the run by arm; None: not judged yet."""
 
@@ -87,19 +75,17 @@ class GateResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
-    """What was decided, by the last command that lowered or stopped anything; 'undecided' where none did."""
-
-    decision: str
-    why: str
-    at: datetime | None
-    command_id: str | None
+class Lesson:
+    at: datetime
+    by: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Review:
     """One run of an experiment, for those who decide what comes next.
 
+    made_at       when it was read; what is overdue is so by this day
     recommended   None: the spec has no objective
     target        the metric that success is told by, its baseline and the least change worth having in its unit
     minimum_cell  traces in an arm below which a segment's numbers are hidden
@@ -107,10 +93,15 @@ class Review:
     not_enforced  what the spec asks for and this version did not act on
     people        what they decided and noted, of all runs: amendments, approvals, completion
     offline       what became of the harm as evaluation cases, and how others did on them
+    evidence      the four kinds that a rollout rests on
+    watched       the split of traffic, drift, budgets, sight: what each rule last said
+    production    the treatment since its rollout, beside what the experiment showed; empty: it was not rolled out
+    unknown       what no number here says anything about
     """
 
     experiment: str
     owner: str
+    made_at: datetime
     hypothesis: str
     control: VariantLine
     treatment: VariantLine
@@ -128,25 +119,42 @@ class Review:
     changed_at: datetime
     measured_at: datetime | None
     spec_hash: str
+    preregistered: Preregistered
+    evidence: Fourfold
+    epochs: tuple[EpochLine, ...]
     findings: tuple[FindingLine, ...]
     commands: tuple[CommandLine, ...]
     exposures: tuple[ExposuresAfterStop, ...]
     segments: tuple[GuardrailResult, ...]
     stopped_segments: tuple[str, ...]
     minimum_cell: int
+    watched: tuple[WatchLine, ...]
     refused: tuple[RefusedLine, ...]
     blind: tuple[BlindLine, ...]
     not_enforced: tuple[str, ...]
     people: tuple[RequestLine, ...]
-    offline: Offline = field(default_factory=Offline)
+    offline: Offline
+    owed: Owed
+    production: tuple[Kept, ...]
+    pace: Pace
+    samples: Samples
+    unknown: tuple[str, ...]
+    lessons: tuple[Lesson, ...]
+    reproduction: Reproduction
+    drawings: Drawings
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """What a review is made of, as the store gives it; of every run.
+    """What a review is made of, as the store gives it; of every run, but for the points, which are of the last.
 
-    records  what people put on record
-    hidden   cells that measures did not show
+    read_at     when it was read
+    asked       the requests that were accepted, in order
+    entry       the registry's last word; None: not stored
+    versions    who judged the ledger partition, by offset
+    programme   of every experiment
+    production  what the treatment did since a rollout was decided
+    hidden      cells that measures did not show
     """
 
     timeline: Sequence[TimelineEntry]
@@ -155,58 +163,156 @@ class Rows:
     commands: Sequence[CommandWithAcks]
     signers: Mapping[str, str]
     exposures: Sequence[ExposuresAfterStop]
-    records: Sequence[OnRecord] = ()
+    read_at: datetime
+    asked: Sequence[Asked] = ()
+    entry: RegistryEntry | None = None
+    points: Points = field(default_factory=Points)
+    versions: Sequence[tuple[int, JudgeVersion]] = ()
+    signed: Checkpoint | None = None
+    programme: Sequence[StartToDecision] = ()
+    production: Sequence[InProduction] = ()
+    samples: Samples = field(default_factory=Samples)
     hidden: Sequence[HiddenCell] = ()
 
 
 def review(experiment: Experiment, status: Status, rows: Rows) -> Review:
-    """The review of the last run; of none where the experiment was registered (again) and has not started."""
-    run = 0 if status.lifecycle in WAITING else status.run
-    cells = cells_of(experiment.spec.privacy.minimum_cell, rows.hidden)
-    arms = [arm for arm in rows.arms if arm.run == run and arm.segment_dimension is None]
-    verdicts = [verdict for verdict in rows.verdicts if verdict.run == run]
-    found = chain.of_run(rows.timeline, run, "finding")
-    guardrails = guardrail_results(experiment, verdicts, found)
-    findings = chain.findings(rows.timeline, run, cells)
-    issued = chain.commands(rows.timeline, run, rows.commands, rows.signers, cells)
+    """The review of the last run; of none where the experiment was registered (again) and has not started.
+
+    Raises InvalidExperiment where this version cannot read the spec that was registered.
+    """
+    told = _Told.of(experiment, status, rows)
+    completion = rows.entry.completion if rows.entry else None
+    target = compared(experiment, "target", experiment.spec.success.metric, told.arms, told.guardrails)
+    compared_too = results(experiment, told.arms, told.guardrails)
+    watch = watched(experiment, told.verdicts, told.findings)
+    harm = offline(recorded(rows.asked), _answered_harm(told.commands, told.findings))
+    of_run = [entry for entry in rows.timeline if entry.run == told.run]
     return Review(
         experiment=experiment.name,
         owner=experiment.metadata.owner,
+        made_at=rows.read_at,
         hypothesis=experiment.spec.hypothesis,
         control=_variant(experiment.control),
         treatment=_variant(experiment.treatment),
-        target=compared(experiment, "target", experiment.spec.success.metric, arms, guardrails),
+        target=target,
         baseline=experiment.spec.success.baseline,
         worthwhile=experiment.spec.success.worthwhile,
-        guardrails=guardrails,
-        gates=gate_results(experiment, verdicts),
-        results=results(experiment, arms, guardrails),
-        recommended=recommended(experiment, verdicts),
-        decision=decision(status, issued, findings),
+        guardrails=told.guardrails,
+        gates=gate_results(experiment, told.verdicts),
+        results=compared_too,
+        recommended=told.recommended,
+        decision=decision(status, told.commands, told.findings, completion),
         lifecycle=status.lifecycle,
-        run=run,
+        run=told.run,
         exposure=status.exposure,
         changed_at=status.changed_at,
-        measured_at=max((arm.at for arm in arms), default=None),
+        measured_at=told.measured_at,
         spec_hash=status.spec_hash,
-        findings=findings,
-        commands=issued,
-        exposures=chain.exposures(rows.exposures, issued),
-        segments=segment_results(experiment, verdicts, found, cells),
+        preregistered=preregistered(experiment, rows.asked, rows.entry),
+        evidence=fourfold(experiment, harm, told.recommended, told.guardrails, told.segments, watch),
+        epochs=told.epochs,
+        findings=told.findings,
+        commands=told.commands,
+        exposures=chain.exposures(rows.exposures, told.commands),
+        segments=told.segments,
         stopped_segments=tuple(status.stopped_segments),
-        minimum_cell=cells.minimum,
-        refused=chain.refused(rows.timeline),
-        blind=blindness(rows.timeline, run),
+        minimum_cell=experiment.spec.privacy.minimum_cell,
+        watched=watch,
+        refused=told.refused,
+        blind=told.blind,
         not_enforced=tuple(not_enforced_yet(experiment)),
         people=tuple(line for line in chain.requests(rows.timeline) if line.action in OF_PEOPLE and line.accepted),
-        offline=offline(rows.records, _answered_harm(issued, findings)),
+        offline=harm,
+        owed=owed.owed(experiment, status.lifecycle, rows.asked, completion, rows.read_at.date()),
+        production=kept((target, *compared_too), rows.production) if rows.production else (),
+        pace=pace(experiment.name, rows.programme),
+        samples=rows.samples,
+        unknown=unknown(told.seen(experiment)),
+        lessons=_lessons(rows),
+        reproduction=reproduction(
+            experiment.name, status.spec_hash, status.ledger_partition, of_run, rows.versions, rows.signed
+        ),
+        drawings=told.drawings(experiment, rows.points),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What the store has of the run that is reviewed."""
+
+    run: int
+    arms: list[Arm]
+    verdicts: list[RuleVerdict]
+    guardrails: tuple[GuardrailResult, ...]
+    segments: tuple[GuardrailResult, ...]
+    recommended: Recommended | None
+    epochs: tuple[EpochLine, ...]
+    findings: tuple[FindingLine, ...]
+    commands: tuple[CommandLine, ...]
+    refused: tuple[RefusedLine, ...]
+    blind: tuple[BlindLine, ...]
+
+    @classmethod
+    def of(cls, experiment: Experiment, status: Status, rows: Rows) -> _Told:
+        run = 0 if status.lifecycle in WAITING else status.run
+        cells = cells_of(experiment.spec.privacy.minimum_cell, rows.hidden)
+        verdicts = [verdict for verdict in rows.verdicts if verdict.run == run]
+        found = chain.of_run(rows.timeline, run, "finding")
+        return cls(
+            run=run,
+            arms=[arm for arm in rows.arms if arm.run == run and arm.segment_dimension is None],
+            verdicts=verdicts,
+            guardrails=guardrail_results(experiment, verdicts, found),
+            segments=segment_results(experiment, verdicts, found, cells),
+            recommended=recommended(experiment, verdicts),
+            epochs=chain.epochs(rows.timeline, run),
+            findings=chain.findings(rows.timeline, run, cells),
+            commands=chain.commands(rows.timeline, run, rows.commands, rows.signers, cells),
+            refused=chain.refused(rows.timeline),
+            blind=blindness(rows.timeline, run),
+        )
+
+    @property
+    def measured_at(self) -> datetime | None:
+        return max((arm.at for arm in self.arms), default=None)
+
+    def seen(self, experiment: Experiment) -> Seen:
+        return Seen(
+            experiment,
+            self.arms,
+            self.guardrails,
+            self.segments,
+            self.recommended,
+            self.commands,
+            self.refused,
+            self.blind,
+        )
+
+    def drawings(self, experiment: Experiment, points: Points) -> Drawings:
+        marks = tuple(marks_of(self.epochs, self.commands))
+        return Drawings(
+            exposure=drawn.exposure(self.commands, self.measured_at, marks),
+            over_time=over_time(experiment, self.guardrails, points, marks),
+            burn_downs=tuple(drawn.burn_downs(experiment, points.arms, marks)),
+            forests=tuple(drawn.forests(self.guardrails, self.segments)),
+            curves=tuple(drawn.curves(self.recommended)),
+        )
 
 
 def _answered_harm(issued: Sequence[CommandLine], findings: Sequence[FindingLine]) -> list[str]:
     """Ids of the commands that a breach led to."""
     breaches = {finding.place.journal_entry_id for finding in findings if finding.verdict == "breach"}
     return [command.command_id for command in issued if command.cause in breaches]
+
+
+def _lessons(rows: Rows) -> tuple[Lesson, ...]:
+    """What people said was learned: in notes, and when they decided."""
+    notes = [one for one in rows.asked if one.request.action == "note"]
+    of_kind = [one for one in notes if body_of(NoteTerms, one.request.body).kind == "lesson"]
+    noted = [Lesson(one.at, one.request.by, one.request.reason) for one in of_kind]
+    completion = rows.entry.completion if rows.entry else None
+    last = [Lesson(moment(completion.at), completion.by, completion.lesson)] if completion and completion.lesson else []
+    return (*noted, *last)
 
 
 def _variant(variant: Variant) -> VariantLine:
@@ -216,47 +322,6 @@ def _variant(variant: Variant) -> VariantLine:
     )
 
 
-def results(
-    experiment: Experiment, arms: Sequence[Arm], guardrails: Sequence[GuardrailResult]
-) -> tuple[Comparison, ...]:
-    """Quality (where the spec names its score), cost and latency."""
-    objective = experiment.spec.objective
-    quality = objective.quality.score if objective and objective.quality else None
-    wanted = [("quality", quality), ("cost", "cost_usd"), ("latency", "latency_ms")]
-    return tuple(compared(experiment, what, metric, arms, guardrails) for what, metric in wanted if metric)
-
-
-def compared(
-    experiment: Experiment, what: str, metric: str, arms: Sequence[Arm], guardrails: Sequence[GuardrailResult]
-) -> Comparison:
-    """A metric in both arms, from the newest measures of everybody in one run."""
-    declared = experiment.metric(metric)
-    control, treatment = (_numbers(arms, metric, variant.name) for variant in experiment.arms)
-    return Comparison(
-        what=what,
-        metric=metric,
-        unit=declared.unit,
-        control=control,
-        treatment=treatment,
-        change=_change(control, treatment, declared.positive),
-        relative=declared.positive,
-        guardrail=next((result for result in guardrails if result.metric == metric), None),
-    )
-
-
-def _numbers(arms: Sequence[Arm], metric: str, variant: str) -> ArmNumbers | None:
-    arm = next((arm for arm in arms if (arm.metric, arm.variant) == (metric, variant)), None)
-    return ArmNumbers(arm.n, arm.mean, arm.p50, arm.p95) if arm and arm.n else None
-
-
-def _change(control: ArmNumbers | None, treatment: ArmNumbers | None, relative: bool) -> float | None:
-    if control is None or treatment is None or control.mean is None or treatment.mean is None:
-        return None
-    if relative:
-        return treatment.mean / control.mean - 1 if control.mean else None
-    return treatment.mean - control.mean
-
-
 def gate_results(experiment: Experiment, verdicts: Sequence[RuleVerdict]) -> tuple[GateResult, ...]:
     rows = {verdict.metric: verdict for verdict in verdicts if verdict.rule == "gate"}
     return tuple(_gate(choice.gate, choice.action, rows.get(choice.gate)) for choice in experiment.gates)
@@ -264,16 +329,3 @@ def gate_results(experiment: Experiment, verdicts: Sequence[RuleVerdict]) -> tup
 
 def _gate(gate: str, action: str, row: RuleVerdict | None) -> GateResult:
     return GateResult(gate, action, row.n_control if row else None, row.n_treatment if row else None)
-
-
-def decision(status: Status, issued: Sequence[CommandLine], findings: Sequence[FindingLine]) -> Decision:
-    """The last command that lowered or stopped something; a start or resume decides nothing."""
-    lowered = [command for command in issued if command.action not in RAISES and not command.dry_run]
-    if lowered:
-        last = lowered[-1]
-        return Decision(last.action, last.reason, last.decided_at, last.command_id)
-    if status.lifecycle in WAITING:
-        return Decision(UNDECIDED, "it has not started", None, None)
-    if status.lifecycle == Lifecycle.HOLDING and findings:
-        return Decision(UNDECIDED, f"held: {findings[-1].sentence}", findings[-1].at, None)
-    return Decision(UNDECIDED, "no rule has called for a command", None, None)

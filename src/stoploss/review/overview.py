@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import date, datetime
 
 from stoploss import registry
-from stoploss.commands import Micros
 from stoploss.errors import InvalidExperiment
+from stoploss.experiment import Experiment
 from stoploss.registry import RegistryEntry
+from stoploss.review.owed import duties, duty_text
+from stoploss.review.words import moment
 from stoploss.spec.checks import not_enforced_yet
 from stoploss.spec.file import parse_experiment
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,7 @@ class ExperimentStatus:
     harm_to_last_s  from the first harmful trace to the last exposure; where none began after the stop, to the stop;
                   None: no gate was tripped, or not counted yet
     open_incidents  ids of the commands whose incidents people have opened and not closed
+    due           what people owe, with its day: reviews after a rollout, assessments of risks
     """
 
     experiment: str
@@ -49,14 +50,7 @@ class ExperimentStatus:
     harm_to_last_s: float | None = None
     people: tuple[str, ...] = ()
     open_incidents: tuple[str, ...] = ()
-
-
-def moment(at: Micros) -> datetime:
-    """
-    >>> moment(1_700_000_000_000_001).isoformat()
-    '2023-11-14T22:13:20.000001+00:00'
-    """
-    return EPOCH + timedelta(microseconds=at)
+    due: tuple[str, ...] = ()
 
 
 def in_force(records: Iterable[tuple[bytes | None, bytes | None]]) -> list[RegistryEntry]:
@@ -71,8 +65,9 @@ def in_force(records: Iterable[tuple[bytes | None, bytes | None]]) -> list[Regis
     return sorted(entries, key=lambda entry: entry.experiment)
 
 
-def status_of(entry: RegistryEntry) -> ExperimentStatus:
-    not_enforced, fault = _not_enforced(entry)
+def status_of(entry: RegistryEntry, today: date) -> ExperimentStatus:
+    """today: in UTC; what is due by it is told as overdue."""
+    spec, fault = _spec(entry)
     return ExperimentStatus(
         experiment=entry.experiment,
         lifecycle=entry.lifecycle,
@@ -84,13 +79,14 @@ def status_of(entry: RegistryEntry) -> ExperimentStatus:
         changed_at=moment(entry.changed_at),
         command_id=entry.command_id,
         recommendation=entry.recommendation,
-        not_enforced=not_enforced,
+        not_enforced=None if spec is None else tuple(not_enforced_yet(spec)),
         spec_fault=fault,
         in_flight=entry.in_flight,
         after_stop=entry.after_stop,
         harm_to_last_s=_harm_to_last_s(entry),
         people=tuple(_people(entry)),
         open_incidents=entry.open_incidents,
+        due=() if spec is None else tuple(map(duty_text, duties(spec, entry.lifecycle, entry.completion, today))),
     )
 
 
@@ -112,9 +108,9 @@ def _harm_to_last_s(entry: RegistryEntry) -> float | None:
     return (entry.last_exposure_at - entry.first_harm_at) / 1_000_000
 
 
-def _not_enforced(entry: RegistryEntry) -> tuple[tuple[str, ...] | None, str | None]:
+def _spec(entry: RegistryEntry) -> tuple[Experiment | None, str | None]:
     """A spec that another version accepted must not keep people from seeing where the experiment stands."""
     try:
-        return tuple(not_enforced_yet(parse_experiment(entry.spec, f"the spec of {entry.experiment!r}"))), None
+        return parse_experiment(entry.spec, f"the spec of {entry.experiment!r}"), None
     except InvalidExperiment as error:
         return None, str(error)

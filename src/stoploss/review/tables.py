@@ -66,6 +66,7 @@ def status_table(statuses: Sequence[ExperimentStatus]) -> Table | Text:
         "served after the stop",
         "not enforced yet",
         "decided by people",
+        "owed by people",
     )
     for status in statuses:
         table.add_row(
@@ -80,6 +81,7 @@ def status_table(statuses: Sequence[ExperimentStatus]) -> Table | Text:
             _served_after(status),
             _not_enforced(status),
             lines(status.people or ["nothing"]),
+            lines(status.due or ["nothing"]),
         )
     return table
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+
+from stoploss.commands import Micros
 
 NO_DATA = "no data"
 NO_LIMIT = "no limit"
 DIGITS = 4
 SMALLEST_FIXED = 1e-9
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def number(value: float | None) -> str:
@@ -77,6 +80,14 @@ def utc(at: datetime | None) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S}.{moment.microsecond // 1_000:03d} UTC"
 
 
+def moment(at: Micros) -> datetime:
+    """
+    >>> moment(1_700_000_000_000_001).isoformat()
+    '2023-11-14T22:13:20.000001+00:00'
+    """
+    return EPOCH + timedelta(microseconds=at)
+
+
 def duration(ms: float | None) -> str:
     """
     >>> duration(45.4), duration(1234.0), duration(90_000.0), duration(None)
@@ -85,6 +96,23 @@ def duration(ms: float | None) -> str:
     if ms is None:
         return NO_DATA
     return f"{ms:,.0f} ms" if abs(ms) < 1_000 else f"{ms / 1_000:,.2f} s"
+
+
+def elapsed(seconds: float | None) -> str:
+    """How long something took, in its two largest units.
+
+    >>> elapsed(45.2), elapsed(3 * 86_400 + 7_300), elapsed(None)
+    ('45 s', '3 d 2 h', 'no data')
+    """
+    if seconds is None:
+        return NO_DATA
+    whole = round(seconds)
+    parts: list[str] = []
+    for name, size in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
+        if whole >= size or (name == "s" and not parts):
+            parts.append(f"{whole // size} {name}")
+            whole %= size
+    return " ".join(parts[:2])
 
 
 def printable(text: str) -> str:

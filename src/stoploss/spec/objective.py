@@ -10,12 +10,28 @@ from pydantic import Field, model_validator
 from stoploss import metrics
 from stoploss.spec.base import Alpha, Part, Seconds
 
+AFTER_ROLLOUT_S = 30 * 86_400
+
 
 class Success(Part):
+    """What the experiment is for.
+
+    metric        the target
+    baseline      what the business has of it today
+    worthwhile    the least change worth having
+    then          what is done in each case: better, same, worse
+    review_after  how long after a rollout the post-implementation review is due; 30 days where it is not said
+    """
+
     metric: str
     baseline: float | None = None
     worthwhile: float | None = None
     then: dict[Literal["better", "same", "worse"], str] = Field(default_factory=dict)
+    review_after: Seconds | None = None
+
+    @property
+    def reviewed_within_s(self) -> int:
+        return AFTER_ROLLOUT_S if self.review_after is None else self.review_after
 
 
 class Quality(Part):

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from stoploss.console.documents import Heading, Items, Paragraph, Table, blocks
+from stoploss.review.blocks import Heading, Items, Paragraph, Table, blocks
 from stoploss.review.markdown import escaped
 
 

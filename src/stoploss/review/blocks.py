@@ -1,4 +1,4 @@
-"""A review's Markdown as blocks for a page, so that the page shows the document that `stoploss review` writes.
+"""A review's Markdown as blocks, so that a page and an HTML file say what the Markdown says.
 
 Only what review/markdown.py writes is read: headings, bullets, tables and paragraphs; a backslash makes text of what
 follows. All of it stays text: the template escapes it.
@@ -62,7 +62,7 @@ def blocks(markdown: str) -> Iterator[Block]:
                     marks, _, text = line.partition(" ")
                     yield Heading(len(marks), _text(text))
             case "item":
-                yield Items(tuple(_item(line.removeprefix("- ")) for line in lines))
+                yield Items(tuple(_item(line.strip().removeprefix("- ")) for line in lines))
             case "table":
                 header, *rows = [_row(line) for line in lines if not _RULE.fullmatch(line)]
                 yield Table(header, tuple(rows))
@@ -76,7 +76,7 @@ def _kind(line: str) -> str:
         return "nothing"
     if line.startswith("#"):
         return "heading"
-    return {"- ": "item", "| ": "table", "|-": "table"}.get(line[:2], "paragraph")
+    return {"- ": "item", "| ": "table", "|-": "table"}.get(line.lstrip()[:2], "paragraph")
 
 
 def _item(text: str) -> Item:

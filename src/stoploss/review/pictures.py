@@ -1,4 +1,4 @@
-"""What is drawn of a run: each guardrail's effect with its limits, the arms, the budgets. The page draws it."""
+"""What is drawn of a run over time: each guardrail's effect with its limits, the arms, the budgets. A page draws it."""
 
 from __future__ import annotations
 
@@ -6,78 +6,23 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from clickhouse_connect.driver.client import Client
-
-from stoploss.console.story import RAISES
 from stoploss.experiment import Experiment
-from stoploss.review.document import Review
-from stoploss.review.explanation import Explanation
+from stoploss.review.chain import CommandLine, EpochLine
 from stoploss.review.guardrails import GuardrailResult, effect_text, interval_text, margin_text, metric_text
 from stoploss.review.words import NO_DATA, NO_LIMIT, number, quantity, share
-from stoploss.store.query import Query
+from stoploss.store.picture_reads import ArmPoint, SaidPoint
 
-MOST_POINTS = 300
+RAISES = "set_exposure"
 NUMBERS_SHOWN = 12
 LIMIT = "limit"
 
 
 @dataclass(frozen=True, slots=True)
-class SaidPoint:
-    at: datetime
-    rule: str
-    metric: str | None
-    observed: float | None
-    bound: float | None
-    estimate: float | None
-    lower: float | None
-    upper: float | None
-    margin: float | None
+class Points:
+    """Of one run, in order of time."""
 
-
-@dataclass(frozen=True, slots=True)
-class ArmPoint:
-    at: datetime
-    variant: str
-    metric: str
-    n: int
-    mean: float | None
-
-
-_THINNED = """
-WHERE place % greatest(1, intDiv(total, {points:Int64})) = 0 OR place = total
-ORDER BY at
-"""
-
-# Everybody's numbers only: a picture never shows a segment, so there is no small cell to hide.
-SAID = Query(
-    SaidPoint,
-    f"""
-SELECT at, rule, metric, observed, bound, estimate, lower, upper, margin FROM (
-    SELECT at, rule, metric, observed, bound, estimate, lower, upper, margin,
-        row_number() OVER (PARTITION BY rule, bound, margin ORDER BY at, offset) AS place,
-        count() OVER (PARTITION BY rule, bound, margin) AS total
-    FROM measures_verdicts_v
-    WHERE experiment = {{experiment:String}} AND run = {{run:Int32}} AND isNull(segment_dimension)
-        AND (startsWith(rule, 'guardrail[') OR startsWith(rule, 'budget['))
-)
-{_THINNED}
-""",
-)
-
-ARMS = Query(
-    ArmPoint,
-    f"""
-SELECT at, variant, metric, n, mean FROM (
-    SELECT at, variant, metric, n, mean,
-        row_number() OVER (PARTITION BY variant, metric ORDER BY at, offset) AS place,
-        count() OVER (PARTITION BY variant, metric) AS total
-    FROM measures_arms_v
-    WHERE experiment = {{experiment:String}} AND run = {{run:Int32}} AND isNull(segment_dimension)
-        AND has({{metrics:Array(String)}}, metric)
-)
-{_THINNED}
-""",
-)
+    said: Sequence[SaidPoint] = ()
+    arms: Sequence[ArmPoint] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +73,7 @@ class Picture:
     marks: tuple[Mark, ...]
     header: tuple[str, ...]
     numbers: tuple[NumberRow, ...]
+    kind: str = "time"
 
     @property
     def is_empty(self) -> bool:
@@ -137,26 +83,27 @@ class Picture:
 Text = Callable[[float | None], str]
 
 
-def pictures(client: Client, told: Explanation, review: Review | None, spec: Experiment | None) -> tuple[Picture, ...]:
-    """Of the last run; none where this version cannot read the spec."""
-    if review is None or spec is None:
-        return ()
-    where = {"experiment": told.experiment, "run": told.run, "points": MOST_POINTS}
-    metrics = list(dict.fromkeys(guardrail.metric for guardrail in review.guardrails))
-    said, arms = SAID.run(client, **where), ARMS.run(client, **where, metrics=metrics)
-    marks = tuple(marks_of(told))
+def over_time(
+    spec: Experiment, guardrails: Sequence[GuardrailResult], points: Points, marks: tuple[Mark, ...]
+) -> tuple[Picture, ...]:
+    """Each guardrail's effect, the arms of each watched metric, each budget; none that would be empty."""
     drawn = (
-        *(_effect(index, result, said, marks) for index, result in enumerate(review.guardrails)),
-        *(_arms(metric, spec, arms, marks) for metric in metrics),
-        *_budgets(said, marks),
+        *(_effect(index, result, points.said, marks) for index, result in enumerate(guardrails)),
+        *(_arms(metric, spec, points.arms, marks) for metric in watched(guardrails)),
+        *_budgets(points.said, marks),
     )
     return tuple(picture for picture in drawn if not picture.is_empty)
 
 
-def marks_of(told: Explanation) -> Iterator[Mark]:
-    for epoch in told.epochs:
+def watched(guardrails: Sequence[GuardrailResult]) -> list[str]:
+    """The metrics that have guardrails, each once."""
+    return list(dict.fromkeys(guardrail.metric for guardrail in guardrails))
+
+
+def marks_of(epochs: Sequence[EpochLine], commands: Sequence[CommandLine]) -> Iterator[Mark]:
+    for epoch in epochs:
         yield Mark(epoch.at, f"epoch {epoch.epoch}, {share(epoch.exposure)}", "epoch")
-    for command in told.commands:
+    for command in commands:
         if command.action != RAISES:
             yield Mark(command.decided_at, command.action.replace("_", " "), "command")
 

@@ -1,0 +1,90 @@
+"""What people owe: baselines and risks that are due to be looked at again, and the review after a rollout."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from stoploss.experiment import Experiment
+from stoploss.governance.bodies import NoteTerms, body_of
+from stoploss.governance.record import Completion
+from stoploss.incidents.facts import Asked
+from stoploss.lifecycle import Lifecycle
+from stoploss.review.words import moment
+
+ROLLOUT = "rollout"
+
+
+@dataclass(frozen=True, slots=True)
+class BaselineLine:
+    """
+    looked_at  when it was taken, or last looked at again
+    due        the first day on which it holds no more
+    """
+
+    item: str
+    value: str
+    source: str
+    looked_at: date
+    due: date
+    overdue: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Duty:
+    """Something that people promised to do by a day."""
+
+    what: str
+    due: date
+    overdue: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    baselines: tuple[BaselineLine, ...]
+    duties: tuple[Duty, ...]
+
+
+def owed(
+    experiment: Experiment, lifecycle: str, asked: Sequence[Asked], completion: Completion | None, today: date
+) -> Owed:
+    """
+    asked       accepted requests: a note may say that a baseline was looked at again
+    completion  None: nobody has decided yet
+    """
+    duty = tuple(duties(experiment, lifecycle, completion, today))
+    return Owed(tuple(_baselines(experiment, _rechecked(asked), today)), duty)
+
+
+def _rechecked(asked: Sequence[Asked]) -> dict[str, date]:
+    notes = [(one.at.date(), body_of(NoteTerms, one.request.body)) for one in asked if one.request.action == "note"]
+    return {note.item: on for on, note in notes if note.item is not None}
+
+
+def _baselines(experiment: Experiment, again: Mapping[str, date], today: date) -> Iterator[BaselineLine]:
+    for one in experiment.spec.baselines:
+        looked_at = again.get(one.item, one.taken)
+        due = looked_at + timedelta(seconds=one.recheck_within)
+        value = "" if one.value is None else str(one.value)
+        yield BaselineLine(one.item, value, one.source, looked_at, due, today >= due)
+
+
+def duties(experiment: Experiment, lifecycle: str, completion: Completion | None, today: date) -> Iterator[Duty]:
+    """What is due, now or later: assessments of risks, and the review after a rollout until it is held."""
+    if lifecycle == Lifecycle.COMPLETED and completion is not None and completion.decision == ROLLOUT:
+        due = moment(completion.at).date() + timedelta(seconds=experiment.spec.success.reviewed_within_s)
+        yield Duty("the post-implementation review", due, today >= due)
+    if lifecycle in (Lifecycle.REVIEWED, Lifecycle.COMPLETED):
+        return
+    for risk in experiment.spec.risks:
+        if risk.recheck is not None:
+            yield Duty(f"a new assessment of the risk that {risk.harm}", risk.recheck, today >= risk.recheck)
+
+
+def duty_text(duty: Duty) -> str:
+    """
+    >>> duty_text(Duty("the post-implementation review", date(2026, 3, 1), True))
+    'the post-implementation review is overdue since 2026-03-01'
+    """
+    return f"{duty.what} is {'overdue since' if duty.overdue else 'due on'} {duty.due}"

@@ -1,0 +1,120 @@
+"""As preregistered: what was frozen when the experiment was registered, and each amendment since, with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from stoploss.experiment import Experiment
+from stoploss.incidents.facts import Asked
+from stoploss.registry import RegistryEntry
+from stoploss.review.guardrails import guardrail_results, margin_text, metric_text
+from stoploss.review.words import listed, moment, number, quantity, share
+from stoploss.spec.budgets import Budget
+from stoploss.spec.file import parse_experiment
+
+NOT_STATED = "not stated"
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class AmendmentLine:
+    """fields: what it changed; voided: whether approvals were lost by it."""
+
+    at: datetime
+    by: str
+    reason: str
+    fields: tuple[str, ...]
+    voided: bool
+    spec_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Preregistered:
+    """
+    spec_hash  of the spec as it was registered
+    at, by     of its registration; None: the request is not stored (yet, or any more)
+    terms      what it promised to be judged by, in words
+    """
+
+    spec_hash: str
+    at: datetime | None
+    by: str | None
+    terms: tuple[Term, ...]
+    amendments: tuple[AmendmentLine, ...]
+
+
+def preregistered(experiment: Experiment, asked: Sequence[Asked], entry: RegistryEntry | None) -> Preregistered:
+    """Raises InvalidExperiment where this version cannot read the spec that was registered.
+
+    experiment  the spec in force: the registered one, where its request is not stored
+    asked       the accepted requests of the experiment, in order
+    entry       the registry's last word; None: not stored
+    """
+    last = next((one for one in reversed(asked) if one.request.action == "register" and one.request.spec), None)
+    first = parse_experiment(last.request.spec or "", "the registered spec") if last else experiment
+    return Preregistered(
+        spec_hash=first.spec_hash,
+        at=last.at if last else None,
+        by=last.request.by if last else None,
+        terms=tuple(terms(first)),
+        amendments=tuple(_amendments(entry)),
+    )
+
+
+def _amendments(entry: RegistryEntry | None) -> Iterator[AmendmentLine]:
+    for one in entry.amendments if entry else ():
+        yield AmendmentLine(moment(one.at), one.by, one.reason, one.fields, one.voided, one.spec_hash)
+
+
+def terms(experiment: Experiment) -> Iterator[Term]:
+    """Everything that a verdict rests on and that could have been chosen after seeing the data."""
+    spec = experiment.spec
+    yield Term("hypothesis", spec.hypothesis)
+    yield Term("unit of change", listed(spec.factors or (spec.unit,)))
+    yield Term("target", _target(experiment))
+    for case, what in spec.success.then.items():
+        yield Term(f"if {case}", what)
+    for guardrail, said in zip(spec.guardrails, guardrail_results(experiment, (), ()), strict=True):
+        yield Term(
+            f"guardrail on {metric_text(said)}",
+            f"{margin_text(said)}; α {guardrail.alpha:g}; a breach leads to {guardrail.action}",
+        )
+    yield Term("gates", listed([f"{choice.gate} ({choice.action})" for choice in experiment.gates]))
+    yield from _objective(experiment)
+    yield from (Term(f"budget on {budget.watched}", _budget(budget)) for budget in spec.budgets)
+    yield Term("stages of exposure", ", ".join(map(share, spec.ramp.stages)))
+
+
+def _target(experiment: Experiment) -> str:
+    success = experiment.spec.success
+    unit = experiment.metric(success.metric).unit
+    aims = (("baseline", success.baseline), ("worthwhile from", success.worthwhile))
+    return "; ".join(
+        [success.metric, *(f"{name} {NOT_STATED if it is None else quantity(it, unit)}" for name, it in aims)]
+    )
+
+
+def _objective(experiment: Experiment) -> Iterator[Term]:
+    objective = experiment.spec.objective
+    if objective is None:
+        return
+    strategy = f"; strategy {objective.strategy}" if objective.strategy else ""
+    yield Term(
+        "worth of B",
+        f"α {objective.alpha:g}; λ of cost {number(objective.lambda_cost)}; λ of risk {number(objective.lambda_risk)}; "
+        f"indifferent within {number(objective.indifference)}{strategy}",
+    )
+    weighed = [f"{risk.event} × {number(risk.weight)}" for risk in objective.risk]
+    yield Term("risk", listed(weighed, "not defined, so nothing is weighed as risk"))
+
+
+def _budget(budget: Budget) -> str:
+    acts = [f"{action.do} at {action.burn:g} times the planned rate" for action in budget.actions]
+    return listed(acts, "it only warns")
