@@ -63,8 +63,9 @@ docs: $(STAMP) ## check that README, dashboards and examples are what the code s
 golden: $(STAMP) ## judge the golden ledgers anew and write their journals
 	$(BIN)/python -m tests.golden
 
-schemas: $(STAMP) ## write the JSON Schema of a spec anew
+schemas: $(STAMP) ## write the JSON Schema of a spec and its reference anew
 	$(BIN)/python -m stoploss.spec.schema > schemas/experiment.schema.json
+	$(BIN)/python -m stoploss.spec.reference
 
 $(TOOLS)/.installed: $(STAMP) requirements/audit.lock
 	$(PYTHON) -m venv $(TOOLS)

@@ -119,8 +119,10 @@ PiiName = Literal["email", "card", "iban", "ssn", "phone", "api_key"]
 
 
 class Privacy(Part):
-    """pii: raises or lowers a class of personal data outside what the variants declare: gate (the first one stops),
-    signal (counts in pii_suspected_rate) or off. Unnamed classes gate where they have a validator, and else signal."""
+    """
+    pii  raises or lowers a class of personal data outside what the variants declare: gate (the first one stops),
+         signal (counts in pii_suspected_rate) or off; unnamed classes gate where they have a validator, and else signal
+    """
 
     pii: dict[PiiName, Literal["gate", "signal", "off"]] = Field(default_factory=dict)
     minimum_cell: int = Field(20, ge=1)

@@ -18,9 +18,10 @@ class Tool(Part):
 class Variant(Part):
     """What one arm is made of; anything it does outside of this is a gate.
 
-    prompt       name and version, such as checkout@v7; prompt_hash: hash of its text
-    versions     of data, index, features and whatever else the answers are made with
-    data_classes what its outputs may hold: email, card, iban, ssn, phone, api_key, or names for people
+    prompt        name and version, such as checkout@v7
+    prompt_hash   hash of the prompt's text, as traces carry it
+    versions      of data, index, features and whatever else the answers are made with
+    data_classes  what its outputs may hold: email, card, iban, ssn, phone, api_key, or names for people
     """
 
     name: Name
