@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
 CONFIRM = f"/experiments/{RUNNING}/ask/pause"
 PAGES = [route.path for route in routes() if isinstance(route, Route) and "GET" in (route.methods or ())]
 FORMS = [route.path for route in routes() if isinstance(route, Route) and "POST" in (route.methods or ())]
-PUBLIC = {"/signin", "/healthz", "/static/plotly.min.js"}
+PUBLIC = {"/signin", "/healthz", "/static/plotly.min.js", "/static/drawing.js"}
 
 
 def filled(path: str) -> str:

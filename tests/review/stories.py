@@ -20,7 +20,7 @@ guardrails:
   - {metric: latency_ms, direction: lower, margin: {relative: 0.15}, transform: log, action: rollback}
   - {metric: latency_ms, direction: lower, margin: {relative: 9.0}, transform: exceedance, action: rollback}
   - {metric: error_rate, direction: lower, margin: {relative: 0.10}, action: rollback}
-windows: [{days: Mon-Fri, from: "09:00", to: "17:00"}]
+approvals: {required: 1}
 """,
     SPEC.replace("control: current}", "control: current, controllers: [flagd]}"),
 )

@@ -39,8 +39,8 @@ def test_an_entry_that_is_no_registry_entry_is_refused() -> None:
 
 
 def test_status_says_what_of_the_spec_is_not_enforced() -> None:
-    windows = spec('windows: [{days: Mon-Fri, from: "09:00", to: "17:00"}]\napprovals: {required: 2}')
-    shown = status_of(replace(ENTRY, spec=windows, stopped_segments=(Segment("tenant", "acme"),)), TODAY)
+    asked = spec("approvals: {required: 2}")
+    shown = status_of(replace(ENTRY, spec=asked, stopped_segments=(Segment("tenant", "acme"),)), TODAY)
     assert shown.not_enforced == ("approvals (without a policy in force)",)
     assert shown.stopped_segments == ("tenant=acme",)
     assert shown.changed_at == NOW
