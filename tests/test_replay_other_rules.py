@@ -281,3 +281,12 @@ def test_the_table_and_the_picture_tell_every_rule() -> None:
     assert any("guardrail error_rate" in one for one in words)
     assert "would have stopped after" in run_sentence(found.runs[0])
     assert other_rules_view(found, "other.yaml").renderables
+
+
+def test_windows_and_ramps_of_the_other_spec_are_not_played_for_the_exposure_is_the_recorded() -> None:
+    """The run began at 14:13 on a Monday, outside of these windows, and would never have begun under them."""
+    night = 'windows: [{days: Sun, from: "03:00", to: "03:01"}]\nsafeShare: 0.0'
+    paced = watching(0.1, more=night).replace("{stages: [0.5]}", "{stages: [0.5, 0.9], autoAdvance: true}")
+    (run,) = under(failing(watching()), paced).runs
+    assert run.recorded_stop == run.other_stop
+    assert [rule.change for rule in run.rules] == ["same"]

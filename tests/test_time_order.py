@@ -16,7 +16,7 @@ PATIENT = SPEC.replace(
     "ramp: {stages: [0.5]}",
     "ramp: {stages: [0.5], minDuration: 365d, minUnits: 1000000000}\n"
     "  approvals: {required: 9, from: [product, privacy]}\n"
-    '  windows: [{days: Mon, from: "03:00", to: "03:01"}]',
+    '  windows: [{days: Mon, from: "14:13", to: "14:14"}]',
 )
 WAITING = EVERY_RULE.replace("closesAfter: 8s", "closesAfter: 30d")
 

@@ -36,13 +36,15 @@ def keep_hours(partition: PartitionState, state: ExperimentState, out: Outputs) 
 
 
 def _close(state: ExperimentState, why: str, out: Outputs) -> None:
-    safe, before = hours.safe_share(state.experiment), state.desired.exposure
-    state.current.pace.waits = ""
+    pace, safe, before = state.current.pace, hours.safe_share(state.experiment), state.desired.exposure
     if before <= safe:
+        if pace.kind == WAITS:
+            pace.kind, pace.stands = CLOSED, f"{why}: exposure stays at {before:g} until they open"
+            out.registry(state)
         return
-    state.current.pace.back_to = before
-    state.desired.exposure = safe
+    pace.back_to, state.desired.exposure = before, safe
     words = f"{why}: exposure goes from {before:g} to {safe:g} until they open"
+    pace.kind, pace.stands = CLOSED, words
     _order(state, Action.THROTTLE, CLOSED, words, before, out)
 
 
@@ -50,11 +52,12 @@ def _open(state: ExperimentState, policy: Policy | None, out: Outputs) -> None:
     pace, before = state.current.pace, state.desired.exposure
     share = max(before, pace.back_to or 0.0)
     if why := _obstacle(state, share, policy, out):
-        if not pace.waits:
-            _say(state, WAITS, Severity.HOLD, f"the windows are open, but {why}: exposure stays at {before:g}", out)
-        pace.waits = why
+        if pace.kind != WAITS:
+            pace.kind, pace.stands = WAITS, f"the windows are open, but {why}: exposure stays at {before:g}"
+            _say(state, WAITS, Severity.HOLD, pace.stands, out)
+            out.registry(state)
         return
-    pace.back_to, pace.waits = None, ""
+    pace.back_to, pace.kind, pace.stands = None, "", ""
     if share > before:
         state.desired.exposure = share
         words = f"the windows are open: exposure returns from {before:g} to {share:g}"

@@ -135,7 +135,7 @@ def act(
     """Issues the command of a breach, if it still lowers exposure or latches harder than what is in force."""
     action = verdict.response.action
     if action == Action.THROTTLE:
-        state.current.pace.lowered(verdict.response.share or 0.0)
+        state.current.pace.lowered(verdict.response.share or 0.0, words)
     if action is None or not _lowers(state, action, verdict):
         return
     if action == Action.THROTTLE:

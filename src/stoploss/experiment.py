@@ -54,6 +54,10 @@ LATER_FIELDS = (
     ("spec", "purpose"),
     ("spec", "rollback", "plan"),
     ("spec", "objective", "strategy"),
+    ("spec", "ramp", "until"),
+    ("spec", "ramp", "extend"),
+    ("spec", "ramp", "then"),
+    ("spec", "ramp", "watch"),
     ("spec", "safeShare"),
     ("spec", "freezes"),
     ("spec", "success", "reviewAfter"),
@@ -73,15 +77,41 @@ class GateChoice(Part):
 
 
 class Ramp(Part):
+    """Shares of the traffic that the treatment gets, one after the other.
+
+    min_duration, min_units  how long a stage is watched, and how many units meet the treatment in it, at least
+    auto_advance             goes on by itself, inside the windows; else a person ramps
+    until    what every guardrail has to be before it does: judged (the default), or safe, shown within its margin
+    extend   how much longer a stage may take to get what it lacks; without it, as long again
+    then     what happens if it lacks it still: hold (the default), or revert to the stage before
+    watch    how long the treatment is watched at full exposure before that is said to be over
+    """
+
     stages: tuple[Share, ...] = Field(min_length=1)
     min_duration: Seconds = 3_600
     min_units: int = Field(1_000, ge=0)
     auto_advance: bool = False
+    until: Literal["judged", "safe"] | None = None
+    extend: Seconds | None = None
+    then: Literal["hold", "revert"] | None = None
+    watch: Seconds | None = None
+
+    @property
+    def extended(self) -> int:
+        """Seconds for which a stage is extended at most."""
+        return self.min_duration if self.extend is None else self.extend
 
     @model_validator(mode="after")
     def stages_rise(self) -> Ramp:
         if list(self.stages) != sorted(set(self.stages)) or self.stages[0] <= 0:
             raise ValueError(f"stages {list(self.stages)} must be above 0 and rise")
+        return self
+
+    @model_validator(mode="after")
+    def goes_on_by_itself(self) -> Ramp:
+        given = [name for name in ("until", "extend", "then") if getattr(self, name) is not None]
+        if given and not self.auto_advance:
+            raise ValueError(f"{given[0]!r} belongs to 'autoAdvance: true'; add that, or drop it")
         return self
 
 

@@ -67,10 +67,12 @@ def _keep_conditions(state: ExperimentState, out: Outputs) -> None:
         state.desired.stopped_segments += left_out
         words = f"approved without {', '.join(map(str, left_out))}"
         _order(state, Action.STOP_SEGMENT, Outcome.OK, CONDITION, words, _evidence("segments", left_out[0]), out)
-    state.current.pace.lowered(terms.largest_exposure)
-    if state.desired.exposure > terms.largest_exposure:
-        before, state.desired.exposure = state.desired.exposure, terms.largest_exposure
+    if max(state.desired.exposure, state.current.pace.back_to or 0.0) > terms.largest_exposure:
+        before = state.desired.exposure
         words = f"{before:g} of the traffic is more than is approved: at most {terms.largest_exposure:g}"
+        state.current.pace.lowered(terms.largest_exposure, words)
+    if state.desired.exposure > terms.largest_exposure:
+        state.desired.exposure = terms.largest_exposure
         _order(state, Action.THROTTLE, Outcome.OK, CONDITION, words, _evidence("exposure"), out)
 
 

@@ -42,6 +42,7 @@ from stoploss.ledger import (
 from stoploss.lifecycle import BREAK_GLASS, LATCHED, LIVE, POLICY, RECORD, WAITING, Lifecycle, refusal
 from stoploss.measured import measured
 from stoploss.outputs import Output, Outputs
+from stoploss.ramping import keep_ramp
 from stoploss.rules.rows import Asked, Rows
 from stoploss.segments import EVERYBODY
 from stoploss.state import RECENT_REQUESTS, Desired, ExperimentState, PartitionState, RunState, SourceState, parsed
@@ -109,6 +110,8 @@ def _evidence(state: PartitionState, experiment: ExperimentState, rows: Rows, ou
         return
     moment = moment_of(experiment, out.at, state.caught_up, due=(EVERYBODY,))
     fold(experiment, rows, moment)
+    if experiment.experiment.spec.ramp.auto_advance:
+        experiment.current.pace.meet(rows)
     judge(experiment, moment, out)
 
 
@@ -126,6 +129,7 @@ def _tick(state: PartitionState, out: Outputs) -> None:
             _tick_run(state, experiment, measure, out)
             look(state, experiment, out)
             keep_hours(state, experiment, out)
+            keep_ramp(state, experiment, out)
             if measure:
                 keep_permission(state, experiment, out)
         _say_refused(experiment, out)
@@ -280,8 +284,9 @@ def _ramp(state: ExperimentState, request: Request, reason: str, out: Outputs) -
     """Another share within the run: the rules keep their evidence, and the arms are compared anew."""
     before, state.desired.exposure = state.desired.exposure, exposure_asked(state, request)
     raises = state.desired.exposure > before
+    state.current.pace.begin_stage()
     if raises:
         state.current.pace.back_to = None
     else:
-        state.current.pace.lowered(state.desired.exposure)
+        state.current.pace.lowered(state.desired.exposure, f"{request.by} has lowered it")
     command(state, Action.SET_EXPOSURE, f"{PERSON}/{request.request_id}", 1, reason, out, raises=raises)

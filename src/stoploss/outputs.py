@@ -167,6 +167,7 @@ class Outputs:
             amendments=tuple(state.governance.amendments),
             completion=state.governance.completion,
             rehearsed_at=state.governance.rehearsal.acknowledged_at,
+            ramp=state.current.pace.stands or None,
         )
         self._add(RegistryOutput(state.name, self._ordinal(state), registry.encode(entry)))
 

@@ -36,6 +36,7 @@ class RegistryEntry:
     amendments: tuple[Amendment, ...] = ()
     completion: Completion | None = None
     rehearsed_at: Micros | None = None
+    ramp: str | None = None
 
 
 def encode(entry: RegistryEntry) -> bytes:

@@ -72,7 +72,7 @@ def test_a_spec_is_registered_and_what_is_not_enforced_is_said(
     assert ended.code == 0, ended.err
     first, second, *_ = ended.out.splitlines()  # behind them: what was registered before and is like it
     assert first == "registered-in-full is registered; begin with `stoploss start registered-in-full`"
-    assert second.startswith("recorded, but not enforced by this version: ramp.autoAdvance")
+    assert second.startswith("recorded, but not enforced by this version: approvals")
     entry = registry_of(installation.settings, "registered-in-full")
     assert entry is not None
     assert entry.spec == text

@@ -38,6 +38,11 @@ def test_status_shows_what_was_served_after_the_stop_and_how_long_harm_lasted() 
     assert "not counted yet" in rendered(status_table([replace(stopped, in_flight=None)]))
 
 
+def test_status_says_where_the_ramp_stands() -> None:
+    held = rendered(status_table([replace(SHOWN, ramp="the stage of 0.05 is held")]))
+    assert "the stage of 0.05" in " ".join(held.replace("│", " ").split())
+
+
 def test_status_says_when_a_spec_cannot_be_read() -> None:
     text = rendered(status_table([replace(SHOWN, not_enforced=None, spec_fault="line 2 is wrong")]))
     assert "unknown: line 2 is wrong" in text

@@ -12,7 +12,7 @@ from typing import Any
 from aiokafka import ConsumerRecord
 from confluent_kafka import KafkaError, KafkaException
 
-from stoploss import counting, monitor, snapshot
+from stoploss import counting, monitor, ramping, snapshot
 from stoploss.control import controller, kafka_loop
 from stoploss.control.decide import Obey
 from stoploss.errors import Fenced
@@ -290,6 +290,16 @@ def resumes_by_itself() -> AbstractContextManager[None]:
     return replaced(monitor, "_tick_run", eager)
 
 
+def skips_a_stage() -> AbstractContextManager[None]:
+    """The ramp goes to its last stage at once."""
+    advance = ramping._advance
+
+    def leap(state: Any, _: float, out: Any) -> None:
+        advance(state, state.experiment.spec.ramp.stages[-1], out)
+
+    return replaced(ramping, "_advance", leap)
+
+
 def goes_back_with_the_clock() -> AbstractContextManager[None]:
     """Ledger time is what the broker's clock says, even where that was set back."""
     return replaced(monitor, "max", lambda _, at: at)
@@ -361,6 +371,7 @@ BUGS: dict[str, Bug] = {
         judges_at_the_end_of_a_fetch,
         trusts_any_snapshot,
         resumes_by_itself,
+        skips_a_stage,
         goes_back_with_the_clock,
         restores_what_is_not_committed,
         controllers_obey_what_is_not_committed,

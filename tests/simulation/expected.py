@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
-EXPOSURE = 0.5
+STAGES = (0.1, 0.3, 0.5)
+"""Of a ramp that goes on by itself; the last one is that of a ramp that does not."""
 ALLOWED = {
     "start": {"registered"},
     "pause": {"running"},
@@ -17,12 +19,21 @@ AFTER = {"start": "running", "resume": "running", "pause": "paused", "stop": "st
 
 @dataclass(slots=True)
 class Expected:
+    """climbs: the exposure of a run may stand at any stage."""
+
+    climbs: bool = False
     lifecycle: str | None = None
     run: int = 0
 
     @property
-    def state(self) -> tuple[str | None, int, float]:
-        return self.lifecycle, self.run, EXPOSURE if self.lifecycle == "running" else 0.0
+    def state(self) -> tuple[str | None, int]:
+        return self.lifecycle, self.run
+
+    @property
+    def exposures(self) -> tuple[float, ...]:
+        if self.lifecycle != "running":
+            return (0.0,)
+        return STAGES if self.climbs else STAGES[-1:]
 
     def asked(self, action: str, accepted: bool) -> None:
         """A request in the ledger, the first time that it stands there."""
@@ -31,6 +42,10 @@ class Expected:
         elif accepted and self.lifecycle in ALLOWED.get(action, ()):
             self.lifecycle = AFTER[action]
             self.run += action in ("start", "resume")
+
+    def may_climb(self, before: float, after: float) -> bool:
+        """The ramp goes on to the next stage, and skips none."""
+        return self.climbs and (before, after) in pairwise(STAGES)
 
     def harmed(self) -> None:
         """A trace of the treatment did harm: that stops whatever is not stopped."""

@@ -26,6 +26,7 @@ from stoploss.outputs import CommandOutput, JournalOutput
 from stoploss.state import ExperimentState, PartitionState
 from stoploss.wire import records
 from tests.simulation.broker import Stored
+from tests.simulation.expected import Expected
 from tests.simulation.roles import KEYS, TOPICS, VERIFIER
 from tests.simulation.told import Issued, Told, name_of
 
@@ -46,7 +47,7 @@ class Witness:
     def __init__(self, world: World) -> None:
         self.world = world
         self.states = [PartitionState(partition) for partition in range(world.scenario.partitions)]
-        self.told: dict[str, Told] = defaultdict(Told)
+        self.told: dict[str, Told] = defaultdict(lambda: Told(expected=Expected(world.scenario.climbs)))
         self.by_id: dict[str, Issued] = {}
         self.handled: set[str] = set()
         self.requests: set[str] = set()
@@ -181,7 +182,7 @@ class Witness:
         folded = told.commands[len(told.issued)] if len(told.issued) < len(told.commands) else None
         self.must(command == folded, f"{name} is not what the ledger leads to")
         before = told.issued[-1].command if told.issued else None
-        issued = Issued(command, value, self._by_person(command))
+        issued = Issued(command, value, self._by_person(command) or self._by_ramp(told, before, command))
         self._must_follow(before, issued)
         told.issued.append(issued)
         self.by_id[command.command_id] = issued
@@ -196,6 +197,11 @@ class Witness:
         self.must(known, f"{name_of(command)} names evidence that the journal does not have")
         return False
 
+    def _by_ramp(self, told: Told, before: Command | None, command: Command) -> bool:
+        """Whether the ramp, which people have approved, goes on to its next stage."""
+        of_ramp = command.evidence is not None and command.evidence.rule == "ramp"
+        return of_ramp and before is not None and told.expected.may_climb(before.exposure, command.exposure)
+
     def _must_follow(self, before: Command | None, issued: Issued) -> None:
         after, name = issued.command, name_of(issued.command)
         if before is None:
@@ -204,12 +210,12 @@ class Witness:
         next_in_run = (after.run, after.sequence) == (before.run, before.sequence + 1)
         new_run = (after.run, after.sequence) == (before.run + 1, 1)
         self.must(next_in_run or new_run, f"{name} follows {name_of(before)}")
-        self._must_not_raise(before, after, issued.by_person, "is ordered")
+        self._must_not_raise(before, after, issued.allowed, "is ordered")
 
-    def _must_not_raise(self, before: Command, after: Command, by_person: bool, what: str) -> None:
+    def _must_not_raise(self, before: Command, after: Command, allowed: bool, what: str) -> None:
         rises = after.exposure > before.exposure
         name = name_of(after)
-        self.must(not rises or by_person, f"{name} {what} after {name_of(before)} and raises exposure without a person")
+        self.must(not rises or allowed, f"{name} {what} after {name_of(before)} and raises exposure by itself")
         latched = before.action in LATCHING and after.run == before.run
         self.must(not (latched and rises), f"{name} {what} after {name_of(before)} in the same run and raises exposure")
 
@@ -231,7 +237,7 @@ class Witness:
         if before is not None and issued is not None:
             in_order = (command.run, command.sequence) >= (before.run, before.sequence)
             self.must(in_order, f"{name} is obeyed after {name_of(before)}")
-            self._must_not_raise(before, command, issued.by_person, f"is obeyed by {controller}")
+            self._must_not_raise(before, command, issued.allowed, f"is obeyed by {controller}")
         self.standing[controller, command.experiment] = command
 
     # ---- what people and services see ----------------------------------------------------------------
@@ -335,12 +341,13 @@ class Witness:
         if last is None:
             self.must(expected.lifecycle is None, f"{name} is not in the registry, expected: {expected}")
             return
-        found = (last.lifecycle, last.run, last.exposure)
+        found = (last.lifecycle, last.run)
         self.must(found == expected.state, f"{name} ended as {found}, expected: {expected.state}")
+        self.must(last.exposure in expected.exposures, f"{name} ended at exposure {last.exposure}")
         for controller, flags in self.world.flags.items():
             standing = flags.standing.get(name)
             exposure = standing.exposure if standing else 0.0
-            self.must(exposure == expected.state[2], f"{name}: {controller} ended at exposure {exposure}")
+            self.must(exposure == last.exposure, f"{name}: {controller} ended at exposure {exposure}")
 
     def _state_is_the_fold(self) -> None:
         process = self.world.current["judge"]

@@ -59,7 +59,8 @@ class People:
         request_id = f"r{self._numbers}"
         self.waiting[experiment] = request_id
         self.asked[request_id] = action
-        spec = spec_of(experiment, self.world.scenario.controllers) if action == "register" else None
+        told = self.world.scenario
+        spec = spec_of(experiment, told.controllers, told.climbs) if action == "register" else None
         request = Request(request_id, experiment, action, "ada", "", self.world.now_us, spec)
         value = records.encode("request", request)
         log = self.world.broker.topics[TOPICS("experiments")].logs[0]

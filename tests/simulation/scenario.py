@@ -29,6 +29,7 @@ class Scenario:
     partitions               of the ledger; with two of them, two experiments stand on different ones
     controllers              names that the spec requires
     traces                   that are sent at most; steps: turns before the calm
+    climbs                   the ramp goes on by itself, from stage to stage
     harm_after               traces before the first one that leaks; None: none leaks
     asked                    by experiment: what people ask after its start
     snapshot_every           entries; part_bytes: of a part of a snapshot
@@ -46,6 +47,7 @@ class Scenario:
     controllers: tuple[str, ...]
     traces: int
     steps: int
+    climbs: bool
     harm_after: int | None
     asked: tuple[tuple[str, ...], ...]
     snapshot_every: int
@@ -73,6 +75,7 @@ class Scenario:
             controllers=CONTROLLERS[: chance.choice((1, 1, 2))],
             traces=traces,
             steps=chance.randint(40, 130),
+            climbs=traces % 4 == 0,
             harm_after=chance.choice((None, chance.randint(1, traces))),
             asked=tuple(chance.choice(AFTER_START) for _ in range(experiments)),
             snapshot_every=chance.choice((3, 10, 5_000)),

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Issued:
-    """A command as the control topic has it, and the ledger entry that led to it."""
+    """A command as the control topic has it, and whether a person, or the pre-approved ramp, stands behind it."""
 
     command: Command
     value: bytes
-    by_person: bool
+    allowed: bool
 
 
 @dataclass(slots=True)

@@ -38,14 +38,20 @@ spec:
     - {{name: current}}
     - {{name: small}}
   rollback: {{to: current}}
-  ramp: {{stages: [0.5]}}
+  ramp: {ramp}
+  windows: [{{days: Mon-Sun, from: "00:00", to: "00:00"}}]
   health: {{sampleRatio: off, rejects: off, blind: {{hold: 24h, then: none}}}}
 """
 
 
+AT_ONCE = "{stages: [0.5]}"
+STEP_BY_STEP = "{stages: [0.1, 0.3, 0.5], minDuration: 1s, minUnits: 0, autoAdvance: true}"
+
+
 @cache
-def spec_of(name: str, controllers: tuple[str, ...]) -> str:
-    return SPEC.format(name=name, controllers=", ".join(controllers))
+def spec_of(name: str, controllers: tuple[str, ...], climbs: bool) -> str:
+    """climbs: the ramp goes on by itself; else it has one stage."""
+    return SPEC.format(name=name, controllers=", ".join(controllers), ramp=STEP_BY_STEP if climbs else AT_ONCE)
 
 
 @dataclass(frozen=True, slots=True)

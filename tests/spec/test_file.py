@@ -283,7 +283,6 @@ def test_every_example_parses_and_gives_its_rules(path: Path) -> None:
 def test_the_example_says_what_this_version_does_not_do_yet() -> None:
     said = not_enforced_yet(parse_experiment(FULL))
     assert [words.split(" (")[0] for words in said] == [
-        "ramp.autoAdvance",
         "approvals",
     ]
 

@@ -11,15 +11,20 @@ from stoploss.ledger import AckReceived, Entry, Fact, Request, SourceStatus, Tic
 from stoploss.monitor import step
 from stoploss.outputs import CommandOutput, JournalOutput, Output
 from stoploss.rules.verdict import Outcome
+from stoploss.spec.unpaced import unpaced
 from stoploss.state import ExperimentState, PartitionState, parsed
 
 BY = "calibration"
 
 
 class LedgerInMemory:
-    """The experiment is registered and started, and every controller applies each command at once."""
+    """The experiment is registered and started, and every controller applies each command at once.
+
+    Its windows and its ramp are left out: what was recorded at night is judged all the same, at one exposure.
+    """
 
     def __init__(self, text: str, at: Micros, exposure: float) -> None:
+        text = unpaced(text)
         self.state = PartitionState(0)
         self.at = at
         self.experiment = parsed(text)

@@ -11,7 +11,7 @@ from stoploss.ledger import JudgeVersion
 from stoploss.replay import Comparison, Recorded, Reproduction, judged
 from stoploss.replaying.acts import LOWERS, Act, ended_at
 from stoploss.replaying.side_by_side import Run, SideBySide
-from stoploss.state import PartitionState
+from stoploss.state import PartitionState, parsed
 
 MICROS_PER_HOUR = 3_600_000_000
 
@@ -102,7 +102,7 @@ def under_other_rules(
     known = state.experiments.get(recorded.experiment)
     compared = tuple(_compared(run) for run in both.runs)
     in_force = known.spec_hash if known else ""
-    return comparison.result(), OtherRules(recorded.experiment, in_force, both.spec.spec_hash, compared)
+    return comparison.result(), OtherRules(recorded.experiment, in_force, parsed(text).spec_hash, compared)
 
 
 def _compared(run: Run) -> RunCompared:

@@ -26,6 +26,7 @@ from stoploss.outputs import JournalOutput, Output, Outputs
 from stoploss.replaying import exposures, recorded_enough
 from stoploss.replaying.acts import Act, Side
 from stoploss.replaying.translation import translated
+from stoploss.spec.unpaced import unpaced
 from stoploss.state import ExperimentState, PartitionState, parsed
 
 BEGINS = frozenset({"start", "resume"})
@@ -60,8 +61,8 @@ class SideBySide:
     """Fed with what replay.judged gives of a ledger partition; `runs` has what both judges did of one experiment."""
 
     def __init__(self, experiment: str, recorded: PartitionState, text: str, file: str) -> None:
-        self.name, self.text, self.file = experiment, text, file
-        self.spec: Experiment = parsed(text)
+        self.name, self.text, self.file = experiment, unpaced(text), file
+        self.spec: Experiment = parsed(self.text)
         self.runs: list[Run] = []
         self._recorded, self._other = recorded, PartitionState(recorded.partition)
         self._sides = (Side(), Side())

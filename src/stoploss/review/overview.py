@@ -31,6 +31,7 @@ class ExperimentStatus:
                   None: no gate was tripped, or not counted yet
     open_incidents  ids of the commands whose incidents people have opened and not closed
     due           what people owe, with its day: reviews after a rollout, assessments of risks
+    ramp          where the ramp stands, in a sentence; None: nothing to say
     """
 
     experiment: str
@@ -51,6 +52,7 @@ class ExperimentStatus:
     people: tuple[str, ...] = ()
     open_incidents: tuple[str, ...] = ()
     due: tuple[str, ...] = ()
+    ramp: str | None = None
 
 
 def in_force(records: Iterable[tuple[bytes | None, bytes | None]]) -> list[RegistryEntry]:
@@ -87,6 +89,7 @@ def status_of(entry: RegistryEntry, today: date) -> ExperimentStatus:
         people=tuple(_people(entry)),
         open_incidents=entry.open_incidents,
         due=() if spec is None else tuple(map(duty_text, duties(spec, entry.lifecycle, entry.completion, today))),
+        ramp=entry.ramp,
     )
 
 

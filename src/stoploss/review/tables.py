@@ -73,7 +73,7 @@ def status_table(statuses: Sequence[ExperimentStatus]) -> Table | Text:
             text(status.experiment),
             _lifecycle(status),
             text(f"{status.run}/{status.epoch}"),
-            text(share(status.exposure)),
+            lines([share(status.exposure), *([status.ramp] if status.ramp else [])]),
             text(status.release_variant),
             lines(status.stopped_segments or ["none"]),
             text(utc(status.changed_at)),

@@ -25,6 +25,18 @@ def parse_duration(value: Any) -> Any:
     raise ValueError(f"{value!r} is no duration; write a whole number and a unit, such as 90s, 2m, 24h or 30d")
 
 
+def duration_text(seconds: int) -> str:
+    """Seconds as people say them, to three digits, in the largest unit of which there are two.
+
+    >>> duration_text(45), duration_text(90 * 60), duration_text(7 * 86_400)
+    ('45 s', '90 min', '7 d')
+    """
+    for name, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.3g} {name}"
+    return f"{seconds} s"
+
+
 def check_name(value: str) -> str:
     if not NAME.fullmatch(value):
         raise ValueError(f"{value!r} is no name; use a-z, 0-9 and '-', at most 63 characters")

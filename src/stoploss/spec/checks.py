@@ -158,7 +158,9 @@ def not_enforced_yet(experiment: Experiment) -> list[str]:
         "objective.risk (lambdaRisk is 0, so its events weigh nothing)": (
             spec.objective is not None and bool(spec.objective.risk) and not spec.objective.lambda_risk
         ),
-        "ramp.autoAdvance (raise exposure by `stoploss resume --exposure`)": spec.ramp.auto_advance,
+        "ramp.autoAdvance (unless the policy has windows for this class; the spec has none)": (
+            spec.ramp.auto_advance and not spec.windows
+        ),
         "safeShare (unless the policy has windows for this class; the spec has none)": (
             spec.safe_share is not None and not spec.windows
         ),
