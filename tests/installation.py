@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol, TypeVar, cast
 
 from aiokafka import ConsumerRecord
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
@@ -40,6 +40,12 @@ from streams.reading import partitions_from_start, reader, whole
 
 PATIENCE_S = 60.0
 POLL_S = 0.05
+T = TypeVar("T")
+BEGINS = {
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+}
 
 
 class Kafka(Protocol):
@@ -310,9 +316,21 @@ def committed(settings: Settings, role: str, topic: str) -> dict[int, int]:
     try:
         partitions = partitions_of(TOPICS[topic], settings)
         wanted = [TopicPartition(name, partition) for partition in range(partitions)]
-        return {found.partition: found.offset for found in observer.committed(wanted, timeout=PATIENCE_S)}
+        return {found.partition: found.offset for found in _asked_again(lambda: observer.committed(wanted, PATIENCE_S))}
     finally:
         observer.close()
+
+
+def _asked_again(ask: Callable[[], T]) -> T:
+    """A broker that has just begun does not know yet what it coordinates: it says so, and is asked again."""
+    deadline_s = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return ask()
+        except KafkaException as error:
+            if error.args[0].code() not in BEGINS or time.monotonic() > deadline_s:
+                raise
+            time.sleep(POLL_S)
 
 
 def group_of(settings: Settings, role: str) -> str:
