@@ -5,16 +5,18 @@ from tests.faults.measured import Measured
 from tests.faults.stage import HARMED
 
 UNWRITABLE_S = 15.0
+LONGEST_BYTES = 150
+"""Enough for the marker that ends a transaction, for no command."""
 
 
 def run(ground: Ground) -> Measured:
-    """More replicas are demanded than there are, so the broker takes nothing for this topic."""
+    """No command is as short as the broker demands. (More replicas than there are it never asks for.)"""
     with ground.stage() as stage:
-        stage.configure("control", min_insync_replicas=2)
+        stage.configure("control", max_message_bytes=LONGEST_BYTES)
         stage.service.tell("leak")
         stage.lasts(UNWRITABLE_S)
         stage.measured.demand(stage.flag(HARMED).get("exposure") == 0.5, "a command got through an unwritable topic")
-        stage.configure("control", min_insync_replicas=None)
+        stage.configure("control", max_message_bytes=None)
         stage.measured.recoveries_s.append(stage.wait(lambda: stage.flag(HARMED).get("exposure") == 0))
         stage.measured.times = 1
         stage.measured.notes.append(f"the judge ended with {stage.crew['judge'].ended or 'nothing'}")
