@@ -8,16 +8,20 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Sequence
-from typing import Protocol
 
 import structlog
 
 from stoploss.commands import Action, Command, Micros
+from stoploss.control.alert_routes import Route, read_routes
 from stoploss.control.alertmanager import Alertmanager
-from stoploss.control.alerts import Alert, resolved
-from stoploss.control.post import Endpoint, Posted
+from stoploss.control.alerts import Alert, Identity, resolved
+from stoploss.control.chat import Chat
+from stoploss.control.pagerduty import PagerDuty
+from stoploss.control.post import Endpoint
+from stoploss.control.routed import Receiver, Routed
 from stoploss.control.webhook import Webhook
-from stoploss.settings import Settings
+from stoploss.lifecycle import ENDED, WAITING
+from stoploss.settings import Settings, read_secret
 
 log = structlog.get_logger("stoploss.courier")
 
@@ -25,18 +29,35 @@ QUEUED = 1_000
 REPEAT_EVERY_S = 60.0
 
 
-class Receiver(Protocol):
-    def post(self, alerts: Sequence[Alert]) -> Posted: ...
+OVER = frozenset(state.value for state in WAITING | ENDED)
+"""Lifecycles in which nothing fires: a person has ended the experiment, or prepares it anew."""
 
 
 def receivers_of(settings: Settings) -> list[Receiver]:
-    """Where alerts go, by settings; none is fine."""
+    """Where alerts go, by settings and alerts.yaml; none is fine. Raises ConfigurationError over a file or secret."""
     found: list[Receiver] = []
     if settings.alertmanager_url:
-        found.append(Alertmanager(Endpoint(settings.alertmanager_url.rstrip("/") + "/api/v2/alerts")))
+        found.append(_alertmanager(settings.alertmanager_url))
     if settings.webhook_url:
         found.append(Webhook(Endpoint(settings.webhook_url)))
-    return found
+    routes = read_routes(settings.alerts_file) if settings.alerts_file is not None else ()
+    return [*found, *(Routed(_target_of(route), route) for route in routes)]
+
+
+def _alertmanager(address: str) -> Alertmanager:
+    return Alertmanager(Endpoint(address.rstrip("/") + "/api/v2/alerts"))
+
+
+def _target_of(route: Route) -> Receiver:
+    """A route has exactly one target; alert_routes has seen to that."""
+    if route.alertmanager is not None:
+        return _alertmanager(route.alertmanager)
+    if route.webhook is not None:
+        return Webhook(Endpoint(route.webhook), receiver=route.name)
+    if route.pagerduty is not None:
+        return PagerDuty(Endpoint(route.pagerduty.url), read_secret(route.pagerduty.key_file))
+    assert route.apprise is not None
+    return Chat(route.apprise)
 
 
 class Alerting:
@@ -44,21 +65,20 @@ class Alerting:
 
     def __init__(self, receivers: Sequence[Receiver]) -> None:
         self._receivers = list(receivers)
-        self._firing: dict[tuple[tuple[str, str], ...], Alert] = {}
+        self._firing: dict[Identity, Alert] = {}
         self._queue: queue.Queue[list[Alert] | None] = queue.Queue(QUEUED)
         self._thread = threading.Thread(target=self._work, name="alerting", daemon=True)
         self._thread.start()
 
     def fire(self, alert: Alert) -> None:
         """Tells of it once, and again every minute until it is resolved; what is only information is not told."""
-        key = tuple(sorted(alert.labels.items()))
-        if alert.severity == "info" or key in self._firing:
+        if alert.severity == "info" or alert.identity in self._firing:
             return
-        self._firing[key] = alert
+        self._firing[alert.identity] = alert
         self._post([alert])
 
     def resolve(self, experiment: str, at: Micros, alertname: str | None = None) -> None:
-        """All alerts of an experiment are over, since a person has resumed it; or those of one name."""
+        """All alerts of an experiment are over, since a person has resumed or ended it; or those of one name."""
         over = {
             key: alert
             for key, alert in self._firing.items()
@@ -70,8 +90,8 @@ class Alerting:
             self._post([resolved(alert, at) for alert in over.values()])
 
     def repeat(self) -> None:
-        if self._firing:
-            self._post(list(self._firing.values()))
+        """Even where nothing fires: a receiver may have an end to hear of that it did not take."""
+        self._post(list(self._firing.values()))
 
     def _post(self, alerts: list[Alert]) -> None:
         try:
@@ -93,6 +113,15 @@ class Alerting:
                 posted = receiver.post(alerts)
                 if not posted.ok:
                     log.error("alerts not delivered", reason=posted.reason, alerts=len(alerts))
+
+
+def is_over(lifecycle: str) -> bool:
+    """A person has ended the experiment, or registered it anew: what fired is known.
+
+    >>> is_over(Lifecycle.COMPLETED), is_over(Lifecycle.ROLLED_BACK)
+    (True, False)
+    """
+    return lifecycle in OVER
 
 
 def is_all_clear(command: Command) -> bool:

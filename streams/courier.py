@@ -19,11 +19,20 @@ from confluent_kafka import Message
 
 from stoploss import journal, ledger
 from stoploss.commands import Ack, AckStatus, Command
-from stoploss.control.alerts import BLIND, OVERDUE, alert_for, alert_for_blind, alert_for_finding, alert_for_overdue
+from stoploss.control.alerts import (
+    BLIND,
+    OVERDUE,
+    Alert,
+    alert_for,
+    alert_for_blind,
+    alert_for_finding,
+    alert_for_overdue,
+    linked,
+)
 from stoploss.control.controller import UNVERIFIED
 from stoploss.control.messages import CommandMessage, Headers, read_command, signing_key
 from stoploss.errors import CommandRefused, InvalidExperiment, WireError
-from stoploss.journal import CommandIssued, Finding, JournalEntry, MonitorBlind
+from stoploss.journal import CommandIssued, Finding, JournalEntry, LifecycleChanged, MonitorBlind
 from stoploss.ledger import AckOverdue, AckReceived, Request
 from stoploss.lifecycle import BREAK_GLASS
 from stoploss.registry import RegistryEntry
@@ -32,7 +41,7 @@ from stoploss.signing import Verifier
 from stoploss.state import parsed
 from stoploss.wire import records
 from streams.admin import Admin
-from streams.alerting import REPEAT_EVERY_S, Alerting, is_all_clear, receivers_of
+from streams.alerting import REPEAT_EVERY_S, Alerting, is_all_clear, is_over, receivers_of
 from streams.app import App, build_app
 from streams.appender import Appender
 from streams.batches import Batch
@@ -96,8 +105,9 @@ class Courier:
         for ack, _ in acks:
             if ack.status not in PRESENCE:
                 self._outstanding.acked(ack)
-        for commands in firing.values():
-            for command in commands:
+        for experiment, commands in firing.items():
+            entry = self._registry.get(experiment)
+            for command in commands if entry is None or not is_over(entry.lifecycle) else ():
                 self._tell(command)
 
     def _learn_homes(self) -> None:
@@ -185,7 +195,10 @@ class Courier:
         if is_all_clear(command):
             self._alerting.resolve(command.experiment, command.decided_at)
         else:
-            self._alerting.fire(alert_for(command, runbook=self._runbook(command.experiment)))
+            self._fire(alert_for(command, runbook=self._runbook(command.experiment)))
+
+    def _fire(self, alert: Alert) -> None:
+        self._alerting.fire(linked(alert, console=self.settings.console_url, runbooks=self.settings.runbook_url))
 
     def _runbook(self, experiment: str) -> str:
         entry = self._registry.get(experiment)
@@ -288,7 +301,8 @@ class Courier:
                     resent=fact.resent,
                 )
                 self._to_ledger(fact, entry.partition)
-                self._alerting.fire(alert_for_overdue(command, fact, at=command.decided_at))
+                runbook = self._runbook(command.experiment)
+                self._fire(alert_for_overdue(command, fact, at=command.decided_at, runbook=runbook))
         self._appender.flush()
 
     async def repeat(self) -> None:
@@ -299,7 +313,7 @@ class Courier:
     def _tell_blind(self, entry: JournalEntry, blind: MonitorBlind) -> None:
         """Unlike a finding it is over by itself, once the monitor sees again."""
         if blind.until is None:
-            self._alerting.fire(alert_for_blind(entry, blind, runbook=self._runbook(entry.experiment)))
+            self._fire(alert_for_blind(entry, blind, runbook=self._runbook(entry.experiment)))
         else:
             self._alerting.resolve(entry.experiment, blind.until, BLIND)
 
@@ -311,8 +325,10 @@ class Courier:
             finding = entry.conclusion
             if isinstance(finding, MonitorBlind):
                 self._tell_blind(entry, finding)
+            if isinstance(finding, LifecycleChanged) and is_over(finding.after):
+                self._alerting.resolve(entry.experiment, entry.at)
             if isinstance(finding, Finding) and (entry.experiment, entry.ledger_offset) not in ordered:
-                self._alerting.fire(alert_for_finding(entry, finding, runbook=self._runbook(entry.experiment)))
+                self._fire(alert_for_finding(entry, finding, runbook=self._runbook(entry.experiment)))
         consumer_of(self.app).complete(batch)
 
 

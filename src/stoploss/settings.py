@@ -39,6 +39,10 @@ class Settings(BaseSettings):
     otlp_assignments   span attribute -> experiment whose variant it names, for services that record no flag evaluation
     otlp_attributes    span attributes that are passed on, for segments; all others are left where they are
     otlp_grace_s       how long a whole trace waits for spans of other processes
+    alertmanager_url   an Alertmanager that is told of every alert; webhook_url: a webhook of its kind
+    alerts_file        alerts.yaml (docs/alerts.md): further receivers, their severities, quiet hours and escalation
+    console_url        address at which people open the console, for links in alerts; unset: alerts have none
+    runbook_url        address at which they read docs/runbook.md, for alerts whose spec names no runbook
     roles_file         who may ask for what (governance/roles.py), for the registrar; unset: everybody for everything
     person_key         private key that requests are signed with; its file is named after the person: ada.key
     health_host        where a worker answers /livez, /readyz and /metrics
@@ -70,6 +74,9 @@ class Settings(BaseSettings):
     flagd_file: Path | None = None
     alertmanager_url: str | None = None
     webhook_url: str | None = None
+    alerts_file: Path | None = None
+    console_url: str = Field("", pattern=r"^(https?://\S+)?$")
+    runbook_url: str = Field("", pattern=r"^(https?://\S+)?$")
     ack_deadline_ms: int = Field(5_000, ge=100)
     prices: Path | None = None
     otlp_assignments: dict[str, str] = Field(default_factory=dict)
@@ -126,7 +133,7 @@ class Settings(BaseSettings):
             )
         if self.clickhouse_password_file is None:
             return self.clickhouse_url
-        return with_password(self.clickhouse_url, _read_secret(self.clickhouse_password_file))
+        return with_password(self.clickhouse_url, read_secret(self.clickhouse_password_file))
 
 
 def _secret(value: SecretStr | None, file: Path | None, name: str) -> str:
@@ -134,12 +141,12 @@ def _secret(value: SecretStr | None, file: Path | None, name: str) -> str:
     if value is not None and file is not None:
         raise ConfigurationError(f"{name} and {name}_FILE are both set; keep one of them")
     if file is not None:
-        return _read_secret(file)
+        return read_secret(file)
     return value.get_secret_value() if value is not None else ""
 
 
-def _read_secret(file: Path) -> str:
-    """A file's only line: editors end it with a line break."""
+def read_secret(file: Path) -> str:
+    """A file's only line: editors end it with a line break. Raises ConfigurationError where there is none."""
     try:
         secret = file.read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:

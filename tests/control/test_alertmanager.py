@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ import pytest
 
 from stoploss.control import webhook
 from stoploss.control.alertmanager import FIRING_FOR, Alertmanager, payload
-from stoploss.control.alerts import Alert, alert_for, resolved
+from stoploss.control.alerts import Alert, alert_for, linked, resolved
 from stoploss.control.controller import wall_clock
 from stoploss.control.post import Endpoint
 
@@ -142,6 +143,17 @@ def test_a_firing_alert_reaches_on_call_and_so_does_its_end(alertmanager: Server
     assert alertmanager.told(alert, "firing")["commonAnnotations"] == alert.annotations
     assert alertmanager.client.post([resolved(alert, wall_clock())]).ok
     assert alertmanager.told(alert, "resolved")["alerts"][0]["status"] == "resolved"
+
+
+def test_on_call_gets_labels_to_route_by_and_links_to_open(alertmanager: Server) -> None:
+    evidence = replace(EVIDENCE, rule="guardrail[0]")
+    command = rollback(experiment="routed", evidence=evidence, decided_at=wall_clock())
+    alert = linked(alert_for(command), console="https://console", runbooks="https://docs/runbook.md")
+    assert alertmanager.client.post([alert]).ok
+    told = alertmanager.told(alert, "firing")["alerts"][0]
+    assert set(told["labels"]) == {"alertname", "severity", "experiment", "variant", "segment", "rule"}
+    assert set(told["annotations"]) == {"summary", "evidence", "runbook_url", "console_url", "run"}
+    assert told["generatorURL"] == told["annotations"]["console_url"] == "https://console/experiments/routed"
 
 
 def test_the_same_alert_posted_twice_is_one_alert(alertmanager: Server) -> None:

@@ -11,6 +11,7 @@ from stoploss.control.alerts import (
     alert_for_finding,
     alert_for_overdue,
     evidence_sentence,
+    linked,
     resolved,
 )
 from stoploss.journal import GENESIS, Finding, JournalEntry
@@ -48,6 +49,14 @@ def test_what_is_not_known_is_left_out_and_never_empty() -> None:
     alert = alert_for(rollback())
     assert set(alert.labels) == {"alertname", "severity", "experiment", "variant"}
     assert set(alert.annotations) == {"summary", "run"}
+
+
+def test_a_link_leads_to_the_console_and_to_the_specs_runbook_or_else_the_chapter_of_ours() -> None:
+    alert = linked(alert_for(rollback(experiment="a b")), console="https://console/", runbooks="https://docs/runbook")
+    assert alert.annotations["console_url"] == alert.generator == "https://console/experiments/a%20b"
+    assert alert.annotations["runbook_url"] == "https://docs/runbook#stoplossrollback"
+    named = linked(alert_for(rollback(), runbook="https://runbook"), runbooks="https://docs/runbook")
+    assert (named.runbook, named.generator) == ("https://runbook", "")
 
 
 def test_every_action_has_a_severity() -> None:

@@ -5,17 +5,22 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from stoploss.commands import Action
+from stoploss.control.alert_routes import parse_routes
 from stoploss.control.alerts import Alert, alert_for
 from stoploss.control.post import Endpoint, Posted
+from stoploss.control.routed import Routed
 from stoploss.control.webhook import Webhook
+from stoploss.errors import ConfigurationError
+from stoploss.lifecycle import Lifecycle
 from stoploss.settings import load
 from streams import alerting as module
-from streams.alerting import Alerting, is_all_clear, receivers_of
+from streams.alerting import Alerting, is_all_clear, is_over, receivers_of
 from tests.control.orders import NOW, order, rollback
 from tests.control.receiver import Receiver, receiving
 
@@ -136,9 +141,40 @@ def test_an_exposure_that_is_ordered_again_resolves_nothing() -> None:
     assert not is_all_clear(order(Action.SET_EXPOSURE, expires_at=None))
 
 
-def test_receivers_are_those_of_the_settings() -> None:
+def test_what_one_receiver_did_not_take_reaches_it_with_the_next_repeat(receiver: Receiver) -> None:
+    receiver.answers.append(400)
+    text = f"apiVersion: stoploss/v1alpha1\nkind: Alerts\nroutes: [{{name: a, webhook: '{receiver.url}'}}]"
+    routed = Routed(Webhook(Endpoint(receiver.url)), parse_routes(text)[0])
+    with closing(Alerting([routed])) as alerting:
+        alerting.fire(alert_for(rollback()))
+        alerting.repeat()
+        alerting.repeat()
+    assert [entry[1:] for body in receiver.bodies for entry in entries(body)] == [("StoplossRollback", "firing")] * 2
+
+
+def test_a_person_who_ends_or_registers_anew_ends_what_fires() -> None:
+    assert {state for state in Lifecycle if is_over(state)} == {
+        Lifecycle.REGISTERED,
+        Lifecycle.APPROVED,
+        Lifecycle.COMPLETED,
+        Lifecycle.REVIEWED,
+    }
+
+
+def test_receivers_are_those_of_the_settings_and_of_the_routes(tmp_path: Path) -> None:
     def kinds(**settings: str) -> list[str]:
         return [type(receiver).__name__ for receiver in receivers_of(load(**settings))]
+
+    routes, key = tmp_path / "alerts.yaml", tmp_path / "key"
+    key.write_text("r0ut1ng\n")
+    routes.write_text(
+        "apiVersion: stoploss/v1alpha1\nkind: Alerts\nroutes:\n"
+        f"- {{name: pager, pagerduty: {{keyFile: {key}}}}}\n- {{name: am, alertmanager: 'http://127.0.0.1:9'}}\n"
+    )
+    assert kinds(alerts_file=str(routes)) == ["Routed", "Routed"]
+    key.unlink()
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        kinds(alerts_file=str(routes))
 
     assert kinds() == []
     assert kinds(webhook_url="http://127.0.0.1:9/hook", alertmanager_url="http://127.0.0.1:9") == [

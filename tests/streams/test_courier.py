@@ -336,6 +336,16 @@ def test_a_courier_that_takes_over_tells_what_still_fires_and_resolves_it_on_res
     assert world.told(over)[already:] == []
 
 
+def test_who_completes_an_experiment_ends_its_alerts(world: World) -> None:
+    name = world.running()
+    world.installation.ask("pause", name)
+    world.ack(world.last(name))
+    world.wait(lambda: world.told(name))
+    world.installation.ask("complete", name)
+    world.wait(lambda: len(world.told(name)) >= 2)
+    assert world.told(name) == [("StoplossPause", "firing"), ("StoplossPause", "resolved")]
+
+
 def test_blindness_is_told_when_it_begins_and_when_it_is_over(world: World) -> None:
     name = world.running()
     for number, until in ((1_000, None), (1_001, 9)):

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from stoploss.commands import Action, Command, Evidence, Micros, Segment
 from stoploss.journal import Finding, JournalEntry, MonitorBlind
 from stoploss.ledger import AckOverdue
+
+Identity = tuple[tuple[str, str], ...]
+"""The labels of an alert, sorted: what is the same in two alerts about the same thing."""
 
 OVERDUE = "StoplossCommandOverdue"
 BLIND = "StoplossMonitorBlind"
@@ -32,7 +36,7 @@ class Alert:
     runbook     address of what to do; "" where the spec names none
     starts_at   ledger time
     ends_at     when it was over; None: it is firing
-    generator   address of a page about it; "" for none
+    generator   address of the console's page about it; "" for none
     """
 
     alertname: str
@@ -60,8 +64,18 @@ class Alert:
         return {name: value for name in names if (value := getattr(self, name))}
 
     @property
+    def identity(self) -> Identity:
+        return tuple(sorted(self.labels.items()))
+
+    @property
     def annotations(self) -> dict[str, str]:
-        told = {"summary": self.summary, "evidence": self.evidence, "runbook_url": self.runbook, "run": str(self.run)}
+        told = {
+            "summary": self.summary,
+            "evidence": self.evidence,
+            "runbook_url": self.runbook,
+            "console_url": self.generator,
+            "run": str(self.run),
+        }
         return {name: value for name, value in told.items() if value}
 
 
@@ -145,6 +159,19 @@ def alert_for_overdue(command: Command, overdue: AckOverdue, *, at: Micros, runb
         evidence="",
         runbook=runbook,
         starts_at=at,
+    )
+
+
+def linked(alert: Alert, *, console: str = "", runbooks: str = "") -> Alert:
+    """The alert with the addresses that people open from it.
+
+    console   address of the console; the link leads to the experiment's page there
+    runbooks  address of the runbook, whose chapters are named after alerts; the spec's own runbook stands before it
+    """
+    return dataclasses.replace(
+        alert,
+        generator=console and f"{console.rstrip('/')}/experiments/{quote(alert.experiment, safe='')}",
+        runbook=alert.runbook or (runbooks and f"{runbooks}#{alert.alertname.lower()}"),
     )
 
 
