@@ -1,4 +1,4 @@
-"""Writes grafana/dashboards/experiment.json. Run it after a change of panels.py: python -m grafana.build"""
+"""Writes the dashboards and alert rules. Run it after a change of a page: python -m grafana.build"""
 
 from __future__ import annotations
 
@@ -6,13 +6,19 @@ import json
 from pathlib import Path
 from typing import Any
 
-from grafana.panels import COMMANDS_SQL, RED, ROWS, VARIABLES, Panel, Visual
+from grafana import alerting
+from grafana.pages import PAGES
+from grafana.panel import RED, Page, Panel, Rows, Variable, Visual
 
 DATASOURCE = {"type": "grafana-clickhouse-datasource", "uid": "stoploss-clickhouse"}
-OUTPUT = Path(__file__).parent / "dashboards" / "experiment.json"
+FOLDER = Path(__file__).parent / "dashboards"
 PAGE_WIDTH = 24
 
 Json = dict[str, Any]
+
+COLOURED = {"type": "color-background", "mode": "basic"}
+LINKS = {"title": "stoploss", "type": "dashboards", "tags": ["stoploss"], "asDropdown": True, "keepTime": True}
+TO_EXPERIMENT = {"title": "Show it", "url": "/d/stoploss-experiment?var-experiment=${__value.raw:percentencode}"}
 
 
 def target(sql: str, visual: Visual) -> Json:
@@ -40,9 +46,16 @@ def panel_json(panel: Panel, number: int, x: int, y: int) -> Json:
         "options": _options(panel),
         "targets": [target(panel.sql, panel.visual)],
     }
+    if panel.matrix:
+        made["transformations"] = [_as_matrix(*panel.matrix)]
     if panel.repeat:
         made |= {"repeat": panel.repeat, "repeatDirection": "h", "maxPerRow": 2}
     return made
+
+
+def _as_matrix(row: str, column: str, value: str) -> Json:
+    fields = {"rowField": row, "columnField": column, "valueField": value, "emptyValue": "null"}
+    return {"id": "groupingToMatrix", "options": fields}
 
 
 def _defaults(panel: Panel) -> Json:
@@ -57,6 +70,8 @@ def _defaults(panel: Panel) -> Json:
         "color": {"mode": "palette-classic" if panel.visual == "timeseries" else "thresholds"},
         "noValue": "no data",
     }
+    if panel.matrix:
+        defaults["custom"] = {"cellOptions": COLOURED}
     if panel.visual == "timeseries":
         style: Json = {"drawStyle": "line", "showPoints": "never", "spanNulls": True, "lineWidth": 1}
         bars: Json = {"drawStyle": "bars", "fillOpacity": 80, "stacking": {"mode": "normal", "group": "A"}}
@@ -67,11 +82,10 @@ def _defaults(panel: Panel) -> Json:
 
 def _overrides(panel: Panel) -> list[Json]:
     units = [(name, {"id": "unit", "value": unit}) for name, unit in panel.units.items()]
-    cells = [
-        (name, {"id": "custom.cellOptions", "value": {"type": "color-background", "mode": "basic"}})
-        for name in panel.coloured
-    ]
-    return [{"matcher": {"id": "byName", "options": name}, "properties": [change]} for name, change in [*units, *cells]]
+    cells = [(name, {"id": "custom.cellOptions", "value": COLOURED}) for name in panel.coloured]
+    links = [(name, {"id": "links", "value": [TO_EXPERIMENT]}) for name in panel.links]
+    changes = [*units, *cells, *links]
+    return [{"matcher": {"id": "byName", "options": name}, "properties": [change]} for name, change in changes]
 
 
 def _options(panel: Panel) -> Json:
@@ -93,7 +107,7 @@ def heading_json(title: str, number: int, y: int) -> Json:
     return {"id": number, "type": "row", "title": title, "gridPos": grid, "collapsed": False, "panels": []}
 
 
-def laid_out(rows: dict[str, tuple[Panel, ...]]) -> list[Json]:
+def laid_out(rows: Rows) -> list[Json]:
     """Panels under their row's heading, from left to right, in lines of PAGE_WIDTH."""
     made: list[Json] = []
     y = 0
@@ -109,55 +123,64 @@ def laid_out(rows: dict[str, tuple[Panel, ...]]) -> list[Json]:
     return made
 
 
-def variable(name: str) -> Json:
-    label, sql = VARIABLES[name]
-    every = name == "guardrail"  # its panel is repeated, once for each
+def variable_json(name: str, variable: Variable) -> Json:
     return {
         "name": name,
-        "label": label,
+        "label": variable.label,
         "type": "query",
         "datasource": DATASOURCE,
-        "query": sql,
-        "definition": sql,
+        "query": variable.sql,
+        "definition": variable.sql,
         "refresh": 2,
         "sort": 1,
-        "multi": every,
-        "includeAll": every,
-        "current": {"text": ["All"], "value": ["$__all"]} if every else {},
+        "multi": variable.every,
+        "includeAll": variable.every,
+        "current": {"text": ["All"], "value": ["$__all"]} if variable.every else {},
     }
 
 
-def annotation() -> Json:
+def annotation(sql: str) -> Json:
     return {
         "name": "Commands",
         "enable": True,
         "iconColor": RED,
         "datasource": DATASOURCE,
-        "target": target(COMMANDS_SQL, "table"),
+        "target": target(sql, "table"),
     }
 
 
-def dashboard() -> Json:
+def dashboard(page: Page) -> Json:
     return {
-        "uid": "stoploss-experiment",
-        "title": "Experiment",
-        "description": "One experiment: its state, its arms, what the rules say, what was commanded and what followed.",
+        "uid": f"stoploss-{page.name}",
+        "title": page.title,
+        "description": page.description,
         "tags": ["stoploss"],
         "schemaVersion": 41,
         "editable": False,
         "timezone": "utc",
         "refresh": "10s",
         "graphTooltip": 1,
-        "time": {"from": "now-1h", "to": "now"},
-        "templating": {"list": [variable(name) for name in VARIABLES]},
-        "annotations": {"list": [annotation()]},
-        "panels": laid_out(ROWS),
+        "time": {"from": f"now-{page.span}", "to": "now"},
+        "links": [LINKS],
+        "templating": {"list": [variable_json(name, variable) for name, variable in page.variables.items()]},
+        "annotations": {"list": [annotation(page.annotations)] if page.annotations else []},
+        "panels": laid_out(page.rows),
     }
 
 
-def text() -> str:
-    return json.dumps(dashboard(), indent=2, ensure_ascii=False) + "\n"
+def path_of(page: Page) -> Path:
+    return FOLDER / f"{page.name}.json"
+
+
+def text_of(page: Page) -> str:
+    return json.dumps(dashboard(page), indent=2, ensure_ascii=False) + "\n"
+
+
+def files() -> dict[Path, str]:
+    """Every file that is written, with what it holds."""
+    return {path_of(page): text_of(page) for page in PAGES} | {alerting.PATH: alerting.text()}
 
 
 if __name__ == "__main__":
-    OUTPUT.write_text(text())
+    for path, text in files().items():
+        path.write_text(text, encoding="utf-8")

@@ -1,69 +1,27 @@
-"""What the Experiment dashboard shows: its panels, their SQL, and what a person should do about each.
-
-SQL reads views only, and takes the experiment and the other choices of the page as quoted strings.
-"""
+"""What the Experiment dashboard shows: its panels, their SQL, and what a person should do about each."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
-
-TIMES, SHARE, USD = "suffix: ×", "percentunit", "currencyUSD"
-RED, YELLOW, GREEN, BLUE, GREY = "red", "yellow", "green", "blue", "gray"
-STATES = {
-    "registered": GREY,
-    "running": GREEN,
-    "holding": YELLOW,
-    "paused": YELLOW,
-    "stopped": RED,
-    "rolled_back": RED,
-    "completed": BLUE,
-}
-VERDICTS = {"breach": RED, "safe": GREEN, "ok": GREEN, "undecided": GREY}
-
-Visual = Literal["stat", "timeseries", "table"]
-
-HERE = "experiment = ${experiment:sqlstring}"
-EVERYBODY = "isNull(segment_dimension)"
-LAST_RUN = "run = (SELECT max(run) FROM registry_v WHERE " + HERE + ")"
-
-
-@dataclass(frozen=True, slots=True)
-class Panel:
-    """One panel.
-
-    todo      what a person does when it looks bad; shown as the panel's description
-    columns   name and sort (time, text, number) of each column that the SQL gives
-    steps     (from value, colour) of the thresholds, the first from below
-    colours   colour by text, for columns that hold words
-    units     unit of single columns, where it is not `unit`
-    coloured  table columns whose cells take the colour of their value
-    bars      a time series as stacked bars
-    repeat    variable of whose every value the panel is shown once; it has its line of the page to itself
-    """
-
-    title: str
-    visual: Visual
-    todo: str
-    sql: str
-    columns: dict[str, str]
-    unit: str = "short"
-    width: int = 12
-    height: int = 8
-    steps: tuple[tuple[float | None, str], ...] = ((None, GREEN),)
-    colours: dict[str, str] = field(default_factory=dict)
-    units: dict[str, str] = field(default_factory=dict)
-    coloured: tuple[str, ...] = ()
-    bars: bool = False
-    repeat: str | None = None
-
-
-def columns(text: str) -> dict[str, str]:
-    """
-    >>> columns("time:time mean:number")
-    {'time': 'time', 'mean': 'number'}
-    """
-    return dict(item.rsplit(":", 1) for item in text.split())
+from grafana.panel import (
+    BLUE,
+    EVERYBODY,
+    GREEN,
+    GREY,
+    HERE,
+    LAST_RUN,
+    RED,
+    SHARE,
+    STATES,
+    TIMES,
+    USD,
+    VERDICTS,
+    YELLOW,
+    Page,
+    Panel,
+    Rows,
+    Variable,
+    columns,
+)
 
 
 def arm_panel(title: str, metric: str, unit: str, todo: str, *, rate: bool = False) -> Panel:
@@ -107,10 +65,10 @@ STATE_PANELS = (
         "stat",
         "From the first harmful trace to the last command's decision. Not seconds for a gate: look at intake's lag.",
         f"""
-SELECT toUnixTimestamp64Micro(decided_at) / 1e6 - JSONExtractInt(counted, 'first_harm_at') / 1e6 AS seconds
+SELECT toUnixTimestamp64Micro(decided_at) / 1e6 - JSONExtractInt(details, 'first_harm_at') / 1e6 AS seconds
 FROM (
-    SELECT assumeNotNull(command_id) AS of_command, counted FROM journal_shown_v
-    WHERE {HERE} AND kind = 'exposures_counted' AND JSONExtractInt(counted, 'first_harm_at') > 0
+    SELECT assumeNotNull(command_id) AS of_command, details FROM journal_shown_v
+    WHERE {HERE} AND kind = 'exposures_counted' AND JSONExtractInt(details, 'first_harm_at') > 0
     ORDER BY number DESC LIMIT 1
 ) AS counted
 INNER JOIN (
@@ -277,8 +235,8 @@ RECORD_PANELS = (
         f"""
 SELECT counted.at AS time, commanded.action AS action, in_flight, after_stop, counted.of_command AS command
 FROM (
-    SELECT at, number, assumeNotNull(command_id) AS of_command, JSONExtractInt(j.counted, 'in_flight') AS in_flight,
-        JSONExtractInt(j.counted, 'after_stop') AS after_stop
+    SELECT at, number, assumeNotNull(command_id) AS of_command, JSONExtractInt(j.details, 'in_flight') AS in_flight,
+        JSONExtractInt(j.details, 'after_stop') AS after_stop
     FROM journal_shown_v AS j
     WHERE {HERE} AND kind = 'exposures_counted'
     ORDER BY number DESC
@@ -311,6 +269,9 @@ LIMIT 200""",
         colours=VERDICTS,
         coloured=("verdict",),
     ),
+)
+
+DEAD_LETTERS = (
     Panel(
         "Dead letters over time",
         "timeseries",
@@ -342,12 +303,12 @@ ORDER BY records DESC, stage, code""",
     ),
 )
 
-ROWS: dict[str, tuple[Panel, ...]] = {
+ROWS: Rows = {
     "Now": STATE_PANELS,
     "Arms": ARM_PANELS,
     "Rules": RULE_PANELS,
     "Segments": SEGMENT_PANELS,
-    "Record": RECORD_PANELS,
+    "Record": (*RECORD_PANELS, *DEAD_LETTERS),
 }
 
 COMMANDS_SQL = f"""
@@ -357,19 +318,26 @@ FROM commands_shown_v AS c
 WHERE {HERE} AND $__timeFilter(c.decided_at)
 ORDER BY time, c.offset
 LIMIT 1 BY command_id"""
-COMMANDS_COLUMNS = columns("time:time title:text text:text tags:text")
 
-VARIABLES = {
-    "experiment": ("Experiment", "SELECT DISTINCT experiment FROM registry_v ORDER BY experiment"),
-    "dimension": (
-        "Segment dimension",
-        f"SELECT DISTINCT segment_dimension FROM measures_arms_v WHERE {HERE} AND isNotNull(segment_dimension) "
-        "ORDER BY segment_dimension",
-    ),
-    "metric": ("Metric", f"SELECT DISTINCT metric FROM measures_arms_v WHERE {HERE} ORDER BY metric"),
-    "guardrail": (
-        "Guardrail",
-        f"SELECT DISTINCT metric FROM measures_verdicts_v WHERE {HERE} AND startsWith(rule, 'guardrail') "
-        "AND isNotNull(metric) ORDER BY metric",
-    ),
-}
+EXPERIMENT = Variable("Experiment", "SELECT DISTINCT experiment FROM registry_v ORDER BY experiment")
+DIMENSION = Variable(
+    "Segment dimension",
+    f"SELECT DISTINCT segment_dimension FROM measures_arms_v WHERE {HERE} AND isNotNull(segment_dimension) "
+    "ORDER BY segment_dimension",
+)
+METRIC = Variable("Metric", f"SELECT DISTINCT metric FROM measures_arms_v WHERE {HERE} ORDER BY metric")
+GUARDRAIL = Variable(
+    "Guardrail",
+    f"SELECT DISTINCT metric FROM measures_verdicts_v WHERE {HERE} AND startsWith(rule, 'guardrail') "
+    "AND isNotNull(metric) ORDER BY metric",
+    every=True,
+)
+
+PAGE = Page(
+    "experiment",
+    "Experiment",
+    "One experiment: its state, its arms, what the rules say, what was commanded and what followed.",
+    ROWS,
+    {"experiment": EXPERIMENT, "dimension": DIMENSION, "metric": METRIC, "guardrail": GUARDRAIL},
+    annotations=COMMANDS_SQL,
+)

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from grafana import build
+from grafana.pages import PAGES
+from grafana.panel import Panel
 from stoploss.demo.cast import CAST, HEADLINE
 from stoploss.embedded.clickhouse import EmbeddedClickHouse
 from stoploss.lifecycle import LIVE
@@ -30,9 +31,9 @@ ROOT = Path(__file__).parents[2]
 LOG = Path(os.environ.get("STOPLOSS_REQUEST_LOG", ROOT.parent / "shared" / "data" / "azure_llm_2023_conv.csv"))
 LOG_REQUESTS = 19_366
 HARMED = {part.experiment.name for part in CAST if part.harm != "aa"}
-DASHBOARD: dict[str, Any] = json.loads(build.OUTPUT.read_text())
-PANELS = {panel["title"]: panel["targets"][0]["rawSql"] for panel in DASHBOARD["panels"] if panel["type"] != "row"}
-PAGE = {"dimension": "tenant", "metric": "helpfulness", "guardrail": "error_rate"}
+PANELS = [(page.name, panel) for page in PAGES for panel in page.panels]
+VARIABLES = {name: variable.sql for page in PAGES for name, variable in page.variables.items()}
+PAGE = {"dimension": "tenant", "metric": "helpfulness", "guardrail": "error_rate", "business": "latency_ms"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,25 +208,24 @@ def rows_of(client: Client, shown: Shown, sql: str, experiment: str) -> list[tup
     return [tuple(row) for row in client.query(sent).result_rows]
 
 
-@pytest.mark.parametrize("title", PANELS)
-def test_no_panel_is_empty_on_the_demos_data(small: Shown, left_behind: Client, title: str) -> None:
+@pytest.mark.parametrize("found", PANELS, ids=lambda found: f"{found[0]}: {found[1].title}")
+def test_no_panel_is_empty_on_the_demos_data(small: Shown, left_behind: Client, found: tuple[str, Panel]) -> None:
     """On the page of the experiment with a budget; when harm began is known of gates alone."""
-    page = HEADLINE.experiment.name if title == "Harm to command" else "checkout-agent-model"
-    assert rows_of(left_behind, small, PANELS[title], page)
+    _, panel = found
+    page = HEADLINE.experiment.name if panel.title == "Harm to command" else "checkout-agent-model"
+    assert rows_of(left_behind, small, panel.sql, page)
 
 
-@pytest.mark.parametrize("name", [variable["name"] for variable in DASHBOARD["templating"]["list"]])
+@pytest.mark.parametrize("name", VARIABLES)
 def test_every_variable_offers_something(small: Shown, left_behind: Client, name: str) -> None:
-    (query,) = [variable["query"] for variable in DASHBOARD["templating"]["list"] if variable["name"] == name]
-    offered = [row[0] for row in rows_of(left_behind, small, query, "checkout-agent-model")]
+    offered = [row[0] for row in rows_of(left_behind, small, VARIABLES[name], "checkout-agent-model")]
     assert PAGE.get(name, "checkout-agent-model") in offered
 
 
 def test_the_stops_are_annotations(small: Shown, left_behind: Client) -> None:
-    (annotation,) = DASHBOARD["annotations"]["list"]
+    (sql,) = [page.annotations for page in PAGES if page.annotations]
     for name in HARMED:
-        rows = rows_of(left_behind, small, annotation["target"]["rawSql"], name)
-        assert {row[1] for row in rows} & {"pause", "rollback"}
+        assert {row[1] for row in rows_of(left_behind, small, sql, name)} & {"pause", "rollback"}
 
 
 # ---- on real requests ------------------------------------------------------------------------------

@@ -105,6 +105,7 @@ def conclusions() -> list[Conclusion]:
         journal.CommandAcked(COMMAND_ID, "flagd", "flagd-1", "applied", ""),
         journal.ExposuresCounted(COMMAND_ID, 3, 1, at(9), at(4)),
         journal.ExposuresCounted(COMMAND_ID, 4, 2, at(10), at(4)),
+        journal.LifecycleChanged("running", "rolled_back", "latency is 31 % higher"),
     ]
 
 

@@ -1,4 +1,4 @@
-"""The Experiment dashboard: its SQL runs as Grafana would send it, and every panel says what to do."""
+"""The dashboards and alert rules: their SQL runs as Grafana would send it, and every panel says what to do."""
 
 from __future__ import annotations
 
@@ -11,23 +11,36 @@ import pytest
 import yaml
 from clickhouse_connect.driver.client import Client
 
-from grafana import build, panels
+from grafana import alerting, build
+from grafana.pages import PAGES
+from grafana.panel import Panel, columns
 from tests.store import samples
 from tests.store.grafana_macros import expand_macros
 
-DASHBOARD: dict[str, Any] = json.loads(build.OUTPUT.read_text())
-PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
-DECLARED = {panel.title: panel.columns for row in panels.ROWS.values() for panel in row}
-PAGE = {"experiment": samples.NAME, "dimension": "tenant", "metric": "latency_ms", "guardrail": "latency_ms"}
+DASHBOARDS: dict[str, dict[str, Any]] = {page.name: json.loads(build.text_of(page)) for page in PAGES}
+DASHBOARD = DASHBOARDS["experiment"]
+PANELS = [(page.name, panel) for page in PAGES for panel in page.panels]
+SERIES = [(page, panel) for page, panel in PANELS if panel.visual == "timeseries"]
+MADE = [panel for made in DASHBOARDS.values() for panel in made["panels"] if panel["type"] != "row"]
+PAGE = {
+    "experiment": samples.NAME,
+    "dimension": "tenant",
+    "metric": "latency_ms",
+    "guardrail": "latency_ms",
+    "business": "cost_usd",
+}
+COMMANDS_COLUMNS = columns("time:time title:text text:text tags:text")
 SORTS = {"time": ("Date",), "text": ("String",), "number": ("Float", "Int", "UInt", "Decimal")}
 
 
-def titles() -> list[str]:
-    return [panel["title"] for panel in PANELS]
+def named(found: tuple[str, Panel]) -> str:
+    return f"{found[0]}: {found[1].title}"
 
 
-def panel(title: str) -> dict[str, Any]:
-    return next(panel for panel in PANELS if panel["title"] == title)
+def query(title: str, page: str = "experiment") -> str:
+    """SQL of a panel as it stands in the written dashboard."""
+    made = next(made for made in DASHBOARDS[page]["panels"] if made["title"] == title and made["type"] != "row")
+    return str(made["targets"][0]["rawSql"])
 
 
 def sent(sql: str, **page: str) -> str:
@@ -51,31 +64,66 @@ def walk(node: Any) -> Iterator[dict[str, Any]]:
             yield from walk(item)
 
 
-def test_the_committed_dashboard_is_what_the_generator_writes() -> None:
-    assert build.OUTPUT.read_text() == build.text(), "run: python -m grafana.build"
+def test_the_committed_files_are_what_the_generator_writes() -> None:
+    assert {path: path.read_text() for path in build.files()} == build.files(), "run: python -m grafana.build"
+    assert {path.name for path in build.FOLDER.iterdir()} == {f"{page.name}.json" for page in PAGES}
 
 
-@pytest.mark.parametrize("title", titles())
-def test_a_panels_sql_runs_and_gives_the_declared_columns(told: Client, title: str) -> None:
-    (query,) = panel(title)["targets"]
-    result = told.query(sent(query["rawSql"]))
-    assert shape(result.column_names, result.column_types) == DECLARED[title]
+@pytest.mark.parametrize("found", PANELS, ids=named)
+def test_a_panels_sql_runs_and_gives_the_declared_columns(told: Client, found: tuple[str, Panel]) -> None:
+    page, panel = found
+    result = told.query(sent(query(panel.title, page)))
+    assert shape(result.column_names, result.column_types) == panel.columns
     assert result.result_rows
 
 
-@pytest.mark.parametrize("title", [title for title in titles() if panel(title)["type"] == "timeseries"])
-def test_a_series_is_sorted_by_time_with_one_point_per_name(told: Client, title: str) -> None:
+@pytest.mark.parametrize("found", SERIES, ids=named)
+def test_a_series_is_sorted_by_time_with_one_point_per_name(told: Client, found: tuple[str, Panel]) -> None:
     """What the plugin needs to turn rows into lines."""
-    result = told.query(sent(panel(title)["targets"][0]["rawSql"]))
-    words = [index for index, sort in enumerate(DECLARED[title].values()) if sort != "number"]
+    page, panel = found
+    result = told.query(sent(query(panel.title, page)))
+    words = [index for index, sort in enumerate(panel.columns.values()) if sort != "number"]
     keys = [tuple(row[index] for index in words) for row in result.result_rows]
     assert keys == sorted(set(keys))
+
+
+@pytest.mark.parametrize("rule", alerting.RULES, ids=lambda rule: rule.uid)
+def test_an_alert_rule_asks_for_one_number(told: Client, rule: alerting.Rule) -> None:
+    result = told.query(sent(rule.sql))
+    assert len(result.result_rows) == 1
+    assert list(shape(result.column_names, result.column_types).values()) == ["number"]
+
+
+def test_alert_rules_stand_in_the_file_as_grafana_reads_them() -> None:
+    (group,) = yaml.safe_load(alerting.PATH.read_text())["groups"]
+    for rule in group["rules"]:
+        query, above = rule["data"]
+        assert (query["refId"], query["datasourceUid"]) == ("A", build.DATASOURCE["uid"])
+        assert (rule["condition"], above["model"]["expression"]) == ("B", "A")
+        assert len(rule["uid"]) <= 40
+
+
+def test_a_table_that_is_turned_has_a_cell_for_each_pair(told: Client) -> None:
+    for page, panel in PANELS:
+        if panel.matrix is None:
+            continue
+        row, column, value = (list(panel.columns).index(name) for name in panel.matrix)
+        cells = [(found[row], found[column]) for found in told.query(sent(query(panel.title, page))).result_rows]
+        assert len(set(cells)) == len(cells)
+        assert list(panel.columns.values())[value] == "number"
+
+
+def test_a_link_leads_to_the_page_of_an_experiment() -> None:
+    uids = {made["uid"] for made in DASHBOARDS.values()}
+    assert len(uids) == len(PAGES)
+    assert build.TO_EXPERIMENT["url"].startswith(f"/d/{DASHBOARD['uid']}?var-experiment=")
+    assert all(panel.columns[name] == "text" for _, panel in PANELS for name in panel.links)
 
 
 def test_commands_are_annotations(told: Client) -> None:
     (annotation,) = DASHBOARD["annotations"]["list"]
     result = told.query(sent(annotation["target"]["rawSql"]))
-    assert shape(result.column_names, result.column_types) == panels.COMMANDS_COLUMNS
+    assert shape(result.column_names, result.column_types) == COMMANDS_COLUMNS
     assert [row[1:3] for row in result.result_rows] == [("rollback", "latency is 31 % higher")]
 
 
@@ -95,12 +143,12 @@ def test_a_variable_offers_what_is_stored(told: Client, name: str, values: list[
 
 def test_a_segment_of_few_rows_shows_no_numbers(told: Client) -> None:
     """P2"""
-    arms = told.query(sent(panel("Segments by $dimension: arms, $metric")["targets"][0]["rawSql"])).result_rows
+    arms = told.query(sent(query("Segments by $dimension: arms, $metric"))).result_rows
     assert {row[0]: row[2:] for row in arms}["tiny"] == (None, None, None, None)
     assert {row[0]: row[2] for row in arms}["acme"] == 40
-    guardrails = told.query(sent(panel("Segments by $dimension: guardrails")["targets"][0]["rawSql"])).result_rows
+    guardrails = told.query(sent(query("Segments by $dimension: guardrails"))).result_rows
     assert guardrails == [("tiny", "latency_ms", "undecided", None, None, None, None)]
-    verdicts = told.query(sent(panel("Verdicts now")["targets"][0]["rawSql"])).result_rows
+    verdicts = told.query(sent(query("Verdicts now"))).result_rows
     assert [set(row[5:]) for row in verdicts if row[2] == "tenant=tiny"] == [{None}]
 
 
@@ -110,18 +158,20 @@ def test_a_quote_in_a_chosen_value_stays_in_its_string(told: Client) -> None:
 
 
 def test_every_panel_says_what_to_do_and_has_a_unit_and_thresholds() -> None:
-    for made in PANELS:
+    for made in MADE:
         defaults = made["fieldConfig"]["defaults"]
         assert len(made["description"]) > 40, made["title"]
         assert defaults["unit"], made["title"]
         assert defaults["thresholds"]["steps"][0]["value"] is None, made["title"]
 
 
-def test_panels_have_their_own_ids_and_do_not_overlap() -> None:
-    assert len({made["id"] for made in DASHBOARD["panels"]}) == len(DASHBOARD["panels"])
+@pytest.mark.parametrize("page", DASHBOARDS)
+def test_panels_have_their_own_ids_and_do_not_overlap(page: str) -> None:
+    shown = DASHBOARDS[page]["panels"]
+    assert len({made["id"] for made in shown}) == len(shown)
     cells = [
         (x, y)
-        for made in DASHBOARD["panels"]
+        for made in shown
         for x in range(made["gridPos"]["x"], made["gridPos"]["x"] + made["gridPos"]["w"])
         for y in range(made["gridPos"]["y"], made["gridPos"]["y"] + made["gridPos"]["h"])
     ]
@@ -130,16 +180,16 @@ def test_panels_have_their_own_ids_and_do_not_overlap() -> None:
 
 
 def test_a_repeated_panel_has_its_line_to_itself() -> None:
-    repeated = [made for made in PANELS if "repeat" in made]
+    repeated = [made for made in MADE if "repeat" in made]
     assert [made["gridPos"]["w"] for made in repeated] == [build.PAGE_WIDTH]
     assert [made["repeat"] for made in repeated] == ["guardrail"]
 
 
 def test_every_query_goes_to_the_provisioned_data_source_by_both_its_addresses() -> None:
-    provisioned = build.OUTPUT.parents[1] / "provisioning" / "datasources" / "clickhouse.yaml"
+    provisioned = build.FOLDER.parent / "provisioning" / "datasources" / "clickhouse.yaml"
     (source,) = yaml.safe_load(provisioned.read_text())["datasources"]
     assert {"type": source["type"], "uid": source["uid"]} == build.DATASOURCE
-    named = [node["datasource"] for node in walk(DASHBOARD) if "datasource" in node]
+    named = [node["datasource"] for node in walk(DASHBOARDS) if "datasource" in node]
     assert named == [build.DATASOURCE] * len(named)
     settings = source["jsonData"]
     assert settings["protocol"] == "http"
@@ -147,7 +197,7 @@ def test_every_query_goes_to_the_provisioned_data_source_by_both_its_addresses()
 
 
 def test_every_query_reads_views() -> None:
-    for node in walk(DASHBOARD):
+    for node in walk([DASHBOARDS, yaml.safe_load(alerting.PATH.read_text())]):
         sql = node.get("rawSql", node.get("definition", ""))
         relations = [after.split()[0] for after in sql.replace("\n", " ").split(" FROM ")[1:] if after[0] != "("]
         assert all(relation.endswith("_v") for relation in relations), sql

@@ -204,6 +204,7 @@ CREATE OR REPLACE VIEW journal_v AS
 SELECT * EXCEPT stored_at FROM journal FINAL SETTINGS do_not_merge_across_partitions_select_final = 1;
 
 -- A command's reason, and that of a change of lifecycle, repeat the sentence of a finding, which has a row of its own.
+-- details: all of a conclusion, as JSON, of the kinds that speak of no segment.
 CREATE OR REPLACE VIEW journal_shown_v DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
 SELECT experiment, number, run, epoch, at, ledger_partition, ledger_offset, kind, verdict, severity, rule, metric,
     segment_dimension, segment_value, command_id,
@@ -213,7 +214,7 @@ SELECT experiment, number, run, epoch, at, ledger_partition, ledger_offset, kind
         isNull(segment_dimension), j.sentence,
         concat(ifNull(metric, ''), ' for ', segment_dimension, '=', segment_value, ' is ', verdict)
     ) AS sentence,
-    if(kind = 'exposures_counted', j.conclusion, '') AS counted
+    if(kind IN ('exposures_counted', 'command_acked', 'evidence_refused', 'monitor_blind'), j.conclusion, '') AS details
 FROM journal AS j FINAL SETTINGS do_not_merge_across_partitions_select_final = 1;
 
 -- Signatures under the journals, with their headers: entry `number` of an experiment has the hash `chain`.

@@ -1,0 +1,137 @@
+"""The Programme dashboard: what the organisation gets from its experiments, and what stoploss answered in them."""
+
+from __future__ import annotations
+
+from grafana.panel import BLUE, EVERYBODY, GREEN, GREY, HERE, RED, STATES, YELLOW, Page, Panel, Variable, columns
+from grafana.panels import EXPERIMENT, METRIC
+
+BEGAN = """(
+    SELECT experiment, run, min(j.at) AS began FROM journal_shown_v AS j
+    WHERE kind = 'lifecycle_changed' AND sentence = 'running' GROUP BY experiment, run
+)"""
+ENDED = """(
+    SELECT experiment, run, min(j.at) AS ended, argMin(j.sentence, j.number) AS outcome FROM journal_shown_v AS j
+    WHERE kind = 'lifecycle_changed' AND sentence IN ('paused', 'stopped', 'rolled_back', 'completed')
+    GROUP BY experiment, run
+)"""
+
+DECISIONS = (
+    Panel(
+        "Experiments started",
+        "stat",
+        "Experiments whose treatment was served for the first time in the time shown.",
+        f"""
+SELECT count() AS experiments FROM (SELECT experiment, min(r.began) AS first FROM {BEGAN} AS r GROUP BY experiment)
+WHERE $__timeFilter(first)""",
+        columns("experiments:number"),
+        unit="none",
+        width=6,
+        height=4,
+        steps=((None, GREY), (1, BLUE)),
+    ),
+    Panel(
+        "Runs ended by a rule",
+        "stat",
+        "Runs whose exposure a rule lowered for good. Review each: was it harm, or a margin too narrow?",
+        """
+SELECT uniqExact(experiment, run) AS runs FROM commands_shown_v AS c
+WHERE isNotNull(rule) AND action IN ('pause', 'rollback', 'stop') AND NOT dry_run AND $__timeFilter(c.decided_at)""",
+        columns("runs:number"),
+        unit="none",
+        width=6,
+        height=4,
+        steps=((None, GREY), (1, YELLOW)),
+    ),
+    Panel(
+        "Time to a decision, median",
+        "stat",
+        "From the start of a run to what ended it. Longer than you can wait: wider margins, or more exposure.",
+        f"""
+SELECT medianExact(dateDiff('second', b.began, e.ended)) AS seconds
+FROM {BEGAN} AS b INNER JOIN {ENDED} AS e ON b.experiment = e.experiment AND b.run = e.run
+WHERE $__timeFilter(e.ended)""",
+        columns("seconds:number"),
+        unit="s",
+        width=6,
+        height=4,
+        steps=((None, BLUE),),
+    ),
+    Panel(
+        "Served after a stop",
+        "stat",
+        "Requests that began with the treatment after a command had lowered exposure, in all experiments. "
+        "Rising: a service ignores its flag.",
+        """
+SELECT sum(JSONExtractInt(counted.details, 'after_stop')) AS requests FROM (
+    SELECT assumeNotNull(command_id) AS of_command, details FROM journal_shown_v
+    WHERE kind = 'exposures_counted' AND $__timeFilter(at) ORDER BY number DESC LIMIT 1 BY experiment, of_command
+) AS counted""",
+        columns("requests:number"),
+        unit="none",
+        width=6,
+        height=4,
+        steps=((None, GREEN), (1, YELLOW), (1_000, RED)),
+    ),
+    Panel(
+        "Runs and what ended them",
+        "table",
+        "Every run that ended in the time shown. Many that a rule ended within minutes: rehearse before you start.",
+        f"""
+SELECT e.ended AS time, e.experiment AS experiment, e.run AS run, outcome,
+    dateDiff('second', b.began, e.ended) AS lasted
+FROM {BEGAN} AS b INNER JOIN {ENDED} AS e ON b.experiment = e.experiment AND b.run = e.run
+WHERE $__timeFilter(e.ended) ORDER BY time DESC, experiment LIMIT 200""",
+        columns("time:time experiment:text run:number outcome:text lasted:number"),
+        unit="none",
+        units={"lasted": "s"},
+        colours=STATES,
+        coloured=("outcome",),
+        links=("experiment",),
+    ),
+    Panel(
+        "What rules answered",
+        "timeseries",
+        "Commands by the rule that gave them. One rule that gives most of them: look at its margin first.",
+        """
+SELECT $__timeInterval(decided) AS time, rule, count() AS commands FROM (
+    SELECT assumeNotNull(c.rule) AS rule, c.decided_at AS decided FROM commands_shown_v AS c
+    WHERE isNotNull(c.rule) AND NOT dry_run AND $__timeFilter(c.decided_at) LIMIT 1 BY command_id
+) GROUP BY time, rule ORDER BY time, rule""",
+        columns("time:time rule:text commands:number"),
+        unit="none",
+        bars=True,
+    ),
+)
+
+
+def side(title: str, metric: str, todo: str) -> Panel:
+    """One metric of both variants, to be read beside another."""
+    sql = f"""
+SELECT $__timeInterval(at) AS time, variant, argMax(m.mean, (at, offset)) AS mean
+FROM measures_arms_v AS m
+WHERE {HERE} AND metric = {metric} AND {EVERYBODY} AND isNotNull(m.mean) AND $__timeFilter(at)
+GROUP BY time, variant ORDER BY time, variant"""
+    return Panel(title, "timeseries", todo, sql, columns("time:time variant:text mean:number"))
+
+
+SIDE_BY_SIDE = (
+    side(
+        "Behaviour: $metric",
+        "${metric:sqlstring}",
+        "How the model behaves. A change here that the business metric beside it does not follow may not matter.",
+    ),
+    side(
+        "Business: $business",
+        "${business:sqlstring}",
+        "What the company wants. It moves while behaviour does not: look outside of the model.",
+    ),
+)
+
+PAGE = Page(
+    "programme",
+    "Programme",
+    "What experiments led to, how long it took, what rules answered, and business beside behaviour.",
+    {"Decisions": DECISIONS, "Business beside behaviour": SIDE_BY_SIDE},
+    {"experiment": EXPERIMENT, "metric": METRIC, "business": Variable("Business metric", METRIC.sql)},
+    span="30d",
+)
