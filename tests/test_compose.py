@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
 from pathlib import Path
 from typing import Any, cast
 from xml.etree import ElementTree
 
+import jsonschema
 import pytest
 import yaml
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from grafana import panels
+from grafana import alerting
+from grafana.pages import PAGES
 from stoploss.cli import app
 from stoploss.settings import Settings
 from stoploss.store import schema
@@ -24,6 +28,12 @@ SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = {name: service for name, service in SERVICES.items() if "build" in service}
 THEIRS = {name: service for name, service in SERVICES.items() if "build" not in service}
 USERS = ElementTree.parse(ROOT / "deploy" / "clickhouse" / "users.xml")
+
+
+WITHOUT_A_SHELL = {"collector", "flagd"}
+"""Their images hold nothing that a health check could run."""
+WRITES_ITS_ROOT = {"kafka", "clickhouse", "grafana", "schema-registry"}
+"""Their images write configuration or plugins beside their programs when they begin."""
 
 
 def grants(user: str) -> list[str]:
@@ -54,9 +64,48 @@ def test_a_mount_is_a_file_of_the_project_or_a_declared_volume(name: str) -> Non
             assert source in COMPOSE["volumes"]
 
 
-@pytest.mark.parametrize("name", sorted(THEIRS))
+def test_the_file_is_one_of_the_compose_specification() -> None:
+    """The specification's own schema, Apache License 2.0, as compose-go v2.6.4 carries it."""
+    schema = json.loads((ROOT / "tests" / "data" / "compose-spec.json").read_text())
+    jsonschema.Draft7Validator(schema).validate(COMPOSE)
+
+
+@pytest.mark.parametrize("name", sorted(THEIRS.keys() - WITHOUT_A_SHELL))
 def test_a_server_says_when_it_is_ready(name: str) -> None:
     assert THEIRS[name]["healthcheck"]["test"][0] == "CMD"
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_a_container_has_limits_and_no_rights_that_it_does_not_need(name: str) -> None:
+    service = SERVICES[name]
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["mem_limit"]
+    assert service["pids_limit"]
+    assert service.get("read_only", False) == (name not in WRITES_ITS_ROOT)
+    assert service.get("user", "1000") not in ("root", "0", "0:0")
+
+
+def test_what_is_mounted_from_the_project_is_what_the_part_reads() -> None:
+    """Where there is a file in a folder that a part only reads when told: its command names it."""
+    for name, path in (("alertmanager", "alertmanager.yml"), ("collector", "config.yaml")):
+        (target,) = [mount.split(":")[1] for mount in SERVICES[name]["volumes"] if mount.startswith("./")]
+        assert target.endswith(path)
+        assert any(target in argument for argument in SERVICES[name]["command"])
+
+
+def test_alertmanager_can_read_its_configuration() -> None:
+    checked("amtool", "check-config", ROOT / "deploy" / "alertmanager.yml")
+
+
+def test_prometheus_can_read_its_configuration_and_rules() -> None:
+    checked("promtool", "check", "config", ROOT / "deploy" / "prometheus" / "prometheus.yml")
+
+
+def checked(*command: str | Path) -> None:
+    """The program of Debian's packages prometheus and prometheus-alertmanager finds no fault."""
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("role", sorted(ROLES))
@@ -113,7 +162,8 @@ def test_grafana_may_read_what_its_panels_read_and_no_dead_letters_bytes() -> No
     granted = grants("grafana")
     assert all(grant.startswith("GRANT SELECT") for grant in granted)
     readable = {grant.rpartition(".")[2] for grant in granted}
-    sql = " ".join(panel.sql for row in panels.ROWS.values() for panel in row) + panels.COMMANDS_SQL
+    queries = [sql for page in PAGES for sql in (page.annotations, *(panel.sql for panel in page.panels))]
+    sql = " ".join((*queries, *(rule.sql for rule in alerting.RULES)))
     views = set(re.findall(r"FROM (\w+_v)\b", sql))
     assert readable == views | {view.removesuffix("_v") for view in views if not view.endswith("_shown_v")}
     (columns,) = re.findall(r"SELECT\((.*)\) ON stoploss\.dead_letters$", "\n".join(granted), re.MULTILINE)
