@@ -11,6 +11,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AclOperation,
     AclPermissionType,
     AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
     ConfigResource,
     NewTopic,
     ResourcePatternType,
@@ -93,6 +95,19 @@ class Admin:
         resource = ConfigResource(ResourceType.TOPIC, topic)
         (future,) = self._client.describe_configs([resource]).values()
         return {name: entry.value for name, entry in future.result(TIMEOUT_S).items()}
+
+    def keep_for(self, topic: str, retention_ms: int) -> None:
+        """Says how long a topic keeps its records; raises ConfigurationError where the broker refuses."""
+        entry = ConfigEntry("retention.ms", str(retention_ms), incremental_operation=AlterConfigOpType.SET)
+        resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+        (future,) = self._client.incremental_alter_configs([resource]).values()
+        try:
+            future.result(TIMEOUT_S)
+        except KafkaException as error:
+            why = error.args[0].str()[:200]
+            raise ConfigurationError(
+                f"the retention of {topic} is refused: {why}; ask an administrator of the brokers"
+            ) from error
 
 
 def _binding(acl: Acl) -> AclBinding:

@@ -99,9 +99,22 @@ class OfflineResults(_Said):
     failed: Annotated[tuple[CaseId, ...], Field(max_length=MOST_CASES)]
 
 
+class UnitErased(_Said):
+    """A person's data was erased on demand.
+
+    unit     keyed hash of the unit's id, of this purpose alone: who has the id and the installation's secret can check
+             that it was, and nobody can tell rows of the ledger by it
+    rows     that were found, by table
+    """
+
+    kind: Literal["unit_erased"] = "unit_erased"
+    unit: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+    rows: dict[Name, int]
+
+
 OfIncident = IncidentOpened | FactorNoted | RemedyAgreed | RemedyDone | IncidentClosed
 OfCases = CasesPromoted | CasesDeclined | OfflineResults
-Said = OfIncident | OfCases
+Said = OfIncident | OfCases | UnitErased
 _SAID: TypeAdapter[Said] = TypeAdapter(Annotated[Said, Field(discriminator="kind")])
 
 
@@ -112,7 +125,7 @@ def parse(body: str | None) -> Said | str:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the whole"
-        way_out = "`stoploss postmortem` and `stoploss cases` write it"
+        way_out = "`stoploss postmortem`, `stoploss cases` and `stoploss erase` write it"
         return f"its body cannot be read ({where}: {first['msg']}); {way_out}"
 
 

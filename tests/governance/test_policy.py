@@ -67,6 +67,40 @@ def test_what_is_recorded_only_is_said() -> None:
     assert [left.split(" ")[0] for left in not_enforced_yet(parse_policy(text))] == ["concurrency"]
 
 
+def test_assessments_are_asked_for_come_due_and_hold_the_ramp() -> None:
+    """G7"""
+    text = POLICY_TEXT.replace("rollback_plan, baselines]", "rollback_plan, assessments]")
+    policy, spec = parse_policy(text), parse_experiment(SPEC_TEXT)
+    assert [message.split(";")[0] for _, message in violations(policy, spec)] == [
+        "has no 'privacy impact assessment'",
+        "has no 'risk assessment'",
+    ]
+    assessed = SPEC_TEXT.replace(
+        "baselines: [",
+        "baselines: [{item: privacy impact assessment, taken: 2026-09-20, source: PIA-7}, "
+        "{item: risk assessment, taken: 2026-09-20, recheckWithin: 365d, source: RA-7}, ",
+    )
+    house = House(spec=assessed, policy=text).approved("product", "privacy")
+    assert house.ask("start") is None
+    house.days(29)
+    assert house.ask("ramp") == (
+        "baselines are overdue: privacy impact assessment; look at them again and say `stoploss note --rechecked ITEM`"
+    )
+    assert house.ask("note", kind="rechecked", item="privacy impact assessment") is None
+    assert house.ask("ramp") is None
+
+
+def test_a_data_class_bounds_how_long_traces_stay() -> None:
+    """P3"""
+    policy = parse_policy(POLICY_TEXT + "  retention: {health: 30d}\n")
+    declared = SPEC_TEXT.replace("model: small-1,", "model: small-1, dataClasses: [health],")
+    assert violations(policy, parse_experiment(SPEC_TEXT)) == []
+    at, too_long = ("spec", "privacy", "retention"), "90 days are more than data class 'health' may stay: at most 30"
+    assert (at, too_long) in violations(policy, parse_experiment(declared))
+    shorter = violations(policy, parse_experiment(declared + "  privacy: {retention: 30d}\n"))
+    assert at not in [path for path, _ in shorter]
+
+
 # ---- what it asks of a spec ----------------------------------------------------------------------------
 
 

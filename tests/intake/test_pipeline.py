@@ -155,6 +155,7 @@ def test_names_from_traffic_cannot_grow_the_counts_without_bound() -> None:
 
 
 def test_texts_are_stored_masked_with_the_classes_that_the_output_held() -> None:
+    """P1"""
     result = take_in(
         trace(input_text="I am a@example.org", output_text="card 4111111111111111, ok"),
         trace(input_text="hello", output_text=None),

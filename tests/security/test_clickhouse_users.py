@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from stoploss.embedded.clickhouse import EmbeddedClickHouse
+from stoploss.erasure import stored
 from stoploss.settings import load
 from stoploss.store import schema
 from stoploss.store.client import connect
@@ -31,7 +32,16 @@ def grants(role: str) -> list[tuple[str, str]]:
     return [(match["rights"], match["table"]) for match in found if match["role"] == role]
 
 
-ROLES = ("stoploss_owner", "stoploss_recorder", "stoploss_resolver", "stoploss_person", "stoploss_grafana")
+ERASER = "stoploss_eraser"
+ROLES = (
+    "stoploss_owner",
+    "stoploss_recorder",
+    "stoploss_resolver",
+    "stoploss_person",
+    "stoploss_texts",
+    ERASER,
+    "stoploss_grafana",
+)
 
 
 def test_the_engine_can_read_every_statement(clickhouse: EmbeddedClickHouse) -> None:
@@ -54,7 +64,10 @@ def test_every_grant_is_of_a_role_that_is_made_and_of_a_table_or_view_that_there
 
 
 def test_nobody_may_change_or_delete_a_row_or_grant_anything() -> None:
-    text = " ".join(statements()).upper()
+    """But who erases one person's data, and that in the tables alone that hold some."""
+    assert {table for rights, table in grants(ERASER)} == set(stored.HOLDS)
+    assert {rights for rights, _ in grants(ERASER)} == {"SELECT, ALTER DELETE"}
+    text = " ".join(one for one in statements() if not one.endswith(f"TO {ERASER}")).upper()
     for word in ("ALTER UPDATE", "DELETE", "TRUNCATE", "DROP TABLE", "GRANT OPTION", "GRANT ALL"):
         assert word not in text
     assert set(re.findall(r"ALTER[ A-Z]*", text)) == {
@@ -86,6 +99,15 @@ def test_grafana_cannot_read_the_bytes_of_dead_letters() -> None:
     [(rights, _)] = [grant for grant in grants("stoploss_grafana") if grant[1] == "dead_letters"]
     columns = {name.strip() for name in rights.removeprefix("SELECT(").removesuffix(")").split(",")}
     assert columns == set(schema.tables()["dead_letters"].names) - {"key", "value"}
+
+
+@pytest.mark.parametrize("role", ["stoploss_person", "stoploss_grafana"])
+def test_texts_and_ids_have_a_grant_of_their_own(role: str) -> None:
+    """P1: who reads numbers and decisions reads no texts."""
+    of_texts = {"traces", "traces_v", "outcomes", "outcomes_v"}
+    assert not of_texts & {table for _, table in grants(role)}
+    assert "*" not in {table for _, table in grants(role)}
+    assert {table for _, table in grants("stoploss_texts")} == of_texts | {"dead_letters"}
 
 
 def test_a_recorder_that_may_only_insert_is_told_not_to_make_tables() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 from clickhouse_connect.driver.client import Client
 
+from stoploss.embedded.clickhouse import EmbeddedClickHouse
 from stoploss.errors import ConfigurationError
 from stoploss.store import schema
 from stoploss.store.client import connect
@@ -93,6 +94,13 @@ def test_an_address_nobody_answers_at_is_refused_in_one_sentence_without_the_pas
         connect(url)
     assert "\n" not in str(refused.value)
     assert "hunter2" not in str(refused.value)
+
+
+def test_what_a_client_reads_for_stands_in_the_log_of_queries(clickhouse: EmbeddedClickHouse) -> None:
+    """P1: who read texts, and for what."""
+    client = connect(clickhouse.url, database="told", why="stoploss cases checkout")
+    assert client.query("SELECT getSetting('log_comment')").result_rows == [("stoploss cases checkout",)]
+    client.close()
 
 
 def test_a_database_name_that_is_no_identifier_is_refused() -> None:

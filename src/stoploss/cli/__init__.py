@@ -21,6 +21,7 @@ from stoploss.cli import (
     incident_commands,
     knowledge_commands,
     planning_commands,
+    privacy_commands,
     reading_commands,
     request_commands,
     running_commands,
@@ -48,6 +49,7 @@ for commands in (
     cases_commands,
     knowledge_commands,
     planning_commands,
+    privacy_commands,
     traffic_commands,
 ):
     app.add_typer(commands.app)

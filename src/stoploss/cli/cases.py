@@ -178,7 +178,7 @@ def _record(
 
 
 def _client(settings: Settings) -> Client:
-    return connect(settings.need_clickhouse(), database=settings.clickhouse_database)
+    return connect(settings.need_clickhouse(), database=settings.clickhouse_database, why="stoploss cases")
 
 
 def _chosen(client: Client, what: str) -> Chosen:

@@ -18,6 +18,8 @@ from stoploss.settings import Settings, without_secrets
 
 LEAST_FREE_BYTES = 2 * 1024**3
 CLOCK_LIMIT_MS = 500
+HOW_LONG = ("retention.ms", "segment.ms")
+"""Settings of a topic that people may choose for themselves."""
 ANSWER_TIMEOUT_S = 10.0
 
 
@@ -98,7 +100,7 @@ def _topics(settings: Settings) -> str:
         wrong += [
             f"{name} has {key}={found.get(key)}, needs {value}"
             for key, value in topic.config().items()
-            if key != "retention.ms" and found.get(key) != value
+            if key not in HOW_LONG and found.get(key) != value
         ]
     if wrong:
         raise ConfigurationError(f"{'; '.join(wrong)}; `stoploss topics` creates what is missing")

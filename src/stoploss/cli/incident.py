@@ -52,7 +52,8 @@ def incident(settings: Settings, what: str, output: Path, keys: Sequence[Path], 
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise ConfigurationError(f"{output} stands there already; name a folder that does not, or an empty one")
     public_keys = archiving.public_keys(trusted(settings, keys))
-    with closing(connect(settings.need_clickhouse(), database=settings.clickhouse_database)) as client:
+    why = f"stoploss incident {what}"
+    with closing(connect(settings.need_clickhouse(), database=settings.clickhouse_database, why=why)) as client:
         found = subject(client, what)
         text, spec = spec_at(client, found)
         harm = harm_of(client, found, spec)

@@ -6,7 +6,7 @@ What only lowers exposure is never refused here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from stoploss.commands import Micros
 from stoploss.errors import RequestRefused
@@ -18,7 +18,7 @@ from stoploss.ledger import Request
 from stoploss.lifecycle import RAISES
 from stoploss.policy.file import policy_in_force
 from stoploss.policy.model import Policy
-from stoploss.policy.requirements import evaluation_faults, said_of
+from stoploss.policy.requirements import ASSESSMENTS, evaluation_faults, said_of
 from stoploss.state import ExperimentState
 
 
@@ -177,8 +177,12 @@ def _unmet(state: ExperimentState, policy: Policy, at: Micros) -> Iterator[str]:
         yield from evaluation_faults(experiment)
     if "rehearsed_rollback" in required and "rehearsed_rollback" not in waived:
         yield from _rehearsal(state, policy, at)
-    if "baselines" in required and (late := overdue(state, at)):
+    if late := [item for item in overdue(state, at) if _has_to_hold(item, required)]:
         yield f"baselines are overdue: {', '.join(late)}; look at them again and say `stoploss note --rechecked ITEM`"
+
+
+def _has_to_hold(item: str, required: Collection[str]) -> bool:
+    return "baselines" in required or ("assessments" in required and item in ASSESSMENTS)
 
 
 def _rehearsal(state: ExperimentState, policy: Policy, at: Micros) -> Iterator[str]:

@@ -21,6 +21,7 @@ Evidence = Literal[
     "resources",
     "risk_register",
     "baselines",
+    "assessments",
     "owners",
     "purpose",
     "rollback_plan",
@@ -92,6 +93,7 @@ class PolicySpec(Part):
     metrics           scores outside of this list are refused; empty: any is allowed
     rehearsed_within  how long ago the dry-run rollback may lie
     freezes           days on which nothing is raised, in no experiment
+    retention         how long traces may stay at most, by the data classes that a variant declares
     """
 
     risk_classes: dict[str, RiskClass] = Field(min_length=1)
@@ -100,6 +102,7 @@ class PolicySpec(Part):
     strategies: dict[str, Strategy] = Field(default_factory=dict)
     require: tuple[Evidence, ...] = ()
     rehearsed_within: Seconds = 30 * 86_400
+    retention: dict[str, Seconds] = Field(default_factory=dict)
     concurrency: Concurrency = Concurrency()
     freezes: tuple[Freeze, ...] = ()
 

@@ -16,6 +16,7 @@ from stoploss.spec.file import field_of
 Path = tuple[str | int, ...]
 Fault = tuple[Path, str]
 Check = Callable[[Policy, Experiment], Iterator[Fault]]
+ASSESSMENTS = ("privacy impact assessment", "risk assessment")
 DOMAINS = ("product", "privacy", "security", "ethics")
 
 
@@ -28,7 +29,7 @@ def violations(policy: Policy, experiment: Experiment) -> list[Fault]:
     if risk not in policy.spec.risk_classes:
         return [(("metadata", "labels", RISK), f"{risk!r} is no class of risk of the policy; there are {classes}")]
     found = [*_limits(policy, experiment, risk), *_metrics(policy, experiment), *_strategy(policy, experiment)]
-    found += [*_domains(experiment), *_factors(experiment)]
+    found += [*_domains(experiment), *_factors(experiment), *_retention(policy, experiment)]
     for evidence in policy.required(risk):
         if evidence not in AT_START:
             found += CHECKS[evidence](policy, experiment)
@@ -87,6 +88,16 @@ def _metrics(policy: Policy, experiment: Experiment) -> Iterator[Fault]:
         if better not in (None, guardrail.direction):
             at: Path = ("spec", "guardrails", index, "direction")
             yield at, f"{guardrail.direction!r} contradicts the policy: of {guardrail.metric!r}, {better} is better"
+
+
+def _retention(policy: Policy, experiment: Experiment) -> Iterator[Fault]:
+    """Each data class of an arm bounds how long the traces of both stay."""
+    asked = int(experiment.spec.privacy.retention)
+    for name in sorted({name for variant in experiment.arms for name in variant.data_classes}):
+        most = policy.spec.retention.get(name)
+        if most is not None and asked > most:
+            at: Path = ("spec", "privacy", "retention")
+            yield at, f"{asked / 86_400:g} days are more than data class {name!r} may stay: at most {most / 86_400:g}"
 
 
 def _strategy(policy: Policy, experiment: Experiment) -> Iterator[Fault]:
@@ -196,6 +207,14 @@ def _present(field: str, way_out: str) -> Check:
     return check
 
 
+def _assessments(_: Policy, experiment: Experiment) -> Iterator[Fault]:
+    """They are baselines: dated, with a source, and overdue when nobody has looked at them again in time."""
+    stated = {one.item for one in experiment.spec.baselines}
+    for item in ASSESSMENTS:
+        if item not in stated:
+            yield ("spec", "baselines"), f"has no {item!r}; add it with the day it was taken and where it stands"
+
+
 def _rollback_plan(_: Policy, experiment: Experiment) -> Iterator[Fault]:
     if not experiment.spec.rollback.plan:
         yield ("spec", "rollback"), "has no plan; say what is done beside the flag, or that nothing has to be"
@@ -207,6 +226,7 @@ CHECKS: dict[Evidence, Check] = {
     "unit_guardrails": _unit_guardrails,
     "resources": _resources,
     "risk_register": _risks,
+    "assessments": _assessments,
     "baselines": _present("baselines", "list what the experiment rests on: item, taken, source"),
     "owners": _present("owners", "name who answers for data, model and evaluation"),
     "purpose": _present("purpose", "give text and legalBasis"),

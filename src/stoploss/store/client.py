@@ -21,9 +21,10 @@ logging.getLogger("clickhouse_connect").addHandler(logging.NullHandler())
 DATABASE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 
-def connect(url: str, *, database: str = DEFAULT_DATABASE, answer_timeout_s: int = 60) -> Client:
+def connect(url: str, *, database: str = DEFAULT_DATABASE, answer_timeout_s: int = 60, why: str = "") -> Client:
     """Client for `http://[USER[:PASSWORD]@]HOST[:PORT]` whose statements run in `database`, which need not exist yet.
 
+    why: what the statements are for; it stands in ClickHouse's own log of queries, beside the user.
     One client serves several threads: it keeps no session. Times come back aware, in UTC.
     Raises ConfigurationError where the address is none, nobody answers there, or the user is refused.
     """
@@ -44,6 +45,8 @@ def connect(url: str, *, database: str = DEFAULT_DATABASE, answer_timeout_s: int
             f"ClickHouse at {address} cannot be used ({_first_line(error)}); start it, or set STOPLOSS_CLICKHOUSE_URL "
             "to http://USER:PASSWORD@HOST:8123 of the one you have"
         ) from error
+    if why:
+        client.set_client_setting("log_comment", why)
     # Only now: the server refuses to be greeted in a database that migrate() has yet to create.
     client.database = database
     return client

@@ -26,11 +26,48 @@ GRANT SELECT(topic, topic_uuid, partition, offset) ON stoploss.clean_batches TO 
 CREATE ROLE IF NOT EXISTS stoploss_resolver;
 GRANT SELECT(trace_id, unit_id, conversation_id, tenant, language, channel, assignments, attributes, quarantined, broker_at, topic_uuid, partition, offset) ON stoploss.traces TO stoploss_resolver;
 
--- People at the command line: explain, review, replay. All that is kept, the bytes of dead letters as well.
+-- People at the command line: status, watch, explain, review, replay, verify, knowledge. No texts of people and no ids.
 CREATE SETTINGS PROFILE IF NOT EXISTS stoploss_people SETTINGS
     readonly = 2, max_execution_time = 300 MAX 600, max_memory_usage = 8000000000 MAX 8000000000;
 CREATE ROLE IF NOT EXISTS stoploss_person SETTINGS PROFILE 'stoploss_people';
-GRANT SELECT ON stoploss.* TO stoploss_person;
+GRANT SELECT ON stoploss.ledger TO stoploss_person;
+GRANT SELECT ON stoploss.ledger_v TO stoploss_person;
+GRANT SELECT ON stoploss.journal TO stoploss_person;
+GRANT SELECT ON stoploss.journal_v TO stoploss_person;
+GRANT SELECT ON stoploss.checkpoints TO stoploss_person;
+GRANT SELECT ON stoploss.checkpoints_v TO stoploss_person;
+GRANT SELECT ON stoploss.clean_batches TO stoploss_person;
+GRANT SELECT ON stoploss.clean_batches_v TO stoploss_person;
+GRANT SELECT ON stoploss.measures_arms TO stoploss_person;
+GRANT SELECT ON stoploss.measures_arms_v TO stoploss_person;
+GRANT SELECT ON stoploss.measures_verdicts TO stoploss_person;
+GRANT SELECT ON stoploss.measures_verdicts_v TO stoploss_person;
+GRANT SELECT ON stoploss.commands TO stoploss_person;
+GRANT SELECT ON stoploss.commands_v TO stoploss_person;
+GRANT SELECT ON stoploss.acks TO stoploss_person;
+GRANT SELECT ON stoploss.acks_v TO stoploss_person;
+GRANT SELECT ON stoploss.registry TO stoploss_person;
+GRANT SELECT ON stoploss.registry_v TO stoploss_person;
+GRANT SELECT(at, stage, code, reason, source_topic, source_topic_uuid, source_partition, source_offset, size, topic, topic_uuid, partition, offset, ordinal) ON stoploss.dead_letters TO stoploss_person;
+GRANT SELECT ON stoploss.dead_letters_v TO stoploss_person;
+GRANT SELECT ON stoploss.journal_shown_v TO stoploss_person;
+GRANT SELECT ON stoploss.commands_shown_v TO stoploss_person;
+GRANT SELECT ON stoploss.traces_shown_v TO stoploss_person;
+
+-- Masked texts and ids, beside the role above, for who needs them: incident, cases, calibrate, the bytes of dead letters.
+-- Who read them stands in system.query_log: docs/privacy.md has the query.
+CREATE ROLE IF NOT EXISTS stoploss_texts SETTINGS PROFILE 'stoploss_people';
+GRANT SELECT ON stoploss.traces TO stoploss_texts;
+GRANT SELECT ON stoploss.traces_v TO stoploss_texts;
+GRANT SELECT ON stoploss.outcomes TO stoploss_texts;
+GRANT SELECT ON stoploss.outcomes_v TO stoploss_texts;
+GRANT SELECT ON stoploss.dead_letters TO stoploss_texts;
+
+-- Who erases a person's data: `stoploss erase`. For nobody else, and for no process that runs all the time.
+CREATE ROLE IF NOT EXISTS stoploss_eraser;
+GRANT SELECT, ALTER DELETE ON stoploss.traces TO stoploss_eraser;
+GRANT SELECT, ALTER DELETE ON stoploss.outcomes TO stoploss_eraser;
+GRANT SELECT, ALTER DELETE ON stoploss.dead_letters TO stoploss_eraser;
 
 -- Grafana: what the dashboards show, within limits that no panel may raise. No texts, and no numbers of small cells.
 -- readonly = 2: its driver sets timeouts.

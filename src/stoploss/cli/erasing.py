@@ -1,0 +1,151 @@
+"""erase: one unit's data, place by place: what was there, what was done, and what goes by itself and when."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError
+
+from stoploss.cli import addresses
+from stoploss.cli.output import print_json
+from stoploss.cli.recording import put_on_record
+from stoploss.control.keys import load_or_create_secret
+from stoploss.erasure import packs, stored
+from stoploss.erasure.topics import TopicHolds, topics_hold
+from stoploss.errors import ConfigurationError
+from stoploss.followup import UnitErased
+from stoploss.review.words import count
+from stoploss.settings import Settings
+from stoploss.store import schema
+from stoploss.store.client import connect
+from streams.admin import Admin
+
+STDIN = "-"
+ERASED, GOES, KEPT, LEFT = "erased", "goes by itself", "kept", "left"
+HASHES = "a hash of the id for each trace, keyed with the installation's secret; without the secret it is nobody's"
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceErased:
+    """One place where a unit's data may stand.
+
+    did    erased | goes by itself | kept: it is nobody's without the secret, or was never there | left: run it again
+    words  what was done, or why nothing was
+    """
+
+    place: str
+    did: str
+    words: str
+
+
+def erase(settings: Settings, unit: str, pack_paths: Sequence[Path], as_json: bool) -> bool:
+    """Puts the erasure on record, then erases; True where nothing was left.
+
+    unit  its id as services send it; "-": read from stdin, so that it stands in no history of a shell
+
+    Raises ConfigurationError where a part of it cannot be reached: then nothing was erased yet, or it can be repeated.
+    """
+    unit = _given(unit)
+    secret = _secret(settings)
+    addresses.require_listener(settings.need_kafka())
+    at = settings.need_clickhouse()
+    with closing(connect(at, database=settings.clickhouse_database, why="stoploss erase")) as client:
+        found = stored.find(client, unit)
+        _record(settings, found, secret)
+        places = [*_of_store(client, found), *_of_packs(found, pack_paths, secret), *_of_topics(settings)]
+    if as_json:
+        print_json(places)
+    else:
+        print("".join(f"{one.place}: {one.did}: {one.words}\n" for one in places), end="")
+        print("not known here: files that `stoploss cases -o` and `emit` wrote, backups, and logs of services")
+    return all(one.did != LEFT for one in places)
+
+
+def _given(unit: str) -> str:
+    given = sys.stdin.readline().rstrip("\r\n") if unit == STDIN else unit
+    if not given:
+        raise ConfigurationError("--unit is empty; give the id as services send it in unit_id")
+    return given
+
+
+def _secret(settings: Settings) -> bytes:
+    path = settings.keys / "secret.key"
+    if not path.exists():
+        raise ConfigurationError(f"{path} is missing; erase where the installation's secret is: it makes the hashes")
+    return load_or_create_secret(path)
+
+
+def fact_of(found: stored.OfUnit, secret: bytes) -> UnitErased:
+    """What stands in the ledger of it: never the id."""
+    digest = hashlib.blake2b(found.unit.encode(), digest_size=16, key=secret[:64], person=b"stoploss-erased")
+    return UnitErased(unit=digest.hexdigest(), rows=found.rows)
+
+
+def _record(settings: Settings, found: stored.OfUnit, secret: bytes) -> None:
+    """Before anything is deleted, for afterwards nobody knows which experiments it was in."""
+    fact = fact_of(found, secret)
+    rows = ", ".join(f"{count(rows)} rows of {table}" for table, rows in found.rows.items() if rows)
+    for experiment in found.experiments:
+        put_on_record(settings, experiment, fact, f"the data of one person are erased: {rows}")
+
+
+def _of_store(client: Client, found: stored.OfUnit) -> Iterator[PlaceErased]:
+    try:
+        left = stored.delete(client, found)
+    except ClickHouseError as error:
+        first = (str(error) or type(error).__name__).splitlines()[0]
+        raise ConfigurationError(
+            f"ClickHouse refused to delete ({first[:200]}); connect as a stoploss_eraser, and run it again"
+        ) from error
+    for table, rows in found.rows.items():
+        did = LEFT if left[table] else ERASED
+        more = f"; {count(left[table])} came in meanwhile: run it again" if left[table] else ""
+        yield PlaceErased(f"ClickHouse {table}", did, f"{count(rows)} rows{more}")
+    for table in stored.tables_without(sorted(schema.tables())):
+        words = HASHES if table == "ledger" else "holds no ids of units"
+        yield PlaceErased(f"ClickHouse {table}", KEPT, words)
+
+
+def _of_packs(found: stored.OfUnit, paths: Sequence[Path], secret: bytes) -> Iterator[PlaceErased]:
+    today = f"{datetime.now(UTC):%Y-%m-%d}"
+
+    def hash_in(experiment: str) -> int:
+        return packs.hash_of(found.unit, experiment, secret)
+
+    for path in paths:
+        erased = packs.erase(path, found.trace_ids, hash_in, today)
+        if erased.is_incident:
+            yield PlaceErased(f"incident pack {path}", ERASED, f"{count(erased.traces)} traces; it still replays")
+        else:
+            yield PlaceErased(f"archive {path}", KEPT, HASHES)
+
+
+def _of_topics(settings: Settings) -> Iterator[PlaceErased]:
+    admin = Admin(settings.need_kafka())
+    configs = {name: admin.configs(name) for name in admin.existing() if name in _names(settings)}
+    for one in topics_hold(datetime.now(UTC), settings.topics, configs):
+        yield PlaceErased(f"topic {one.topic}", *_of_topic(one))
+
+
+def _names(settings: Settings) -> set[str]:
+    return {settings.topics(name) for name in settings.topics.known}
+
+
+def _of_topic(one: TopicHolds) -> tuple[str, str]:
+    if one.holds == "hashes":
+        return KEPT, HASHES
+    if one.holds == "nothing":
+        return KEPT, "holds no ids of units"
+    if one.gone_by is None:
+        return LEFT, "it is kept for good: give it a retention.ms, for Kafka cannot delete single records"
+    return (
+        GOES,
+        f"no single record can be deleted; all that stands there now is gone by {one.gone_by:%Y-%m-%d %H:%M} UTC",
+    )

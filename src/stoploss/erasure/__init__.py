@@ -1,0 +1,1 @@
+"""Erasing one person's data: in ClickHouse, in incident packs, and when Kafka will have forgotten it."""
