@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
+from stoploss.review.overview import status_of
+from stoploss.review.words import moment
 from stoploss.state import RECOMMENDATION
 from tests.governance.institution import House
 from tests.timelines import SPEC
@@ -41,6 +45,20 @@ def test_the_decision_stands_in_the_journal_and_in_the_registry() -> None:
     completion = house.timeline.registry()[-1].completion
     assert completion is not None
     assert (completion.decision, completion.by, completion.recommended) == ("iterate", "ada", "iterate")
+
+
+def test_who_reviewed_a_decision_stands_with_it_and_the_review_after_a_rollout_comes_due() -> None:
+    """D8, G7"""
+    house = stopped("rollout")
+    house.ask("complete", reason="as good", decision="rollout", reviewer="bob")
+    assert house.last_words == "rollout, recommended was rollout, reviewer: bob: as good"
+    entry = house.timeline.registry()[-1]
+    assert entry.completion is not None
+    assert entry.completion.reviewer == "bob"
+    decided_on = moment(entry.completion.at).date()
+    assert status_of(entry, decided_on).due == (
+        f"the post-implementation review is due on {decided_on + timedelta(days=30)}",
+    )
 
 
 def test_a_review_is_held_by_somebody_else() -> None:

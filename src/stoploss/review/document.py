@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -10,6 +10,7 @@ from stoploss.cases.standing import Offline, offline
 from stoploss.checkpoints import Checkpoint
 from stoploss.experiment import Experiment
 from stoploss.governance.bodies import NoteTerms, body_of
+from stoploss.governance.record import Completion
 from stoploss.incidents.facts import Asked, recorded
 from stoploss.ledger import JudgeVersion
 from stoploss.lifecycle import WAITING
@@ -89,7 +90,6 @@ class Review:
     recommended   None: the spec has no objective
     target        the metric that success is told by, its baseline and the least change worth having in its unit
     minimum_cell  traces in an arm below which a segment's numbers are hidden
-    blind         when the monitor did not see the run
     not_enforced  what the spec asks for and this version did not act on
     people        what they decided and noted, of all runs: amendments, approvals, completion
     offline       what became of the harm as evaluation cases, and how others did on them
@@ -129,8 +129,6 @@ class Review:
     stopped_segments: tuple[str, ...]
     minimum_cell: int
     watched: tuple[WatchLine, ...]
-    refused: tuple[RefusedLine, ...]
-    blind: tuple[BlindLine, ...]
     not_enforced: tuple[str, ...]
     people: tuple[RequestLine, ...]
     offline: Offline
@@ -181,12 +179,6 @@ def review(experiment: Experiment, status: Status, rows: Rows) -> Review:
     Raises InvalidExperiment where this version cannot read the spec that was registered.
     """
     told = _Told.of(experiment, status, rows)
-    completion = rows.entry.completion if rows.entry else None
-    target = compared(experiment, "target", experiment.spec.success.metric, told.arms, told.guardrails)
-    compared_too = results(experiment, told.arms, told.guardrails)
-    watch = watched(experiment, told.verdicts, told.findings)
-    harm = offline(recorded(rows.asked), _answered_harm(told.commands, told.findings))
-    of_run = [entry for entry in rows.timeline if entry.run == told.run]
     return Review(
         experiment=experiment.name,
         owner=experiment.metadata.owner,
@@ -194,14 +186,14 @@ def review(experiment: Experiment, status: Status, rows: Rows) -> Review:
         hypothesis=experiment.spec.hypothesis,
         control=_variant(experiment.control),
         treatment=_variant(experiment.treatment),
-        target=target,
+        target=told.compared[0],
         baseline=experiment.spec.success.baseline,
         worthwhile=experiment.spec.success.worthwhile,
         guardrails=told.guardrails,
         gates=gate_results(experiment, told.verdicts),
-        results=compared_too,
+        results=told.compared[1:],
         recommended=told.recommended,
-        decision=decision(status, told.commands, told.findings, completion),
+        decision=decision(status, told.commands, told.findings, told.completion),
         lifecycle=status.lifecycle,
         run=told.run,
         exposure=status.exposure,
@@ -209,7 +201,7 @@ def review(experiment: Experiment, status: Status, rows: Rows) -> Review:
         measured_at=told.measured_at,
         spec_hash=status.spec_hash,
         preregistered=preregistered(experiment, rows.asked, rows.entry),
-        evidence=fourfold(experiment, harm, told.recommended, told.guardrails, told.segments, watch),
+        evidence=told.evidence(experiment),
         epochs=told.epochs,
         findings=told.findings,
         commands=told.commands,
@@ -217,21 +209,17 @@ def review(experiment: Experiment, status: Status, rows: Rows) -> Review:
         segments=told.segments,
         stopped_segments=tuple(status.stopped_segments),
         minimum_cell=experiment.spec.privacy.minimum_cell,
-        watched=watch,
-        refused=told.refused,
-        blind=told.blind,
+        watched=told.watched,
         not_enforced=tuple(not_enforced_yet(experiment)),
         people=tuple(line for line in chain.requests(rows.timeline) if line.action in OF_PEOPLE and line.accepted),
-        offline=harm,
-        owed=owed.owed(experiment, status.lifecycle, rows.asked, completion, rows.read_at.date()),
-        production=kept((target, *compared_too), rows.production) if rows.production else (),
+        offline=told.offline,
+        owed=owed.owed(experiment, status.lifecycle, rows.asked, told.completion, rows.read_at.date()),
+        production=kept(told.compared, rows.production) if rows.production else (),
         pace=pace(experiment.name, rows.programme),
         samples=rows.samples,
         unknown=unknown(told.seen(experiment)),
         lessons=_lessons(rows),
-        reproduction=reproduction(
-            experiment.name, status.spec_hash, status.ledger_partition, of_run, rows.versions, rows.signed
-        ),
+        reproduction=told.reproduction(status, rows),
         drawings=told.drawings(experiment, rows.points),
     )
 
@@ -246,6 +234,10 @@ class _Told:
     guardrails: tuple[GuardrailResult, ...]
     segments: tuple[GuardrailResult, ...]
     recommended: Recommended | None
+    compared: tuple[Comparison, ...]
+    watched: tuple[WatchLine, ...]
+    offline: Offline
+    completion: Completion | None
     epochs: tuple[EpochLine, ...]
     findings: tuple[FindingLine, ...]
     commands: tuple[CommandLine, ...]
@@ -257,17 +249,25 @@ class _Told:
         run = 0 if status.lifecycle in WAITING else status.run
         cells = cells_of(experiment.spec.privacy.minimum_cell, rows.hidden)
         verdicts = [verdict for verdict in rows.verdicts if verdict.run == run]
+        arms = [arm for arm in rows.arms if arm.run == run and arm.segment_dimension is None]
         found = chain.of_run(rows.timeline, run, "finding")
+        guardrails = guardrail_results(experiment, verdicts, found)
+        findings = chain.findings(rows.timeline, run, cells)
+        commands = chain.commands(rows.timeline, run, rows.commands, rows.signers, cells)
         return cls(
             run=run,
-            arms=[arm for arm in rows.arms if arm.run == run and arm.segment_dimension is None],
+            arms=arms,
             verdicts=verdicts,
-            guardrails=guardrail_results(experiment, verdicts, found),
+            guardrails=guardrails,
             segments=segment_results(experiment, verdicts, found, cells),
             recommended=recommended(experiment, verdicts),
+            compared=tuple(_compared(experiment, arms, guardrails)),
+            watched=watched(experiment, verdicts, findings),
+            offline=offline(recorded(rows.asked), _answered_harm(commands, findings)),
+            completion=rows.entry.completion if rows.entry else None,
             epochs=chain.epochs(rows.timeline, run),
-            findings=chain.findings(rows.timeline, run, cells),
-            commands=chain.commands(rows.timeline, run, rows.commands, rows.signers, cells),
+            findings=findings,
+            commands=commands,
             refused=chain.refused(rows.timeline),
             blind=blindness(rows.timeline, run),
         )
@@ -288,6 +288,15 @@ class _Told:
             self.blind,
         )
 
+    def evidence(self, experiment: Experiment) -> Fourfold:
+        said = (self.recommended, self.guardrails, self.segments, self.watched)
+        return fourfold(experiment, self.offline, *said)
+
+    def reproduction(self, status: Status, rows: Rows) -> Reproduction:
+        of_run = [entry for entry in rows.timeline if entry.run == self.run]
+        ledger = (status.spec_hash, status.ledger_partition)
+        return reproduction(status.experiment, *ledger, of_run, rows.versions, rows.signed)
+
     def drawings(self, experiment: Experiment, points: Points) -> Drawings:
         marks = tuple(marks_of(self.epochs, self.commands))
         return Drawings(
@@ -297,6 +306,14 @@ class _Told:
             forests=tuple(drawn.forests(self.guardrails, self.segments)),
             curves=tuple(drawn.curves(self.recommended)),
         )
+
+
+def _compared(
+    experiment: Experiment, arms: Sequence[Arm], guardrails: Sequence[GuardrailResult]
+) -> Iterator[Comparison]:
+    """The target first."""
+    yield compared(experiment, "target", experiment.spec.success.metric, arms, guardrails)
+    yield from results(experiment, arms, guardrails)
 
 
 def _answered_harm(issued: Sequence[CommandLine], findings: Sequence[FindingLine]) -> list[str]:
