@@ -22,7 +22,7 @@ from stoploss.intake import begun, dead_letters
 from stoploss.intake.begun import Begun
 from stoploss.intake.results import Reject
 from stoploss.ledger import Request, Source
-from stoploss.lifecycle import POLICY, RECORD, REQUESTS
+from stoploss.lifecycle import OF_ALL, POLICY, RECORD, REQUESTS
 from stoploss.policy.file import parse_policy, policy_in_force
 from stoploss.policy.requirements import said_of
 from stoploss.settings import Settings
@@ -36,7 +36,7 @@ from streams.appender import Appender
 from streams.batches import Batch
 from streams.canary import CanarySender
 from streams.measuring import DEAD_LETTERS
-from streams.policy import read_policy
+from streams.policy import kept_as, read_policy
 from streams.registry_view import RegistryView
 from streams.transport import consumer_of
 
@@ -57,6 +57,8 @@ def opinion(request: Request) -> Request:
     request = replace(request, key_id=None)
     if request.action == POLICY:
         return _opinion_on_policy(request)
+    if request.action in OF_ALL:
+        return _opinion_on_freeze(request)
     if request.action == RECORD:
         said = followup.parse(request.body)
         return replace(request, accepted=not isinstance(said, str), opinion=said if isinstance(said, str) else "")
@@ -91,6 +93,15 @@ def _opinion_on_policy(request: Request) -> Request:
         parse_policy(request.spec or "")
     except InvalidExperiment as error:
         return replace(request, accepted=False, opinion=str(error))
+    return replace(request, accepted=True, opinion="")
+
+
+def _opinion_on_freeze(request: Request) -> Request:
+    if request.experiment:
+        why = f"{request.action} is of all experiments, and this one names {request.experiment!r}"
+        return replace(request, accepted=False, opinion=why)
+    if not request.reason.strip():
+        return replace(request, accepted=False, opinion=f"{request.action} needs a reason; give one with --reason")
     return replace(request, accepted=True, opinion="")
 
 
@@ -143,7 +154,7 @@ class Registrar:
         except WireError as error:
             self._dead_letter(record, source, "malformed", str(error))
             return
-        if request.action == POLICY:
+        if request.action in OF_ALL:
             self._tell_all(request, f"{source.key}/{record.offset}")
             return
         partition = self._partition_of(request)
@@ -206,8 +217,8 @@ class Registrar:
         return frozenset(found)
 
     def _tell_all(self, request: Request, where: str) -> None:
-        """A policy is told to every ledger partition, and kept where each registration finds it."""
-        log.info("policy", accepted=request.accepted, opinion=request.opinion, by=request.by)
+        """Every ledger partition is told, and what is in force is kept where workers and people find it."""
+        log.info(request.action, accepted=request.accepted, opinion=request.opinion, by=request.by)
         for partition in range(self.settings.ledger_partitions):
             fact = replace(request, partition=partition, source=where)
             self._appender.append(
@@ -215,7 +226,7 @@ class Registrar:
             )
         if request.accepted:
             value = ledger.encode(replace(request, source=where))
-            self._appender.append(self.topics("policy"), value, key=POLICY.encode(), partition=0)
+            self._appender.append(self.topics("policy"), value, key=kept_as(request.action), partition=0)
         self._appender.flush()
 
     def _partition_of(self, request: Request) -> int | None:

@@ -68,7 +68,7 @@ class EvidenceBlock:
 class Request:
     """A person's or CI's request; in the ledger with the registrar's opinion.
 
-    experiment  empty for the policy, which every ledger partition is told
+    experiment  empty for what is of all (lifecycle.OF_ALL), which every ledger partition is told
     body        what the action carries beyond its reason, as JSON of its own form
     key_id      key of the person who signed it, as the registrar verified; None: no roles are kept
     """

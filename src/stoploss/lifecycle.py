@@ -74,8 +74,10 @@ REQUESTS: dict[str, frozenset[Lifecycle]] = {request: frozenset(moves) for reque
 RAISES = frozenset({"start", "resume", "ramp"})
 """Requests after which more people may get the treatment: they need all that the policy asks for."""
 
-# A request about no single experiment: the organisation's policy. Every ledger partition is told.
-POLICY = "policy"
+# Requests about no single experiment: the organisation's policy, and the stop of the whole line. Every ledger partition
+# is told.
+POLICY, FREEZE, UNFREEZE = "policy", "freeze", "unfreeze"
+OF_ALL = frozenset({POLICY, FREEZE, UNFREEZE})
 
 # A person's signed command past the monitor; no request by the usual way can be one.
 BREAK_GLASS = "break_glass"

@@ -22,8 +22,8 @@ from stoploss.errors import InvalidExperiment
 from stoploss.evidence import block_columns
 from stoploss.experiment import Experiment
 from stoploss.folding import fold, moment_of, settle
-from stoploss.governance import effects
-from stoploss.governance.admission import exposure_asked, objection
+from stoploss.governance import effects, freezing
+from stoploss.governance.admission import Organisation, exposure_asked, objection
 from stoploss.governance.record import Governance
 from stoploss.governance.reminders import remind
 from stoploss.journal import EvidenceRefused, RequestHandled
@@ -39,7 +39,7 @@ from stoploss.ledger import (
     SourceStatus,
     Tick,
 )
-from stoploss.lifecycle import BREAK_GLASS, LATCHED, LIVE, POLICY, RECORD, WAITING, Lifecycle, refusal
+from stoploss.lifecycle import BREAK_GLASS, LATCHED, LIVE, OF_ALL, POLICY, RECORD, WAITING, Lifecycle, refusal
 from stoploss.measured import measured
 from stoploss.outputs import Output, Outputs
 from stoploss.ramping import keep_ramp
@@ -167,13 +167,13 @@ def _say_refused(state: ExperimentState, out: Outputs) -> None:
 
 
 def _request(state: PartitionState, request: Request, out: Outputs) -> None:
-    if request.action == POLICY:
-        effects.take_policy(state, request)
+    if request.action in OF_ALL:
+        _of_all(state, request, out)
         return
     experiment = state.experiments.get(request.experiment)
     if experiment is not None and request.request_id in experiment.requests:
         return
-    spec, why = _refused(experiment, request, state.policy.text, out.at)
+    spec, why = _refused(experiment, request, state, out.at)
     if experiment is None:
         if why is not None or spec is None:
             return
@@ -188,8 +188,15 @@ def _request(state: PartitionState, request: Request, out: Outputs) -> None:
             out.registry(experiment)
 
 
+def _of_all(state: PartitionState, request: Request, out: Outputs) -> None:
+    if request.action == POLICY:
+        effects.take_policy(state, request)
+    else:
+        freezing.take(state, request, out)
+
+
 def _refused(
-    state: ExperimentState | None, request: Request, policy: str, at: Micros
+    state: ExperimentState | None, request: Request, partition: PartitionState, at: Micros
 ) -> tuple[Experiment | None, str | None]:
     """The parsed spec of a registration or amendment, and why the request is refused; the judge has the last word."""
     if request.accepted is False:
@@ -204,7 +211,7 @@ def _refused(
         spec = parsed(request.spec or "") if request.action in ("register", "amend") else None
     except InvalidExperiment as error:
         return None, str(error)
-    return spec, objection(state, request, spec, policy, at)
+    return spec, objection(state, request, spec, Organisation(partition.policy.text, partition.freeze), at)
 
 
 def _refused_record(state: ExperimentState, request: Request) -> str | None:

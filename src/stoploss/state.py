@@ -9,7 +9,7 @@ from stoploss.awaited import Awaited
 from stoploss.commands import Micros, Segment
 from stoploss.experiment import Experiment
 from stoploss.followup import OpenIncident
-from stoploss.governance.record import Governance, PolicyInForce
+from stoploss.governance.record import Freeze, Governance, PolicyInForce
 from stoploss.journal import GENESIS
 from stoploss.lifecycle import Lifecycle
 from stoploss.pace import Pace
@@ -230,6 +230,7 @@ class PartitionState:
     sources   by topic and partition; a topic that was made again takes the place of the one before
     canaries  by source: highest offset of a canary that was heard; they come from canary_topic
     policy    the organisation's, as of here
+    freeze    whether the whole line is stopped, as of here
     """
 
     partition: int
@@ -242,6 +243,7 @@ class PartitionState:
     canaries: dict[str, int] = field(default_factory=dict)
     canary_topic: str = ""
     policy: PolicyInForce = field(default_factory=PolicyInForce)
+    freeze: Freeze = field(default_factory=Freeze)
 
     @property
     def caught_up(self) -> bool:

@@ -92,7 +92,9 @@ TOPICS: dict[str, Topic] = {
         Topic("registry", "spec, lifecycle and desired state of each experiment", fixed=True, compact=True),
         Topic("snapshots", "the judge's state and its cursors", fixed=True, compact=True, holds="hashes"),
         Topic("schemas", "by which workers of each version write", partitions=1, compact=True),
-        Topic("policy", "the organisation's policy in force", partitions=1, compact=True),
+        Topic(
+            "policy", "the organisation's policy in force, and whether the line is stopped", partitions=1, compact=True
+        ),
         Topic("traces_clean", "masked and validated batches for the recorder", holds="ids"),
         Topic("deadletter", "what could not be read", retention_ms=WEEK_MS, holds="ids"),
     )

@@ -12,7 +12,7 @@ from stoploss.errors import InvalidExperiment
 from stoploss.governance.identity import FRESH_S, RolesFile, Signed
 from stoploss.governance.roles import ROLE_OF, parse_roles, refusal
 from stoploss.ledger import Request
-from stoploss.lifecycle import POLICY, RECORD, REQUESTS
+from stoploss.lifecycle import FREEZE, OF_ALL, POLICY, RECORD, REQUESTS, UNFREEZE
 from stoploss.wire import records
 from tests.governance.people import ROLES_TEXT, SIGNERS, identity
 
@@ -22,7 +22,7 @@ NOW = 1_790_000_000_000_000
 
 
 def test_every_request_has_its_role() -> None:
-    assert ROLE_OF.keys() == REQUESTS.keys() | {POLICY, RECORD}
+    assert ROLE_OF.keys() == REQUESTS.keys() | OF_ALL | {RECORD}
 
 
 @pytest.mark.parametrize(
@@ -48,6 +48,11 @@ def test_every_request_has_its_role() -> None:
         ("vic", "register", None, False),
         ("carol", POLICY, None, True),
         ("ada", POLICY, None, False),
+        ("olga", FREEZE, None, True),
+        ("carol", FREEZE, None, True),
+        ("ada", FREEZE, None, False),
+        ("carol", UNFREEZE, None, True),
+        ("olga", UNFREEZE, None, False),
     ],
 )
 def test_a_role_counts_in_its_team_and_stopping_in_every_one(

@@ -18,7 +18,7 @@ from stoploss.cli.knowledge import like, similar_lines
 from stoploss.errors import ConfigurationError, RequestRefused
 from stoploss.journal import RequestHandled
 from stoploss.ledger import Request
-from stoploss.lifecycle import POLICY
+from stoploss.lifecycle import OF_ALL
 from stoploss.settings import Settings
 from stoploss.signing import SIGNATURE_HEADER, Signer
 from stoploss.spec.checks import not_enforced_yet
@@ -162,7 +162,7 @@ def send(settings: Settings, request: Request) -> RequestHandled:
 
 
 def _handled(consumer: Consumer, journal_topic: str) -> Iterator[RequestHandled]:
-    """The judge's words, and the registrar's where the judge has none: of the policy, and of what is not registered."""
+    """The judge's words, and the registrar's where the judge has none: of what is of all experiments, or of none."""
     deadline_s = time.monotonic() + ANSWER_TIMEOUT_S
     while (left_s := deadline_s - time.monotonic()) > 0:
         message = consumer.poll(left_s)
@@ -175,11 +175,11 @@ def _handled(consumer: Consumer, journal_topic: str) -> Iterator[RequestHandled]
 
 
 def _of_registrar(value: bytes) -> Iterator[RequestHandled]:
-    """Its last word, if the ledger entry is one: a refusal, or a policy that was put in force."""
+    """Its last word, if the ledger entry is one: a refusal, or what every partition is told."""
     if schemas.by_fingerprint(framing_of(value).mark).name != "request":
         return
     fact = records.decode(value, {"request": Request}, own=True)
-    if fact.accepted is False or fact.action == POLICY:
+    if fact.accepted is False or fact.action in OF_ALL:
         yield RequestHandled(fact.request_id, fact.action, fact.by, bool(fact.accepted), fact.opinion or "as asked")
 
 

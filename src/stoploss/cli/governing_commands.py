@@ -15,6 +15,7 @@ Spec = Annotated[Path, typer.Argument(help="The experiment's YAML.", metavar="FI
 Domain = Annotated[
     Literal["product", "privacy", "security", "ethics"], typer.Option("--for", help="The domain that you speak for.")
 ]
+WhyStopped = Annotated[str, typer.Option("--reason", "-m", help="Why; needed, and kept for good.")]
 
 
 @app.command()
@@ -208,3 +209,25 @@ def policy(
     from stoploss.cli import governing
 
     governing.policy(file, reason, as_json)
+
+
+@app.command()
+def freeze(reason: WhyStopped, as_json: Json = False) -> None:
+    """Stop the line: pause every experiment that runs.
+
+    Nothing is started, resumed or ramped up until `unfreeze`.
+    """
+    from stoploss.cli import freezing
+
+    freezing.freeze(reason, as_json)
+
+
+@app.command()
+def unfreeze(reason: WhyStopped, as_json: Json = False) -> None:
+    """Lift the stop of the line.
+
+    Nothing starts by itself: each experiment waits for its resume.
+    """
+    from stoploss.cli import freezing
+
+    freezing.unfreeze(reason, as_json)

@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from stoploss.cli.gathering import review_rows
 from stoploss.cli.output import console, is_terminal, json_text, print_json, show, write_file
 from stoploss.errors import ConfigurationError, InvalidExperiment
 from stoploss.experiment import Experiment
+from stoploss.governance.freezing import standing
 from stoploss.kafka import connection
 from stoploss.lifecycle import WAITING
 from stoploss.review import samples
@@ -35,7 +36,7 @@ from stoploss.review.html import html
 from stoploss.review.lineage import Lineage, led_to_commands, lineage_of, named
 from stoploss.review.markdown import markdown
 from stoploss.review.overview import ExperimentStatus, in_force, status_of
-from stoploss.review.tables import explanation_text, status_table, watch_table
+from stoploss.review.tables import explanation_text, status_table, text, watch_table
 from stoploss.settings import Settings
 from stoploss.spec.file import parse_experiment
 from stoploss.store import queries, replay_reads
@@ -43,6 +44,7 @@ from stoploss.store.client import connect
 from stoploss.store.query import Query
 from stoploss.store.rows import SpecVersion, Status, TraceOrigin
 from stoploss.suppression import MINIMUM_CELL
+from streams.policy import read_freeze
 from streams.reading import whole
 
 REFRESH_S = 1.0
@@ -56,11 +58,13 @@ _NO_TABLES = re.compile(r"Code: (60|81)\b|UNKNOWN_TABLE|UNKNOWN_DATABASE")
 
 def status(settings: Settings, as_json: bool) -> None:
     """Where every experiment stands, from Kafka alone: it works while ClickHouse is down."""
-    statuses = read_statuses(settings)
+    statuses, frozen = read_statuses(settings), read_frozen(settings)
     if as_json:
-        print_json(statuses)
-    else:
-        show(status_table(statuses))
+        print_json([replace(status, frozen=frozen) for status in statuses])
+        return
+    if frozen:
+        show(text(f"{frozen[:1].upper()}{frozen[1:]}", "bold red"))
+    show(status_table(statuses))
 
 
 def watch(settings: Settings, experiment: str | None, once: bool, as_json: bool) -> None:
@@ -140,6 +144,12 @@ def read_statuses(settings: Settings) -> list[ExperimentStatus]:
         ) from error
     today = datetime.now(UTC).date()
     return [status_of(entry, today) for entry in entries]
+
+
+def read_frozen(settings: Settings) -> str | None:
+    """Since when the line is stopped, by whom and why; None where it is not."""
+    found = read_freeze(settings)
+    return standing(found.by, found.at, found.reason) if found else None
 
 
 def _require_broker(bootstrap: str) -> None:

@@ -59,6 +59,7 @@ def experiments(request: Request) -> Response:
         others=[row for row in rows if row.standing.status.lifecycle not in UNDER_WAY],
         left_out=len(standings) - len(shown),
         waits=len(waiting(standings, now)),
+        frozen=tried(console.reads.frozen).value,
         troubles_found=[trouble for trouble in (kafka, known.trouble) if trouble],
     )
 
@@ -101,6 +102,7 @@ def experiment(request: Request) -> Response:
         segments=segment_table(review) if review else None,
         budgets=budget_rows(standing.spec, told.value.verdicts if told.value else ()),
         done=DONE.get(request.query_params.get("done", "")),
+        frozen=tried(console.reads.frozen).value,
         troubles_found=[trouble for trouble in (kafka, told.trouble) if trouble],
     )
 

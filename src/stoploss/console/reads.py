@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ from streams.registry_view import RegistryView
 
 T = TypeVar("T")
 ANSWER_TIMEOUT_S = 15
+FREEZE_KEPT_S = 2.0
 FROM_THE_STORE = "read from ClickHouse while Kafka is away"
 
 
@@ -83,6 +85,9 @@ class Reads:
         self._view: RegistryView | None = None
         self._client: Client | None = None
         self._opening_view, self._opening_client = threading.Lock(), threading.Lock()
+        self._reading_freeze = threading.Lock()
+        self._frozen: str | None = None
+        self._freeze_read_s = -FREEZE_KEPT_S
 
     def close(self) -> None:
         self._forget_view()
@@ -116,6 +121,18 @@ class Reads:
             if self._view is not None:
                 self._view.stop()
             self._view = None
+
+    def frozen(self) -> str | None:
+        """Since when the line is stopped, by whom and why; read anew after two seconds. Raises as `entries`."""
+        require_listener(self.settings.need_kafka())
+        with self._reading_freeze:
+            if time.monotonic() - self._freeze_read_s > FREEZE_KEPT_S:
+                try:
+                    self._frozen = reading.read_frozen(self.settings)
+                except KafkaException as error:
+                    raise ConfigurationError(f"whether the line is stopped cannot be read: {error}") from error
+                self._freeze_read_s = time.monotonic()
+            return self._frozen
 
     # ---- from either -----------------------------------------------------------------------------
 

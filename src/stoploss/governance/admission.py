@@ -7,12 +7,14 @@ What only lowers exposure is never refused here.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 
 from stoploss.commands import Micros
 from stoploss.errors import RequestRefused
 from stoploss.experiment import Experiment
-from stoploss.governance import approvals, hours
+from stoploss.governance import approvals, freezing, hours
 from stoploss.governance.bodies import ApprovalTerms, CompletionTerms, NoteTerms, body_of, fault_of
+from stoploss.governance.record import Freeze
 from stoploss.governance.reminders import overdue
 from stoploss.ledger import Request
 from stoploss.lifecycle import RAISES
@@ -22,25 +24,34 @@ from stoploss.policy.requirements import ASSESSMENTS, evaluation_faults, said_of
 from stoploss.state import ExperimentState
 
 
+@dataclass(frozen=True, slots=True)
+class Organisation:
+    """What holds for all experiments. policy: as YAML, empty where none is in force; freeze: the stop of the line."""
+
+    policy: str
+    freeze: Freeze
+
+
 def objection(
-    state: ExperimentState | None, request: Request, spec: Experiment | None, policy_text: str, at: Micros
+    state: ExperimentState | None, request: Request, spec: Experiment | None, house: Organisation, at: Micros
 ) -> str | None:
     """Why people's decisions stand in the way of a request, in a sentence; None where nothing does.
 
-    state        None: the experiment is not registered yet
-    spec         of a registration or an amendment
-    policy_text  the policy in force, empty where there is none
+    state  None: the experiment is not registered yet
+    spec   of a registration or an amendment
     """
-    policy = policy_in_force(policy_text) if policy_text else None
+    policy = policy_in_force(house.policy) if house.policy else None
     if spec is not None:
         return _of_spec(state, request, spec, policy)
     assert state is not None
     if why := fault_of(request.action, request.body):
         return why
-    return next(_objections(state, request, policy, at), None)
+    return next(_objections(state, request, policy, house.freeze, at), None)
 
 
-def _objections(state: ExperimentState, request: Request, policy: Policy | None, at: Micros) -> Iterator[str]:
+def _objections(
+    state: ExperimentState, request: Request, policy: Policy | None, freeze: Freeze, at: Micros
+) -> Iterator[str]:
     match request.action:
         case "approve" | "reject":
             yield from _own(state, request)
@@ -54,7 +65,7 @@ def _objections(state: ExperimentState, request: Request, policy: Policy | None,
         case "note":
             yield from _note(state, request)
         case action if action in RAISES:
-            yield from _raise(state, request, policy, at)
+            yield from _raise(state, request, policy, freeze, at)
 
 
 # ---- specs -----------------------------------------------------------------------------------------
@@ -140,7 +151,9 @@ def exposure_asked(state: ExperimentState, request: Request) -> float:
     return higher
 
 
-def _raise(state: ExperimentState, request: Request, policy: Policy | None, at: Micros) -> Iterator[str]:
+def _raise(
+    state: ExperimentState, request: Request, policy: Policy | None, freeze: Freeze, at: Micros
+) -> Iterator[str]:
     try:
         exposure = exposure_asked(state, request)
     except RequestRefused as error:
@@ -150,6 +163,8 @@ def _raise(state: ExperimentState, request: Request, policy: Policy | None, at: 
         yield f"the exposure is {exposure:g} already"
     if request.action == "ramp" and exposure < state.desired.exposure:
         return
+    if why := freezing.objection(freeze):
+        yield why
     yield from in_the_way(state, exposure, policy, at)
 
 

@@ -25,6 +25,7 @@ from stoploss.governance.record import (
     DailyWindow,
     PolicyInForce,
     Rehearsal,
+    stood_before,
 )
 from stoploss.journal import CommandAcked, CommandIssued
 from stoploss.ledger import AckReceived, Request
@@ -42,15 +43,8 @@ MOST_NAMED = 8
 
 def take_policy(state: PartitionState, request: Request) -> None:
     """Puts a policy in force on the partition; one that was sent before the policy in force is passed over."""
-    if request.accepted and not _is_older(request.source or "", state.policy.source):
+    if request.accepted and not stood_before(request.source or "", state.policy.source):
         state.policy = PolicyInForce(request.spec or "", request.by, request.at, request.source or "")
-
-
-def _is_older(source: str, known: str) -> bool:
-    """Whether a request stood before another one in the same topic: it is read again after a crash."""
-    topic, _, offset = source.rpartition("/")
-    known_topic, _, known_offset = known.rpartition("/")
-    return topic == known_topic and offset.isdecimal() and int(offset) <= int(known_offset)
 
 
 # ---- words -------------------------------------------------------------------------------------------

@@ -113,6 +113,26 @@ class Governance:
 
 
 @dataclass(slots=True)
+class Freeze:
+    """The last stop of the line that a ledger partition was told of, or its lift.
+
+    in_force    nothing is started, resumed or ramped up
+    request_id  of the first request that stopped it: one id in every partition
+    at          ledger time
+    paused      experiments that were running here, and were paused by it
+    source      where the last of its requests stood: topic UUID, partition and offset
+    """
+
+    in_force: bool = False
+    request_id: str = ""
+    by: str = ""
+    reason: str = ""
+    at: Micros = 0
+    paused: list[str] = field(default_factory=list)
+    source: str = ""
+
+
+@dataclass(slots=True)
 class PolicyInForce:
     """The organisation's policy as a ledger partition was last told it; text is empty before the first.
 
@@ -123,3 +143,10 @@ class PolicyInForce:
     by: str = ""
     at: Micros = 0
     source: str = ""
+
+
+def stood_before(source: str, known: str) -> bool:
+    """Whether a request stood at or before another one in the same topic: it is read again after a crash."""
+    topic, _, offset = source.rpartition("/")
+    known_topic, _, known_offset = known.rpartition("/")
+    return topic == known_topic and offset.isdecimal() and int(offset) <= int(known_offset)

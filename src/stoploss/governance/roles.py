@@ -16,7 +16,7 @@ from pydantic import Field
 
 from stoploss.errors import InvalidExperiment
 from stoploss.governance.bodies import Domain
-from stoploss.lifecycle import POLICY, RECORD
+from stoploss.lifecycle import FREEZE, POLICY, RECORD, UNFREEZE
 from stoploss.spec.base import Name, Part
 from stoploss.spec.file import Fault, read_model, violations_at
 
@@ -38,6 +38,8 @@ ROLE_OF: dict[str, str] = {
     "rollback": "operator",
     RECORD: "author",
     POLICY: "steward",
+    FREEZE: "operator",
+    UNFREEZE: "steward",
 }
 """Which role a request needs."""
 OPEN = frozenset({"note", RECORD})
@@ -82,7 +84,7 @@ class Roles(Part):
     """
     people    public keys, base64 of 32 bytes, by name: `stoploss keys --person NAME` prints the line
     teams     by the owner that specs name in metadata.owner
-    stewards  who may put a policy in force
+    stewards  who may put a policy in force, stop the line, and lift the stop
     """
 
     api_version: Literal["stoploss/v1alpha1"]
@@ -139,7 +141,10 @@ def refusal(roles: Roles, person: str, action: str, teams: frozenset[str], domai
     if role is None:
         return f"unknown action {action!r}; known actions: {', '.join(ROLE_OF)}"
     if role == "steward":
-        return None if person in roles.stewards else f"{person} is no steward, and only they put a policy in force"
+        what = "put a policy in force" if action == POLICY else "lift a stop of the line"
+        return None if person in roles.stewards else f"{person} is no steward, and only they {what}"
+    if action == FREEZE:
+        return _refused_freeze(roles, person)
     if action in IN_ANY_TEAM and any(person in team.holders(role) for team in roles.teams.values()):
         return None
     for name in sorted(teams):
@@ -150,3 +155,11 @@ def refusal(roles: Roles, person: str, action: str, teams: frozenset[str], domai
             who = ", ".join(sorted(allowed)) or "nobody"
             return f"{person} may not {action} here: that takes the role {needed} in team {name!r}, which {who} has"
     return None
+
+
+def _refused_freeze(roles: Roles, person: str) -> str | None:
+    """It is of no team: whoever may stop one experiment of any team may stop them all."""
+    operators = {name for team in roles.teams.values() for name in team.operator}
+    if person in operators or person in roles.stewards:
+        return None
+    return f"{person} may not stop the line: that takes an operator of any team, or a steward"

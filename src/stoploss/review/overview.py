@@ -32,6 +32,7 @@ class ExperimentStatus:
     open_incidents  ids of the commands whose incidents people have opened and not closed
     due           what people owe, with its day: reviews after a rollout, assessments of risks
     ramp          where the ramp stands, in a sentence; None: nothing to say
+    frozen        since when the whole line is stopped, by whom and why; None: it is not
     """
 
     experiment: str
@@ -53,6 +54,7 @@ class ExperimentStatus:
     open_incidents: tuple[str, ...] = ()
     due: tuple[str, ...] = ()
     ramp: str | None = None
+    frozen: str | None = None
 
 
 def in_force(records: Iterable[tuple[bytes | None, bytes | None]]) -> list[RegistryEntry]:

@@ -1,0 +1,106 @@
+"""X3, R5: limits across experiments as people meet them: by the command line, through the topics of a real broker."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from stoploss.console.parts import Console
+from stoploss.embedded.kafka import EmbeddedKafka
+from stoploss.journal import RequestHandled
+from stoploss.ledger import Request
+from stoploss.lifecycle import FREEZE
+from streams.registrar import partition_for
+from tests.cli.conftest import Program, stoploss
+from tests.console.conftest import signed_in, words_of
+from tests.installation import Installation, facts_of, installed, journal_of, registry_of
+from tests.timelines import SPEC
+
+__all__ = ["stoploss"]
+
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
+
+
+@pytest.fixture(scope="module")
+def house(kafka: EmbeddedKafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    with installed(kafka, tmp_path_factory.mktemp("limits")) as found:
+        found.worker("registrar")
+        found.worker("judge")
+        yield found
+        found.stop()
+
+
+@pytest.fixture
+def ask(stoploss: Program, house: Installation) -> Program:
+    return stoploss.of(house.settings)
+
+
+def registered(ask: Program, folder: Path, name: str, *edits: tuple[str, str]) -> str:
+    text = SPEC.replace("name: checkout", f"name: {name}").replace("flag: checkout", f"flag: {name}")
+    for before, after in edits:
+        assert before in text, before
+        text = text.replace(before, after)
+    file = folder / f"{name}.yaml"
+    file.write_text(text)
+    ended = ask("register", file)
+    assert ended.code == 0, ended.err
+    return name
+
+
+def lifecycle(house: Installation, name: str) -> str:
+    entry = registry_of(house.settings, name)
+    return entry.lifecycle if entry else ""
+
+
+def in_the_console(house: Installation) -> str:
+    """The words of its first page, without a ClickHouse."""
+    with closing(Console.of(house.settings)) as console:
+        return words_of(signed_in(console).get("/").text)
+
+
+def restarted(house: Installation, role: str) -> None:
+    """Killed, and started anew."""
+    for found in house.roles:
+        if found.arguments == ("worker", role) and found.running:
+            found.kill()
+    house.worker(role)
+
+
+def test_the_line_is_stopped_in_every_partition_and_stays_so_over_a_restart(
+    ask: Program, house: Installation, tmp_path: Path
+) -> None:
+    """X3"""
+    one, two = (registered(ask, tmp_path, name) for name in ("line-one", "line-two"))
+    assert {partition_for(name, 2) for name in (one, two)} == {0, 1}
+    for name in (one, two):
+        assert ask("start", name).code == 0
+    assert "needs a reason" in ask("freeze", "-m", " ").sentence
+    ended = ask("freeze", "-m", "the provider is down")
+    assert ended.out.startswith("the line is stopped: nothing runs"), ended.err
+    assert {lifecycle(house, name) for name in (one, two)} == {"paused"}
+    told = [fact for fact in facts_of(house.settings) if isinstance(fact, Request) and fact.action == FREEZE]
+    told = [fact for fact in told if fact.accepted]
+    assert len({fact.request_id for fact in told}) == 1
+    assert [fact.partition for fact in told] == [0, 1]
+    for role in ("judge", "registrar"):
+        restarted(house, role)
+    refused = ask("resume", one)
+    assert refused.code == 1
+    assert "the line is stopped since " in refused.err
+    assert ": the provider is down; a steward lifts it with `stoploss unfreeze`" in refused.err
+    assert ask("status").out.startswith("The line is stopped since ")
+    shown = json.loads(ask("status", "--json").out)
+    assert {": the provider is down" in status["frozen"] for status in shown} == {True}
+    assert "Nothing may run: the line is stopped since " in in_the_console(house)
+    assert ask("unfreeze", "-m", "it is back").code == 0
+    assert "the line is not stopped" in ask("unfreeze", "-m", "again").sentence
+    assert {lifecycle(house, name) for name in (one, two)} == {"paused"}
+    assert ask("resume", two).code == 0
+    handled = [entry.conclusion for entry in journal_of(house.settings, two)]
+    assert [said.action for said in handled if isinstance(said, RequestHandled)] == [
+        "register", "start", "freeze", "unfreeze", "resume"
+    ]  # fmt: skip
