@@ -7,6 +7,7 @@ requests is the only one who does.
 from __future__ import annotations
 
 import asyncio
+import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -16,6 +17,7 @@ from aiokafka import ConsumerRecord
 
 from stoploss import followup, ledger
 from stoploss.errors import InvalidExperiment, WireError
+from stoploss.experiment import Experiment
 from stoploss.governance.bodies import fault_of
 from stoploss.governance.identity import Identity, RolesFile, Signed
 from stoploss.intake import begun, dead_letters
@@ -23,7 +25,10 @@ from stoploss.intake.begun import Begun
 from stoploss.intake.results import Reject
 from stoploss.ledger import Request, Source
 from stoploss.lifecycle import OF_ALL, POLICY, RECORD, REQUESTS
+from stoploss.limits.concurrency import objection
+from stoploss.limits.programme import BEGINS
 from stoploss.policy.file import parse_policy, policy_in_force
+from stoploss.policy.model import Policy
 from stoploss.policy.requirements import said_of
 from stoploss.settings import Settings
 from stoploss.signing import SIGNATURE_HEADER
@@ -37,6 +42,7 @@ from streams.batches import Batch
 from streams.canary import CanarySender
 from streams.measuring import DEAD_LETTERS
 from streams.policy import kept_as, read_policy
+from streams.programme import ProgrammeReader
 from streams.registry_view import RegistryView
 from streams.transport import consumer_of
 
@@ -107,7 +113,8 @@ def _opinion_on_freeze(request: Request) -> Request:
 
 class Registrar:
     """
-    _teams  by experiment: the owner of a registration that the registry may not show yet
+    _specs      by experiment: the spec of a registration that the registry may not show yet
+    _remembers  what was let through before this worker's first request is known
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -117,7 +124,9 @@ class Registrar:
         self._registry = RegistryView(bootstrap, self.topics("registry")).start()
         self._uuid = Admin(bootstrap).uuids([self.topics("experiments")])[self.topics("experiments")]
         self._given: dict[str, int] = {}
-        self._teams: dict[str, str] = {}
+        self._specs: dict[str, str] = {}
+        self._programme = ProgrammeReader(settings)
+        self._remembers = False
         self._roles = RolesFile(settings.roles_file) if settings.roles_file is not None else None
         self._begun: dict[int, Begun] = {}
         self._thread = ThreadPoolExecutor(1, "registrar")
@@ -144,6 +153,9 @@ class Registrar:
             await asyncio.get_running_loop().run_in_executor(self._thread, self._canary.send, partitions)
 
     def _append_all(self, batch: Batch) -> None:
+        if not self._remembers:
+            self._programme.remember(before=batch.records[0].offset)
+            self._remembers = True
         for record in batch.records:
             self._append(record, Source(batch.tp.topic, self._uuid, batch.tp.partition))
         self._appender.flush()
@@ -194,13 +206,47 @@ class Registrar:
             return request
         if self._roles is not None:
             request = self._identified(self._roles.identity(), record, request)
-        if not request.accepted or request.action not in ("register", "amend"):
+        if not request.accepted:
             return request
-        spec, policy = parsed(request.spec or ""), read_policy(self.settings)
-        if policy is not None and (why := said_of(policy_in_force(policy.spec or ""), spec)):
-            return replace(request, accepted=False, opinion=why)
-        self._teams.setdefault(request.experiment, spec.metadata.owner)
-        return request
+        why = None
+        if request.action in ("register", "amend"):
+            why = self._against_policy(request)
+        elif request.action in BEGINS:
+            why = self._against_limits(request)
+        return request if why is None else replace(request, accepted=False, opinion=why)
+
+    def _against_policy(self, request: Request) -> str | None:
+        policy = self._policy()
+        if policy is not None and (why := said_of(policy, parsed(request.spec or ""))):
+            return why
+        self._specs.setdefault(request.experiment, request.spec or "")
+        return None
+
+    def _against_limits(self, request: Request) -> str | None:
+        """Why it may not begin a run beside those that run; else it counts as running from here on."""
+        wanted, now = self._spec_of(request.experiment), time.time_ns() // 1_000
+        if wanted is None:
+            return None
+        programme = self._programme.catch_up()
+        known = frozenset(entry.experiment for entry in self._registry.entries())
+        running = [self._spec_of(name) for name in programme.beside(request.experiment, known, now)]
+        why = objection(wanted, [spec for spec in running if spec is not None], self._policy())
+        if why is None:
+            programme.let_through(request, now)
+        return why
+
+    def _policy(self) -> Policy | None:
+        found = read_policy(self.settings)
+        return policy_in_force(found.spec or "") if found is not None else None
+
+    def _spec_of(self, experiment: str) -> Experiment | None:
+        """The spec in force; None where it was never registered, or another version has accepted it."""
+        entry = self._registry.get(experiment)
+        text = entry.spec if entry is not None else self._specs.get(experiment)
+        try:
+            return parsed(text) if text is not None else None
+        except InvalidExperiment:
+            return None
 
     def _identified(self, identity: Identity, record: ConsumerRecord, request: Request) -> Request:
         signature = next((value for name, value in record.headers if name == SIGNATURE_HEADER), None)
@@ -209,9 +255,8 @@ class Registrar:
 
     def _teams_of(self, request: Request) -> frozenset[str]:
         """Owners of the experiment as it is and as it will be: nobody moves it out of, or into, a team not theirs."""
-        entry = self._registry.get(request.experiment)
-        known = parsed(entry.spec).metadata.owner if entry is not None else self._teams.get(request.experiment)
-        found = {known} if known is not None else set()
+        known = self._spec_of(request.experiment)
+        found = {known.metadata.owner} if known is not None else set()
         if request.action in ("register", "amend"):
             found.add(parsed(request.spec or "").metadata.owner)
         return frozenset(found)

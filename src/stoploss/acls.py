@@ -68,7 +68,7 @@ GRANTS: dict[str, Grant] = {
         Grant(
             "registrar",
             "role; the canaries among the traces are its",
-            ("experiments", "assignments", "registry", "schemas", "policy"),
+            ("experiments", "assignments", "registry", "journal", "schemas", "policy"),
             ("ledger", "deadletter", "traces", "schemas", "policy"),
             "registrar",
         ),

@@ -21,6 +21,7 @@ from stoploss.spec.budgets import Budget
 from stoploss.spec.guardrails import Guardrail
 from stoploss.spec.health import DeclaredServing, DriftWatch, Health
 from stoploss.spec.objective import Objective, StatedEvidence, Success
+from stoploss.spec.traffic import Traffic
 from stoploss.spec.variants import Assignment, Limits, StepPath, Variant
 
 ALWAYS_ON_GATES = ("pii_exposed", "privilege_escalation", "unapproved_side_effect")
@@ -61,14 +62,20 @@ LATER_FIELDS = (
     ("spec", "safeShare"),
     ("spec", "freezes"),
     ("spec", "success", "reviewAfter"),
+    ("metadata", "exclusive"),
+    ("spec", "traffic"),
+    ("spec", "overlaps"),
 )
 
 
 class Metadata(Part):
+    """exclusive: groups of experiments of which one may run at a time."""
+
     name: Name
     owner: str = Field(min_length=1)
     labels: dict[str, str] = Field(default_factory=dict)
     annotations: dict[str, str] = Field(default_factory=dict)
+    exclusive: tuple[Name, ...] = ()
 
 
 class GateChoice(Part):
@@ -174,6 +181,8 @@ class Spec(Part):
     """
     factors     the units of change, where the variants differ in more than one on purpose
     safe_share  what the treatment keeps while the windows are closed; without it, all: windows stop raises alone
+    traffic     whom it may reach; None: everybody that the flag reaches
+    overlaps    experiments that may run on the same traffic at the same time
     """
 
     hypothesis: str = Field(min_length=1)
@@ -205,6 +214,8 @@ class Spec(Part):
     baselines: tuple[Baseline, ...] = ()
     owners: Owners | None = None
     purpose: Purpose | None = None
+    traffic: Traffic | None = None
+    overlaps: tuple[Name, ...] = ()
 
 
 class Experiment(Part):

@@ -9,15 +9,18 @@ from pathlib import Path
 
 import pytest
 
+from stoploss.cli import asking
 from stoploss.console.parts import Console
 from stoploss.embedded.kafka import EmbeddedKafka
 from stoploss.journal import RequestHandled
 from stoploss.ledger import Request
 from stoploss.lifecycle import FREEZE
+from stoploss.settings import Settings
+from stoploss.wire import records
 from streams.registrar import partition_for
 from tests.cli.conftest import Program, stoploss
 from tests.console.conftest import signed_in, words_of
-from tests.installation import Installation, facts_of, installed, journal_of, registry_of
+from tests.installation import Installation, appending, facts_of, installed, journal_of, registry_of
 from tests.timelines import SPEC
 
 __all__ = ["stoploss"]
@@ -86,8 +89,7 @@ def test_the_line_is_stopped_in_every_partition_and_stays_so_over_a_restart(
     told = [fact for fact in told if fact.accepted]
     assert len({fact.request_id for fact in told}) == 1
     assert [fact.partition for fact in told] == [0, 1]
-    for role in ("judge", "registrar"):
-        restarted(house, role)
+    restarted(house, "judge")
     refused = ask("resume", one)
     assert refused.code == 1
     assert "the line is stopped since " in refused.err
@@ -104,3 +106,58 @@ def test_the_line_is_stopped_in_every_partition_and_stays_so_over_a_restart(
     assert [said.action for said in handled if isinstance(said, RequestHandled)] == [
         "register", "start", "freeze", "unfreeze", "resume"
     ]  # fmt: skip
+
+
+def test_what_runs_in_another_partition_is_in_the_way_until_it_ends(
+    ask: Program, house: Installation, tmp_path: Path
+) -> None:
+    """X3: one of a group at a time, over a crash of the registrar, and free again with the end of the other."""
+    group = ("owner: search-team", "owner: search-team, exclusive: [page]")
+    one, two = (registered(ask, tmp_path, name, group) for name in ("group-one", "group-two"))
+    assert {partition_for(name, 2) for name in (one, two)} == {0, 1}
+    assert ask("start", one).code == 0
+    why = f"{one} runs, and both are in the exclusive group 'page'; end it first"
+    assert ask("start", two).sentence == f"stoploss: start of {two!r} is refused: {why}"
+    restarted(house, "registrar")
+    assert why in ask("start", two).sentence
+    assert ask("stop", one).code == 0
+    assert ask("start", two).code == 0
+    assert f"{two} runs, and both" in ask("resume", one).sentence
+    assert lifecycle(house, two) == "running"
+    assert ask("stop", two).code == 0
+
+
+def test_a_start_that_no_judge_has_answered_is_in_the_way_of_the_next(
+    ask: Program, house: Installation, tmp_path: Path
+) -> None:
+    """X3: the registrar is killed with the request on its way, and the next one remembers it from the topics."""
+    one, two = (registered(ask, tmp_path, f"waits-{n}", (f"flag: waits-{n}", "flag: page")) for n in ("one", "two"))
+    settings = house.settings
+    (judge,) = (role for role in house.roles if role.arguments == ("worker", "judge") and role.running)
+    judge.kill()
+    send(settings, asking.request_of("start", one, "asked while no judge runs"))
+    house.wait(lambda: len(starts(settings)) == 1)
+    restarted(house, "registrar")
+    send(settings, asking.request_of("start", two, "asked while no judge runs"))
+    house.wait(lambda: len(starts(settings)) == 2)
+    first, second = starts(settings)
+    assert (first.experiment, first.accepted) == (one, True)
+    assert (second.experiment, second.accepted) == (two, False)
+    assert f"{one} runs on the same traffic (surface page)" in (second.opinion or "")
+    house.worker("judge")
+    house.wait(lambda: lifecycle(house, one) == "running")
+    assert lifecycle(house, two) == "registered"
+
+
+def send(settings: Settings, request: Request) -> None:
+    """Without waiting for an answer."""
+    appender = appending(settings)
+    appender.append(settings.topics("experiments"), records.encode("request", request), key=b"k", partition=0)
+    appender.flush()
+
+
+def starts(settings: Settings) -> list[Request]:
+    """Those that were asked while no judge ran, in their order; of one that is told twice, the first."""
+    asked = [fact for fact in facts_of(settings) if isinstance(fact, Request) and fact.action == "start"]
+    told = {f.request_id: f for f in reversed(asked) if f.reason == "asked while no judge runs"}
+    return sorted(told.values(), key=lambda fact: int((fact.source or "").rpartition("/")[2]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stoploss.errors import InvalidExperiment
-from stoploss.policy.file import not_enforced_yet, parse_policy
+from stoploss.policy.file import parse_policy
 from stoploss.policy.requirements import violations
 from stoploss.policy.units import new_capabilities, units_changed
 from stoploss.spec.file import field_of, parse_experiment
@@ -60,11 +60,6 @@ def test_what_a_policy_cannot_ask_is_named(before: str, after: str, field: str) 
     with pytest.raises(InvalidExperiment) as refused:
         parse_policy(edited((before, after), text=POLICY_TEXT))
     assert [fault.field for fault in refused.value.violations] == [field]
-
-
-def test_what_is_recorded_only_is_said() -> None:
-    text = POLICY_TEXT + "  concurrency: {total: 20}\n"
-    assert [left.split(" ")[0] for left in not_enforced_yet(parse_policy(text))] == ["concurrency"]
 
 
 def test_assessments_are_asked_for_come_due_and_hold_the_ramp() -> None:

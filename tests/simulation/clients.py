@@ -120,6 +120,10 @@ class SimReader:
         log = self.world.broker.topics[at.topic].logs[at.partition]
         return 0, log.stable_end if self.committed_only else log.end
 
+    def offsets_for_times(self, times: Sequence[TopicPartition], timeout: float = -1) -> list[TopicPartition]:
+        """From the beginning: a run of the simulation is shorter than anything that is asked for."""
+        return [TopicPartition(at.topic, at.partition, 0) for at in times]
+
     def assign(self, partitions: Sequence[TopicPartition]) -> None:
         self._positions = {(at.topic, at.partition): max(0, at.offset) for at in partitions}
         self._told.clear()

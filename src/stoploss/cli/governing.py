@@ -17,7 +17,7 @@ from stoploss.experiment import Experiment
 from stoploss.governance import changes
 from stoploss.governance.bodies import BODIES, text_of
 from stoploss.lifecycle import POLICY
-from stoploss.policy.file import not_enforced_yet, parse_policy
+from stoploss.policy.file import parse_policy
 from stoploss.policy.model import RISK, Policy
 from stoploss.policy.requirements import at_start, violations
 from stoploss.registry import RegistryEntry
@@ -186,13 +186,10 @@ def policy(file: Path | None, reason: str, as_json: bool) -> None:
     parsed = parse_policy(text, str(file))
     settings = addresses.connected()
     handled = asking.send(settings, asking.request_of(POLICY, "", reason, spec=text))
-    left = not_enforced_yet(parsed)
     if as_json:
-        print_json({"policy": parsed.metadata.name, "request_id": handled.request_id, "not_enforced": left})
+        print_json({"policy": parsed.metadata.name, "request_id": handled.request_id})
         return
     print(f"policy {parsed.metadata.name} is in force for every request from now on; {_classes(parsed)}")
-    if left:
-        print(f"recorded, but not enforced by this version: {'; '.join(left)}")
 
 
 def _classes(parsed: Policy) -> str:

@@ -40,12 +40,3 @@ def _faults(policy: Policy) -> Iterator[Fault]:
     for index, freeze in enumerate(spec.freezes):
         if found := freeze_fault(freeze.from_, freeze.to, freeze.timezone):
             yield ("spec", "freezes", index), found
-
-
-def not_enforced_yet(policy: Policy) -> list[str]:
-    """What the policy asks for and this version records, but does not act on: said when it is put in force."""
-    spec = policy.spec
-    asked = {
-        "concurrency": spec.concurrency.total is not None or spec.concurrency.per_team is not None,
-    }
-    return [name for name, wanted in asked.items() if wanted]

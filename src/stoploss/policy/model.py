@@ -27,6 +27,7 @@ Evidence = Literal[
     "rollback_plan",
     "offline_evaluation",
     "rehearsed_rollback",
+    "traffic",
 ]
 """What a spec, or the record of an experiment, has to have; see policy/requirements.py for each."""
 AT_START = frozenset({"offline_evaluation", "rehearsed_rollback"})
@@ -75,10 +76,17 @@ class RiskClass(Part):
 
 
 class Concurrency(Part):
-    """Experiments that may run at once. Recorded, not enforced yet."""
+    """How many experiments may run at once, held against each start and resume (limits/concurrency.py).
+
+    per_team     by metadata.owner
+    per_surface, per_tenant, per_segment  that may reach one of them: spec.traffic; what names none reaches all
+    """
 
     total: int | None = Field(None, ge=1)
     per_team: int | None = Field(None, ge=1)
+    per_surface: int | None = Field(None, ge=1)
+    per_tenant: int | None = Field(None, ge=1)
+    per_segment: int | None = Field(None, ge=1)
 
 
 class PolicyMetadata(Part):

@@ -231,5 +231,6 @@ CHECKS: dict[Evidence, Check] = {
     "owners": _present("owners", "name who answers for data, model and evaluation"),
     "purpose": _present("purpose", "give text and legalBasis"),
     "rollback_plan": _rollback_plan,
+    "traffic": _present("traffic", "name the surfaces, tenants or users that it may reach"),
 }
 """What a spec has to hold, by the name under which a policy requires it; the rest of Evidence is asked at the start."""

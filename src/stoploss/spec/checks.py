@@ -35,6 +35,8 @@ def faults(experiment: Experiment) -> Iterator[Fault]:
 def _names(experiment: Experiment) -> Iterator[Fault]:
     if is_canary(experiment.name):
         yield ("metadata", "name"), f"names that begin with {PREFIX!r} are the monitor's own; give another one"
+    if experiment.name in experiment.spec.overlaps:
+        yield ("spec", "overlaps"), f"{experiment.name!r} is the experiment itself; name others, or take it out"
 
 
 def _variants(experiment: Experiment) -> Iterator[Fault]:

@@ -21,6 +21,7 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "owner": "the team that answers for it; roles are scoped to it",
         "labels": "`risk` is the class that the policy knows: low, medium or high; others are free",
         "annotations": "free text for people, such as a runbook's address",
+        "exclusive": "groups of experiments of which one may run at a time",
     },
     "Spec": {
         "hypothesis": "what you expect, in a sentence; frozen at registration",
@@ -199,5 +200,10 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "source": "where it is from",
     },
     "Owners": {"data": "of the data", "model": "of the model", "evaluation": "of the evaluation"},
+    "Traffic": {
+        "surfaces": "places in the product; without them, the flag stands for one",
+        "tenants": "tenants; without them, all",
+        "users": "segments of users, as values by dimension, such as language",
+    },
     "Purpose": {"text": "the purpose", "legalBasis": "the legal basis"},
 }

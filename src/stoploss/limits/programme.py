@@ -1,0 +1,81 @@
+"""What runs over all ledger partitions: a fold of the journal, and of the requests that have no answer there yet.
+
+Whoever may begin a run is decided before the judge says so, and each partition has a judge of its own. So a request
+that was let through counts as running until its answer is in the journal. `RequestHandled` and `LifecycleChanged` say
+when a run has begun and ended; nothing else is kept, and the same topics give the same state again.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from stoploss.commands import Micros
+from stoploss.journal import JournalEntry, LifecycleChanged, RequestHandled
+from stoploss.ledger import Request
+from stoploss.lifecycle import LIVE
+from stoploss.registry import RegistryEntry
+
+BEGINS = frozenset({"start", "resume"})
+MOST_ANSWERED = 4_096
+PATIENCE: Micros = 60_000_000
+"""How long a request counts whose experiment the registry does not show: its registration may have been refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    experiment: str
+    at: Micros
+
+
+@dataclass(slots=True)
+class Programme:
+    """
+    running   experiments whose treatment may get traffic
+    asked     by request: what was let through and is not answered yet
+    answered  requests that were, the last ones: one that is read again after a crash waits for no second answer
+    """
+
+    running: set[str] = field(default_factory=set)
+    asked: dict[str, Asked] = field(default_factory=dict)
+    answered: OrderedDict[str, None] = field(default_factory=OrderedDict)
+
+    @classmethod
+    def of(cls, entries: Iterable[RegistryEntry]) -> Programme:
+        """As the registry shows it; what the journal says of the same changes is heard again, and changes nothing."""
+        return cls({entry.experiment for entry in entries if entry.lifecycle in LIVE})
+
+    def hear(self, entry: JournalEntry) -> None:
+        match entry.conclusion:
+            case RequestHandled() as said if said.action in BEGINS:
+                self._answer(entry.experiment, said)
+            case LifecycleChanged() as said:
+                self._enter(entry.experiment, said.after)
+
+    def let_through(self, request: Request, at: Micros) -> None:
+        """Counts as running from here on. at: the clock of who lets it through, microseconds."""
+        if request.action in BEGINS and request.request_id not in self.answered:
+            self.asked[request.request_id] = Asked(request.experiment, at)
+
+    def beside(self, experiment: str, known: frozenset[str], now: Micros) -> list[str]:
+        """All others that run or are about to, by name.
+
+        known  what the registry shows
+        """
+        waiting = {one.experiment for one in self.asked.values() if one.experiment in known or now - one.at < PATIENCE}
+        return sorted((self.running | waiting) - {experiment})
+
+    def _answer(self, experiment: str, said: RequestHandled) -> None:
+        self.asked.pop(said.request_id, None)
+        self.answered[said.request_id] = None
+        if len(self.answered) > MOST_ANSWERED:
+            self.answered.popitem(last=False)
+        if said.accepted:
+            self.running.add(experiment)
+
+    def _enter(self, experiment: str, after: str) -> None:
+        if after in LIVE:
+            self.running.add(experiment)
+        else:
+            self.running.discard(experiment)
