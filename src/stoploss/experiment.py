@@ -46,6 +46,8 @@ PATH = "path"
 """The dimension of a trace's steps: see intake/paths.py."""
 SERVED_INSTEAD = "served instead"
 """The dimension of what a trace was served by that its variant does not declare: see intake/serving.py."""
+BESIDE = "experiment:"
+"""Begins a dimension whose values are the variants of another experiment that a trace is in: `experiment:checkout`."""
 OTHER = "other"
 LATER_FIELDS = (
     ("spec", "factors"),
@@ -308,3 +310,13 @@ def _leave_out_if_empty(tree: dict[str, Any], path: tuple[str, ...]) -> None:
         tree = tree.get(name) or {}
     if last in tree and tree[last] in (None, "", []):
         del tree[last]
+
+
+def others_in(dimension: str) -> list[str]:
+    """The experiments whose variants a dimension, or a part of a cross, tells apart.
+
+    >>> others_in("tenant×experiment:checkout"), others_in("tenant")
+    (['checkout'], [])
+    """
+    parts = [part.strip() for part in dimension.split(CROSS)]
+    return [part.removeprefix(BESIDE) for part in parts if part.startswith(BESIDE)]

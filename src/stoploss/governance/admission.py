@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from stoploss.commands import Micros
 from stoploss.errors import RequestRefused
-from stoploss.experiment import Experiment
+from stoploss.experiment import Experiment, others_in
 from stoploss.governance import approvals, freezing, hours
 from stoploss.governance.bodies import ApprovalTerms, CompletionTerms, NoteTerms, body_of, fault_of
 from stoploss.governance.record import Freeze
@@ -102,7 +102,9 @@ def _excluded(state: ExperimentState, terms: ApprovalTerms) -> Iterator[str]:
     """Only a declared segment can be left out of both arms, so that the comparison stays fair."""
     declared = state.experiment.spec.segments
     for segment in terms.excluded:
-        if segment.dimension not in declared:
+        if others_in(segment.dimension):
+            yield f"{segment.dimension} cannot be left out: a flag does not know the variants of another experiment"
+        elif segment.dimension not in declared:
             known = ", ".join(declared) or "none"
             yield f"{segment.dimension}={segment.value} cannot be left out: the spec's segments are {known}"
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from stoploss.experiment import CROSS, PATH, SEGMENT_COLUMNS
+from stoploss.experiment import BESIDE, CROSS, PATH, SEGMENT_COLUMNS
 from stoploss.intake import hashing, segments
 from stoploss.intake.paths import paths
 from stoploss.intake.pii import Scan, scan
@@ -178,7 +178,7 @@ class Batch:
         return values, present
 
     def segment(self, dimension: str) -> Coded:
-        """A dimension's values: a column, the path, an attribute, or a cross of such."""
+        """A dimension's values: a column, the path, variants of another experiment, an attribute, a cross of such."""
         if dimension not in self._segments:
             self._segments[dimension] = self._coded(dimension)
         return self._segments[dimension]
@@ -191,17 +191,19 @@ class Batch:
             return segments.coded(self.frame[dimension])
         if dimension == PATH and "steps" in self.frame.columns:
             return paths(self.steps)
-        return self._attribute(dimension)
+        if dimension.startswith(BESIDE):
+            return self._first_of("assignments", "experiment", dimension.removeprefix(BESIDE), "variant")
+        return self._first_of("attributes", "key", dimension, "value")
 
-    def _attribute(self, key: str) -> Coded:
-        """Where a record carries a key several times, the first counts."""
+    def _first_of(self, name: str, by: str, key: str, value: str) -> Coded:
+        """What the items of a key have; where a record carries a key several times, the first counts."""
         codes = np.full(self.rows, NONE, np.int32)
-        attributes = self.items("attributes")
-        if not len(attributes):
+        items = self.items(name)
+        if not len(items):
             return Coded((), codes)
-        chosen = np.flatnonzero((attributes.fields["key"] == key).to_numpy())[::-1]
-        column = segments.coded(attributes.fields["value"][chosen])
-        codes[attributes.rows[chosen]] = column.codes
+        chosen = np.flatnonzero((items.fields[by] == key).to_numpy())[::-1]
+        column = segments.coded(items.fields[value][chosen])
+        codes[items.rows[chosen]] = column.codes
         return Coded(column.values, codes)
 
 

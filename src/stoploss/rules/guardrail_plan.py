@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from stoploss.commands import Action, Segment
-from stoploss.experiment import OTHER, Experiment
+from stoploss.experiment import OTHER, Experiment, others_in
 from stoploss.metrics import METRICS
 from stoploss.rules.reading import Reading
 from stoploss.rules.verdict import Response, Severity
@@ -100,7 +100,7 @@ class GuardrailPlan:
 
     def response(self, segment: Segment | None) -> Response:
         """A segment's harm stops that segment alone, where a flag can tell its users from others."""
-        alone = segment is not None and segment.value not in UNTARGETABLE
+        alone = segment is not None and segment.value not in UNTARGETABLE and not others_in(segment.dimension)
         return Response(Action.STOP_SEGMENT if alone else self.action, Severity.PAGE)
 
     def effect(self, difference: float, control_mean: float | None) -> float | None:

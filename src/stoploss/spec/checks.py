@@ -6,8 +6,17 @@ from collections.abc import Iterator
 
 from stoploss import metrics
 from stoploss.canary import PREFIX, is_canary
-from stoploss.experiment import ALWAYS_ON_GATES, CROSS, DECLARABLE_GATES, SWITCHED_ON_GATES, Experiment
+from stoploss.experiment import (
+    ALWAYS_ON_GATES,
+    BESIDE,
+    CROSS,
+    DECLARABLE_GATES,
+    SWITCHED_ON_GATES,
+    Experiment,
+    others_in,
+)
 from stoploss.governance.windows import fault, freeze_fault
+from stoploss.spec.base import NAME
 from stoploss.spec.budgets import Budget
 from stoploss.spec.contract_checks import contract_faults
 from stoploss.spec.guardrail_checks import guardrail_faults
@@ -72,6 +81,9 @@ def _segments(experiment: Experiment) -> Iterator[Fault]:
                 ("spec", "segments", index),
                 f"{dimension!r} is no dimension; write an attribute, or a cross such as tenant{CROSS}language",
             )
+        for name in others_in(dimension):
+            if name == experiment.name or not NAME.fullmatch(name):
+                yield ("spec", "segments", index), f"{name!r} is no other experiment; write {BESIDE}NAME of one"
 
 
 def _gates(experiment: Experiment) -> Iterator[Fault]:

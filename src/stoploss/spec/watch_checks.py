@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from stoploss import metrics
-from stoploss.experiment import CROSS, Experiment
+from stoploss.experiment import CROSS, Experiment, others_in
 from stoploss.spec.health import DriftWatch
 
 Fault = tuple[tuple[str | int, ...], str]
@@ -26,6 +26,11 @@ def _watch(watch: DriftWatch) -> Iterator[Fault]:
     if watch.mix is not None:
         if any(not part.strip() for part in watch.mix.split(CROSS)):
             yield ("mix",), f"{watch.mix!r} is no dimension; write an attribute such as language"
+        if others_in(watch.mix):
+            yield (
+                ("mix",),
+                f"{watch.mix!r} moves whenever the other experiment is ramped or stopped; use it in segments",
+            )
         return
     fault_of = _adwin_fault if watch.detector == "ADWIN" else _page_hinkley_fault
     for name, value in watch.params.items():
