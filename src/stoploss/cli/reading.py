@@ -104,7 +104,7 @@ def review(
 
     seed  of the sample of traces; None: no traces are shown
     """
-    with stored(settings) as client:
+    with stored(settings, f"stoploss review {experiment}") as client:
         found = read_review(client, experiment, seed)
     text = document(found, "json" if as_json else _form(output))
     if output is None:
@@ -180,9 +180,9 @@ GROUP BY command_id
 
 
 @contextmanager
-def stored(settings: Settings) -> Iterator[Client]:
-    """A client of ClickHouse; its errors inside become one sentence."""
-    client = connect(settings.need_clickhouse(), database=settings.clickhouse_database)
+def stored(settings: Settings, why: str = "") -> Iterator[Client]:
+    """A client of ClickHouse; its errors inside become one sentence. why: as its log of queries has it."""
+    client = connect(settings.need_clickhouse(), database=settings.clickhouse_database, why=why)
     try:
         yield client
     except ClickHouseError as error:

@@ -102,7 +102,7 @@ POPULATION = Query(
     Population,
     f"""
 SELECT toInt64(count()) AS traces
-FROM traces_v
+FROM traces_shown_v
 WHERE isNull(quarantined) AND role = 'live' AND {_OF_ARM}
     AND broker_at BETWEEN {{since:DateTime64(6)}} AND {{until:DateTime64(6)}}
 """,
@@ -128,15 +128,15 @@ IN_PRODUCTION = Query(
     InProduction,
     f"""
 SELECT metric, toInt64(count()) AS n, avg(value) AS mean FROM (
-    SELECT pair.1 AS metric, pair.2 AS value FROM traces_v
+    SELECT pair.1 AS metric, pair.2 AS value FROM traces_shown_v
     ARRAY JOIN [{_PAIRS}, ('error_rate', toFloat64(isNotNull(error_type)))] AS pair
     WHERE role = 'live' AND isNotNull(pair.2) AND {_SERVED}
     UNION ALL
-    SELECT score.name AS metric, score.value AS value FROM traces_v
+    SELECT score.name AS metric, score.value AS value FROM traces_shown_v
     ARRAY JOIN scores AS score
     WHERE role = 'live' AND {_SERVED}
     UNION ALL
-    SELECT name AS metric, o.value AS value FROM outcomes_v AS o
+    SELECT name AS metric, o.value AS value FROM outcomes_shown_v AS o
     WHERE {_SERVED}
 )
 GROUP BY metric

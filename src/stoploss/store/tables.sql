@@ -135,6 +135,10 @@ TTL stored_at + INTERVAL 90 DAY;
 CREATE OR REPLACE VIEW outcomes_v AS
 SELECT * EXCEPT stored_at FROM outcomes FINAL SETTINGS do_not_merge_across_partitions_select_final = 1;
 
+CREATE OR REPLACE VIEW outcomes_shown_v DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
+SELECT * EXCEPT (stored_at, unit_id, conversation_id, attributes) FROM outcomes FINAL
+SETTINGS do_not_merge_across_partitions_select_final = 1;
+
 -- One row per record of traces_clean: how far the recorder has read, and which batch carried how many rows.
 CREATE TABLE IF NOT EXISTS clean_batches
 (

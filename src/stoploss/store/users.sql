@@ -26,7 +26,7 @@ GRANT SELECT(topic, topic_uuid, partition, offset) ON stoploss.clean_batches TO 
 CREATE ROLE IF NOT EXISTS stoploss_resolver;
 GRANT SELECT(trace_id, unit_id, conversation_id, tenant, language, channel, assignments, attributes, quarantined, broker_at, topic_uuid, partition, offset) ON stoploss.traces TO stoploss_resolver;
 
--- People at the command line: status, watch, explain, review, replay, verify, knowledge. No texts of people and no ids.
+-- People at the command line: status, watch, explain, replay, verify, knowledge. No texts of people and no ids.
 CREATE SETTINGS PROFILE IF NOT EXISTS stoploss_people SETTINGS
     readonly = 2, max_execution_time = 300 MAX 600, max_memory_usage = 8000000000 MAX 8000000000;
 CREATE ROLE IF NOT EXISTS stoploss_person SETTINGS PROFILE 'stoploss_people';
@@ -53,8 +53,10 @@ GRANT SELECT ON stoploss.dead_letters_v TO stoploss_person;
 GRANT SELECT ON stoploss.journal_shown_v TO stoploss_person;
 GRANT SELECT ON stoploss.commands_shown_v TO stoploss_person;
 GRANT SELECT ON stoploss.traces_shown_v TO stoploss_person;
+GRANT SELECT ON stoploss.outcomes_shown_v TO stoploss_person;
 
--- Masked texts and ids, beside the role above, for who needs them: incident, cases, calibrate, the bytes of dead letters.
+-- Masked texts and ids, beside the role above, for who needs them: review with its sample, incident, cases, calibrate, dead
+-- letters.
 -- Who read them stands in system.query_log: docs/privacy.md has the query.
 CREATE ROLE IF NOT EXISTS stoploss_texts SETTINGS PROFILE 'stoploss_people';
 GRANT SELECT ON stoploss.traces TO stoploss_texts;
