@@ -7,11 +7,10 @@ from types import ModuleType
 
 import pytest
 
-from grafana import panels
-from stoploss.store import schema
+from stoploss.store import review_reads, schema
 
 
-@pytest.mark.parametrize("module", [schema, panels], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", [schema, review_reads], ids=lambda module: module.__name__)
 def test_the_examples_of_a_module_hold(module: ModuleType) -> None:
     result = doctest.testmod(module)
     assert result.attempted > 0

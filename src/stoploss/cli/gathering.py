@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from stoploss.cli.incident import harm_of
 from stoploss.errors import ConfigurationError
@@ -24,6 +25,8 @@ from stoploss.store import queries, review_reads
 from stoploss.store.picture_reads import points
 from stoploss.store.review_reads import InProduction
 from stoploss.store.rows import Status, TimelineEntry
+
+NOT_GRANTED = "traces are shown to those alone who may read texts (ClickHouse role stoploss_texts)"
 
 
 def review_rows(client: Client, spec: Experiment, found: Status, signers: Mapping[str, str], seed: int | None) -> Rows:
@@ -51,7 +54,7 @@ def review_rows(client: Client, spec: Experiment, found: Status, signers: Mappin
         programme=review_reads.start_to_decision(client),
         production=_production(client, spec, entry),
         hidden=queries.hidden_cells(client, name),
-        samples=Samples() if seed is None else _samples(client, spec, found, timeline, seed),
+        samples=Samples() if seed is None else _allowed_samples(client, spec, found, timeline, seed),
     )
 
 
@@ -61,6 +64,18 @@ def _production(client: Client, spec: Experiment, entry: RegistryEntry | None) -
     if completion is None or completion.decision != ROLLOUT:
         return []
     return review_reads.in_production(client, spec.name, spec.treatment.name, moment(completion.at))
+
+
+def _allowed_samples(
+    client: Client, spec: Experiment, found: Status, timeline: Sequence[TimelineEntry], seed: int
+) -> Samples:
+    """Texts have a grant of their own: who lacks it reads the review without traces."""
+    try:
+        return _samples(client, spec, found, timeline, seed)
+    except ClickHouseError as error:
+        if not review_reads.is_denied(error):
+            raise
+        return Samples(seed, missing=(NOT_GRANTED,))
 
 
 def _samples(client: Client, spec: Experiment, found: Status, timeline: Sequence[TimelineEntry], seed: int) -> Samples:

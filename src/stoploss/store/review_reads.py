@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from stoploss import checkpoints, ledger, registry
 from stoploss.checkpoints import Checkpoint
 from stoploss.ledger import JudgeVersion
 from stoploss.registry import RegistryEntry
 from stoploss.store.query import Query
+
+_DENIED = re.compile(r"Code: 497\b|ACCESS_DENIED")
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +177,15 @@ def start_to_decision(client: Client) -> list[StartToDecision]:
 def in_production(client: Client, experiment: str, variant: str, since: datetime) -> list[InProduction]:
     """By metric: what a variant did after a moment, as its traces and outcomes say."""
     return IN_PRODUCTION.run(client, experiment=experiment, variant=variant, since=since)
+
+
+def is_denied(error: ClickHouseError) -> bool:
+    """Whether ClickHouse refused a read for lack of a grant.
+
+    >>> is_denied(ClickHouseError("Code: 497. DB::Exception: eve: Not enough privileges")), is_denied(ClickHouseError())
+    (True, False)
+    """
+    return _DENIED.search(str(error)) is not None
 
 
 def judge_versions(client: Client, partition: int) -> list[tuple[int, JudgeVersion]]:
