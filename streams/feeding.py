@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import polars as pl
@@ -25,10 +25,10 @@ from stoploss import ledger
 from stoploss.intake import dead_letters
 from stoploss.intake.canaries import canaries
 from stoploss.intake.pipeline import bounded
-from stoploss.intake.results import Counts, IntakeResult, RawRecord
+from stoploss.intake.results import IntakeResult, RawRecord
 from stoploss.intake.rows import ProjectedRows, build_blocks, concatenate
 from stoploss.intake.watched import Watched
-from stoploss.ledger import RejectCount, Source, SourceStatus
+from stoploss.ledger import Source, SourceStatus
 from stoploss.registry import RegistryEntry
 from stoploss.settings import Settings
 from stoploss.store.arrow import CleanKind, clean_to_bytes
@@ -39,6 +39,7 @@ from streams.batches import Batch
 from streams.gathering import Gathering
 from streams.measuring import DEAD_LETTERS
 from streams.registry_view import RegistryView
+from streams.source_status import STATUS_EVERY_S, Totals, tell
 from streams.transport import consumer_of
 
 T = TypeVar("T")
@@ -46,7 +47,6 @@ log = structlog.get_logger("stoploss.intake")
 
 WAIT_S = 0.02
 CLEAN_BYTES = 700_000
-STATUS_EVERY_S = 1.0
 
 
 class Process(Protocol):
@@ -61,29 +61,6 @@ class Process(Protocol):
         salt: bytes,
         now_micros: int,
     ) -> IntakeResult: ...
-
-
-@dataclass(slots=True)
-class Totals:
-    """Counts of one source partition since this worker took it over; `done` is the next offset that is not stored."""
-
-    done: int
-    valid: int = 0
-    rejected: int = 0
-    quarantined: int = 0
-    unassigned: int = 0
-    unknown: int = 0
-    by_variant: Counter[tuple[str, str]] = field(default_factory=Counter)
-
-    def add(self, counts: Counts, done: int) -> None:
-        self.done = done
-        self.valid += counts.valid
-        self.rejected += counts.rejected
-        self.quarantined += counts.quarantined
-        self.unassigned += counts.unassigned
-        self.unknown += sum(counts.unknown_experiment.values())
-        for reject in counts.rejected_by_variant:
-            self.by_variant[reject.experiment, reject.variant] += reject.count
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,31 +197,14 @@ class Feeder:
 
     async def status(self) -> None:
         """Says on every ledger partition that has an experiment how far each owned source partition is stored."""
-        statuses = [self._status(tp, position, end) for tp, (position, end) in consumer_of(self.app).progress().items()]
+        statuses = [self._status(tp, *at) for tp, at in consumer_of(self.app).progress().items()]
         partitions = {entry.partition for entry in self._registry.entries()}
         if statuses and partitions:
-            await self._in_thread(lambda: self._tell(statuses, partitions))
+            await self._in_thread(lambda: tell(self._appender, self.topics("ledger"), statuses, partitions))
 
     def _status(self, tp: TP, position: int, end: int | None) -> SourceStatus:
         totals = self._totals.setdefault(tp, Totals(position))
-        return SourceStatus(
-            source=self._source(tp),
-            offset=totals.done,
-            lag=max(0, (end if end is not None else position) - totals.done),
-            valid=totals.valid,
-            rejected=totals.rejected,
-            quarantined=totals.quarantined,
-            unassigned=totals.unassigned,
-            unknown_experiment=totals.unknown,
-            rejected_by_variant=tuple(RejectCount(*key, count) for key, count in sorted(totals.by_variant.items())),
-            at=time.time_ns() // 1_000,
-        )
-
-    def _tell(self, statuses: Sequence[SourceStatus], partitions: set[int]) -> None:
-        for partition in sorted(partitions):
-            for status in statuses:
-                self._appender.append(self.topics("ledger"), ledger.encode(status), partition=partition)
-        self._appender.flush()
+        return totals.status(self._source(tp), position if end is None else end)
 
 
 def _watched(entry: RegistryEntry, known: Mapping[str, Watched]) -> Watched:

@@ -19,7 +19,6 @@ from typing import TypeVar
 import structlog
 from faust.types import TP
 
-from stoploss import ledger
 from stoploss.errors import MalformedRecord
 from stoploss.intake import dead_letters, segments
 from stoploss.intake.pipeline import bounded
@@ -40,6 +39,7 @@ from streams.measuring import DEAD_LETTERS, OTLP, UNPRICED
 from streams.member import Limits
 from streams.reading import whole
 from streams.registry_view import RegistryView
+from streams.source_status import STATUS_EVERY_S, Totals, tell
 from streams.transport import consumer_of
 
 T = TypeVar("T")
@@ -47,21 +47,11 @@ log = structlog.get_logger("stoploss.otlp")
 
 ROLE = "otlp"
 EXPIRE_EVERY_S = 0.25
-STATUS_EVERY_S = 1.0
 LIMITS = Limits(outstanding_bytes_max=64 * 1024 * 1024, drain_timeout_s=0.5)
 """What waits is delivered and not complete, and a rebalance need not wait for it: whoever comes next reads it again."""
 
 Tick = None
 """Stands between batches where nothing but time has passed."""
-
-
-@dataclass(slots=True)
-class Totals:
-    """Of one partition of spans since it was taken over; done: the next offset that was not read."""
-
-    done: int
-    rejected: int = 0
-    unassigned: int = 0
 
 
 @dataclass(slots=True)
@@ -228,29 +218,12 @@ class Collected:
         statuses = [self._status(tp, *at) for tp, at in progress if self._names[tp.topic] == SPANS]
         partitions = {entry.partition for entry in self._registry.entries()}
         if statuses and partitions:
-            await self._in_thread(lambda: self._tell(statuses, partitions))
+            await self._in_thread(lambda: tell(self._appender, self.topics("ledger"), statuses, partitions))
 
     def _status(self, tp: TP, position: int, end: int | None) -> SourceStatus:
         """Without valid records: the traces made of them are counted by intake."""
         totals = self._totals.setdefault(tp, Totals(position))
-        return SourceStatus(
-            source=self._source(tp),
-            offset=totals.done,
-            lag=max(0, (end if end is not None else position) - totals.done),
-            valid=0,
-            rejected=totals.rejected,
-            quarantined=0,
-            unassigned=totals.unassigned,
-            unknown_experiment=0,
-            rejected_by_variant=(),
-            at=time.time_ns() // 1_000,
-        )
-
-    def _tell(self, statuses: Sequence[SourceStatus], partitions: set[int]) -> None:
-        for partition in sorted(partitions):
-            for status in statuses:
-                self._appender.append(self.topics("ledger"), ledger.encode(status), partition=partition)
-        self._appender.flush()
+        return totals.status(self._source(tp), position if end is None else end)
 
 
 def _key(batch: Batch) -> tuple[str, int, int, int]:

@@ -12,6 +12,8 @@ from itertools import count
 from operator import attrgetter
 
 Headers = list[tuple[str, bytes | None]]
+Place = tuple[str, str, int]
+"""Group, topic and partition of which an offset is committed."""
 TRANSACTION_TIMEOUT_US = 10_000_000
 BOTH_STAND = 2  # records that are never compacted away: the newest ones are in the active segment
 
@@ -26,6 +28,7 @@ class Transaction:
 
     state  open, committed or aborted
     done   logs in which its marker stands: there it is visible, or aborted, for good
+    places offsets of groups that are committed with it
     """
 
     owner: str
@@ -34,6 +37,7 @@ class Transaction:
     state: str = "open"
     logs: list[Log] = field(default_factory=list)
     done: list[Log] = field(default_factory=list)
+    places: dict[Place, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True, eq=False)
@@ -150,6 +154,7 @@ class Broker:
     groups: dict[str, Group] = field(default_factory=dict)
     producers: dict[str, ProducerState] = field(default_factory=dict)
     pending: list[Transaction] = field(default_factory=list)
+    offsets: Log = field(default_factory=lambda: Log(Topic("offsets of groups", "", True, 0), 0))
     _uuids: Iterator[int] = field(default_factory=count)
 
     # ---- topics ------------------------------------------------------------------------------------
@@ -169,8 +174,9 @@ class Broker:
     def group(self, name: str) -> Group:
         return self.groups.setdefault(name, Group())
 
-    def append(self, log: Log, key: bytes | None, value: bytes | None, headers: Headers) -> int:
-        record = Stored(0, key, value, headers, self.now_us() // 1_000)
+    def append(self, log: Log, key: bytes | None, value: bytes | None, headers: Headers, timestamp_ms: int = 0) -> int:
+        """timestamp_ms: of the sender; 0: it has none, and the broker stamps the record."""
+        record = Stored(0, key, value, headers, timestamp_ms or self.now_us() // 1_000)
         offset = log.append(record)
         self.appended(log, record)
         return offset
@@ -186,16 +192,32 @@ class Broker:
         return state.epoch
 
     def append_in_transaction(
-        self, owner: str, epoch: int, log: Log, key: bytes | None, value: bytes | None, headers: Headers
+        self,
+        owner: str,
+        epoch: int,
+        log: Log,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Headers,
+        timestamp_ms: int = 0,
     ) -> int:
         transaction = self._transaction(owner, epoch)
-        record = Stored(0, key, value, headers, self.now_us() // 1_000, transaction)
+        record = Stored(0, key, value, headers, timestamp_ms or self.now_us() // 1_000, transaction)
         log.open.setdefault(transaction, log.end)
         if log not in transaction.logs:
             transaction.logs.append(log)
         offset = log.append(record)
         self.appended(log, record)
         return offset
+
+    def commit_in_transaction(self, owner: str, epoch: int, place: Place, offset: int) -> None:
+        """A group's offset that holds once the transaction is committed, and its marker written."""
+        self.append_in_transaction(owner, epoch, self.offsets, repr(place).encode(), b"%d" % offset, [])
+        self._transaction(owner, epoch).places[place] = offset
+
+    def is_moving(self, place: Place) -> bool:
+        """Whether a transaction that is not over is about to move a group's offset."""
+        return any(place in transaction.places for transaction in self.offsets.open)
 
     def _transaction(self, owner: str, epoch: int) -> Transaction:
         state = self._checked(owner, epoch)
@@ -228,6 +250,9 @@ class Broker:
         log.append(Stored(0, None, None, [], self.now_us() // 1_000, transaction, marker=True))
         log.open.pop(transaction, None)
         transaction.done.append(log)
+        if log is self.offsets and transaction.state == "committed":
+            for (group, *at), offset in transaction.places.items():
+                self.group(group).committed[at[0], at[1]] = offset
         if len(transaction.done) == len(transaction.logs) and transaction in self.pending:
             self.pending.remove(transaction)
 

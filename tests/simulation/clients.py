@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 
+NOTHING = -1001
+"""The offset that stands for none (librdkafka's OFFSET_INVALID)."""
+
+
 @dataclass(slots=True)
 class SimMessage:
     """As confluent_kafka.Message: everything is a call."""
@@ -98,6 +102,7 @@ class SimReader:
         self.process: Process
         self.world, self.process = running()
         self.committed_only = config.get("isolation.level", "read_committed") == "read_committed"
+        self.group = str(config.get("group.id", ""))
         self.tells_ends = bool(config.get("enable.partition.eof", False))
         self._positions: dict[tuple[str, int], int] = {}
         self._told: set[tuple[str, int]] = set()
@@ -148,8 +153,23 @@ class SimReader:
             baton.pause()
         return None
 
+    def committed(self, partitions: Sequence[TopicPartition], timeout: float = -1) -> list[TopicPartition]:
+        """What its group has committed; raises KafkaException where a transaction is about to change it."""
+        self.world.effect(self.process, "ask for offsets")
+        if self.committed_only and any(self.world.broker.is_moving((self.group, *_at(one))) for one in partitions):
+            raise KafkaException(KafkaError(KafkaError.UNSTABLE_OFFSET_COMMIT, "a transaction is under way"))
+        known = self.world.broker.group(self.group).committed
+        return [TopicPartition(*_at(one), known.get(_at(one), NOTHING)) for one in partitions]
+
+    def consumer_group_metadata(self) -> str:
+        return self.group
+
     def close(self) -> None:
         self._positions.clear()
+
+
+def _at(one: TopicPartition) -> tuple[str, int]:
+    return one.topic, one.partition
 
 
 class SimAdmin:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from stoploss import snapshot
 from stoploss.state import PartitionState
-from tests.simulation.processes import GroupConsumer
-from tests.simulation.roles import TOPICS, WORKERS
+from tests.simulation.processes import GroupConsumer, Process
+from tests.simulation.roles import TOPICS, workers
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
+INTAKES_GROUP = "stoploss-sim-intake"
 STRANGER = "a stranger's transaction"
 FORGED_SECRET = b"f" * 32
 HOUR_US = 3_600_000_000
@@ -54,7 +55,7 @@ class Disturber:
 
     def _take_over(self) -> None:
         """The group believes that a member has died; it has not."""
-        self.world.start(self.world.chance.choice((*WORKERS, "judge")))
+        self.world.start(self.world.chance.choice((*workers(self.world.scenario), "judge")))
 
     def _compact(self) -> None:
         for topic in self.world.broker.topics.values():
@@ -64,7 +65,7 @@ class Disturber:
 
     def _hang(self) -> None:
         """Somebody's transaction stays open for ten seconds; what comes behind it is not shown meanwhile."""
-        name = self.world.chance.choice(("control", "journal", "registry"))
+        name = self.world.chance.choice(("control", "journal", "registry", "outcomes_resolved"))
         epoch = self.world.broker.open_producer(STRANGER)
         log = self.world.chance.choice(self.world.broker.topics[TOPICS(name)].logs)
         self.world.broker.append_in_transaction(STRANGER, epoch, log, b"nobody", b"not committed", [])
@@ -96,14 +97,15 @@ class Disturber:
             consumer.assign([name])
 
     def _intake(self) -> GroupConsumer | None:
-        """The member that the group tells of it."""
-        process = self.world.current["intake"]
-        return process.app.consumer if process is not None and process.app is not None and not process.dead else None
+        """The member that the group tells of it: whoever joined last, though another may have been started since."""
+        process = self.world.broker.group(INTAKES_GROUP).member
+        known = isinstance(process, Process) and process.app is not None and not process.dead
+        return process.app.consumer if known else None
 
     def _note_what_is_lost(self) -> None:
         """What intake has not committed: nobody can read it any more, unless it was under way."""
         topic = self.world.broker.topics[TOPICS("traces")]
-        committed = self.world.broker.group("stoploss-sim-intake").committed
+        committed = self.world.broker.group(INTAKES_GROUP).committed
         for log in topic.logs:
             stored = committed.get((topic.name, log.partition), 0)
             places = {(topic.uuid, log.partition, r.offset) for r in log.records if r.offset >= stored}

@@ -7,7 +7,7 @@ published must be the beginning of that. Everything else here is counted by hand
 from __future__ import annotations
 
 import hashlib
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -27,16 +27,16 @@ from stoploss.state import ExperimentState, PartitionState
 from stoploss.wire import records
 from tests.simulation.broker import Stored
 from tests.simulation.expected import Expected
+from tests.simulation.fates import Fates
 from tests.simulation.roles import KEYS, TOPICS, VERIFIER
 from tests.simulation.told import Issued, Told, name_of
 
 if TYPE_CHECKING:
-    from tests.simulation.outside import Place
+    from tests.simulation.services import Place
     from tests.simulation.world import World
 
 LATCHING = (Action.STOP, Action.ROLLBACK)
 AGAIN = "sent before"
-READS = {"registrar": ("experiments",), "intake": ("traces",), "judge": ("ledger",), "courier": ("control", "acks")}
 
 
 class Violation(AssertionError):
@@ -58,7 +58,7 @@ class Witness:
         self._marks: dict[tuple[str, int], int] = {}
         self._read: dict[tuple[str, int], int] = defaultdict(int)
         self._refused: set[str] = set()
-        self._dead: Counter[Place] = Counter()
+        self._dead: set[Place] = set()
 
     # ---- while it runs -------------------------------------------------------------------------------
 
@@ -90,7 +90,7 @@ class Witness:
     def ledger_grew(self, partition: int, record: Stored) -> None:
         self._new.append((partition, record))
 
-    def _experiments(self) -> Iterator[tuple[str, ExperimentState]]:
+    def experiments(self) -> Iterator[tuple[str, ExperimentState]]:
         for state in self.states:
             yield from state.experiments.items()
 
@@ -135,23 +135,26 @@ class Witness:
             np.frombuffer(block.source, np.uint8).tolist(),
             np.frombuffer(block.offset, "<i8").tolist(),
             np.frombuffer(block.trace, "<u8").tolist(),
+            np.frombuffer(block.at, "<i8").tolist(),
             np.frombuffer(block.variant, np.uint8).tolist(),
             np.frombuffer(block.gates, "<u4").tolist(),
             strict=True,
         )
         before = dict(self._marks)
-        for code, offset, trace, arm, gates in columns:
+        for code, offset, trace, at, arm, gates in columns:
             source = block.sources[code]
             key = (f"{block.experiment} {source.key}", source.partition)
             if offset <= before.get(key, -1):
                 continue
             self._marks[key] = max(self._marks.get(key, -1), offset)
-            told.counted.append((source.topic_uuid, source.partition, offset))
-            if trace in told.traces:
+            place = source.topic_uuid, source.partition, offset
+            told.counted.append(place)
+            sent = self.world.services.sent.get(place)
+            self.must(bool(gates) == (sent is not None and sent.harms), f"gates of the row at {place}: {gates}")
+            if told.is_repeated(trace, at if block.outcomes else None):
                 told.repeated += 1
             elif gates and arm == 1:
                 told.expected.harmed()
-            told.traces.add(trace)
 
     # ---- what was published --------------------------------------------------------------------------
 
@@ -255,52 +258,10 @@ class Witness:
             if letter.stage == "registrar":
                 self._refused.add(records.decode(letter.value, {"request": Request}).request_id)
             else:
-                self._dead[letter.source.topic_uuid, letter.source.partition, letter.offset] += 1
+                self._dead.add((letter.source.topic_uuid, letter.source.partition, letter.offset))
         return request_id in self._refused and request_id not in self.requests
 
     # ---- at the end ----------------------------------------------------------------------------------
-
-    def settled(self) -> bool:
-        return self.unsettled() is None
-
-    def unsettled(self) -> str | None:
-        """What is still under way; None: nothing."""
-        self.world.people.act()
-        if self.world.people.waiting:
-            return f"requests without an answer: {self.world.people.waiting}"
-        for role, topics in READS.items():
-            for topic in topics:
-                if not self._all_committed(role, TOPICS(topic)):
-                    return f"{role} has not committed all of {topic}"
-        return next((why for name in self.told if (why := self._unsettled(name))), None)
-
-    def _all_committed(self, role: str, topic: str) -> bool:
-        """Behind what it has committed nothing is left to be read."""
-        committed = self.world.broker.group(f"stoploss-sim-{role}").committed
-        logs = self.world.broker.topics[topic].logs
-        return all(not log.has_more(committed.get((topic, log.partition), 0), committed=True) for log in logs)
-
-    def _unsettled(self, name: str) -> str | None:
-        told, state = self.told[name], dict(self._experiments()).get(name)
-        if state is None:
-            return None
-        if told.published < len(told.folded):
-            return f"{len(told.folded) - told.published} journal entries of {name} are not published"
-        for controller, flags in self.world.flags.items():
-            standing = flags.standing.get(name)
-            if state.desired.command_id != (standing.command_id if standing else None):
-                return f"{controller} stands at {standing and name_of(standing)}, {name} wants {state.desired}"
-        return f"{name} waits for {state.desired.awaiting}" if state.desired.awaiting else None
-
-    def expired(self) -> list[str]:
-        """Experiments whose last raise came too late for a controller."""
-        late = []
-        for name, state in self._experiments():
-            command = self.told[name].issued[-1].command if self.told[name].issued else None
-            over = command is not None and command.expires_at is not None and command.expires_at <= self.world.now_us
-            if over and state.desired.exposure > 0 and self._unsettled(name):
-                late.append(name)
-        return late
 
     def look_at_the_end(self) -> None:
         """When everything has settled. Raises Violation with everything that is wrong."""
@@ -309,11 +270,10 @@ class Witness:
         for name in self.world.people.script:
             told = self.told[name]
             self._all_published(name, told)
-            self._all_counted(name, told)
+            self._repeats_are_told(name, told)
             self._ended_as_expected(name, told)
         self._state_is_the_fold()
-        missing = self.world.services.bad - self.world.services.lost - set(self._dead)
-        self.must(not missing, f"no dead letter for what stands at {sorted(missing)}")
+        self.wrong += Fates(self.world).look({name: told.counted for name, told in self.told.items()}, self._dead)
         unheard = set(self.world.people.asked) - self.requests - self._refused
         self.must(not unheard, f"requests that were lost: {sorted(unheard)}")
         if self.wrong:
@@ -324,15 +284,8 @@ class Witness:
         issued = [one.command for one in told.issued]
         self.must(issued == told.commands, f"{name}: {len(issued)} of {len(told.commands)} commands were issued")
 
-    def _all_counted(self, name: str, told: Told) -> None:
-        """Every valid trace once, and nothing else."""
-        counted = Counter(told.counted)
-        sent, lost = self.world.services.valid[name], self.world.services.lost
-        missing = sent - lost - set(counted)
-        self.must(not missing, f"{name}: traces that were never counted: {sorted(missing)}")
-        self.must(set(counted) <= sent, f"{name}: counted, but never sent: {sorted(set(counted) - sent)}")
-        self.must(all(n == 1 for n in counted.values()), f"{name}: counted more than once: {counted.most_common(3)}")
-        state = dict(self._experiments()).get(name)
+    def _repeats_are_told(self, name: str, told: Told) -> None:
+        state = dict(self.experiments()).get(name)
         again = sum(rows for cause, rows in state.refused.items() if AGAIN in cause) if state else 0
         self.must(again == told.repeated, f"{name}: {again} traces taken for repeats, {told.repeated} are")
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from tests.simulation.broker import FencedByBroker, Headers
 from tests.simulation.clients import SimMessage
@@ -37,6 +37,7 @@ class Queued:
     value: bytes | None
     headers: Headers
     told: OnDelivery | None
+    timestamp_ms: int
 
     def tell(self, error: KafkaError | None) -> None:
         if self.told is not None:
@@ -68,13 +69,14 @@ class SimProducer:
         partition: int = -1,
         on_delivery: OnDelivery | None = None,
         headers: Sequence[tuple[str, bytes | None]] | None = None,
+        timestamp: int = 0,
     ) -> None:
         self._raise_fatal()
         raw_key, raw_value = _bytes(key), _bytes(value)
         found = self.world.broker.topics.get(topic)
         if partition < 0:
             partition = zlib.crc32(raw_key or b"") % len(found.logs) if found is not None else 0
-        self.queue.append(Queued(topic, partition, raw_key, raw_value, list(headers or ()), on_delivery))
+        self.queue.append(Queued(topic, partition, raw_key, raw_value, list(headers or ()), on_delivery, timestamp))
 
     def poll(self, timeout: float = 0) -> int:
         """Sometimes what is queued has gone out by now, sometimes not."""
@@ -117,7 +119,7 @@ class SimProducer:
                 self._refused(record, error)
             else:
                 log = self.world.broker.topics[record.topic].logs[record.partition]
-                self.world.broker.append(log, record.key, record.value, record.headers)
+                self.world.broker.append(log, record.key, record.value, record.headers, record.timestamp_ms)
                 record.tell(None)
         self.world.effect(self.process, "sent")
 
@@ -156,7 +158,7 @@ class SimProducer:
         for record in sent:
             if record.topic in self.world.broker.topics:
                 log = self.world.broker.topics[record.topic].logs[record.partition]
-                self.world.broker.append(log, record.key, record.value, record.headers)
+                self.world.broker.append(log, record.key, record.value, record.headers, record.timestamp_ms)
 
     def _raise_fatal(self) -> None:
         if self.fatal is not None:
@@ -173,6 +175,20 @@ class SimProducer:
     def begin_transaction(self) -> None:
         self._raise_fatal()
         self.decided = False
+
+    def send_offsets_to_transaction(self, offsets: Sequence[TopicPartition], group: str, timeout: float = -1) -> None:
+        """group: what a reader's consumer_group_metadata gives."""
+        assert self.owner is not None
+        self._raise_fatal()
+        self.world.effect(self.process, "send offsets")
+        for at in offsets:
+            try:
+                self.world.broker.commit_in_transaction(
+                    self.owner, self.epoch, (group, at.topic, at.partition), at.offset
+                )
+            except FencedByBroker:
+                self._fenced()
+        self.world.effect(self.process, "offsets sent")
 
     def commit_transaction(self, timeout: float = -1) -> None:
         self._raise_fatal()
@@ -204,7 +220,7 @@ class SimProducer:
             log = self.world.broker.topics[record.topic].logs[record.partition]
             try:
                 self.world.broker.append_in_transaction(
-                    self.owner, self.epoch, log, record.key, record.value, record.headers
+                    self.owner, self.epoch, log, record.key, record.value, record.headers, record.timestamp_ms
                 )
             except FencedByBroker:
                 self._fenced()

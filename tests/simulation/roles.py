@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from stoploss.commands import Command
 from stoploss.control import kafka_loop
@@ -16,13 +14,14 @@ from stoploss.control.kafka_loop import ControlTopics
 from stoploss.control.position import PositionFile
 from stoploss.settings import Settings
 from stoploss.signing import Signer, Verifier, key_id_of
-from streams import courier, feeding, judge, registrar
+from streams import courier, intake, joiner, judge, registrar, resolver
 from streams.partition_judge import Keys
 from tests.simulation.batons import Baton, SimEvent
+from tests.simulation.cheap import Key
 from tests.simulation.processes import Process
-from tests.simulation.traffic import small_intake
 
 if TYPE_CHECKING:
+    from tests.simulation.scenario import Scenario
     from tests.simulation.world import World
 
 SETTINGS = Settings(
@@ -33,15 +32,24 @@ SETTINGS = Settings(
     ledger_partitions=2,
     source_partitions=2,
     ack_deadline_ms=5_000,
+    clickhouse_url="http://simulated:8123",
 )
 WITH_PARTITIONS = {n: SETTINGS.model_copy(update={"ledger_partitions": n}) for n in (1, 2)}
 TOPICS = SETTINGS.topics
-PRIVATE = Ed25519PrivateKey.from_private_bytes(b"simulated".ljust(32, b"."))
-KEYS = Keys(Signer(PRIVATE), b"s" * 32)
-VERIFIER = Verifier({key_id_of(PRIVATE.public_key()): PRIVATE.public_key()})
+PAIR = Key(b"simulated".ljust(32, b"."))
+KEYS = Keys(Signer(PAIR.private), b"s" * 32)
+VERIFIER = Verifier({key_id_of(PAIR.public): PAIR.public})
 SALT = b"salt"
 WORKERS = ("registrar", "intake", "judge", "courier")
+OF_OUTCOMES = ("joiner", "resolver")
+WAITS_S = {"outcomes_retry_1m": 2.0, "outcomes_retry_10m": 5.0, "outcomes_retry_1h": 10.0}
+QUICK = tuple(replace(stage, wait_s=WAITS_S.get(stage.topic, 0.0)) for stage in resolver.STAGES)
+LONGEST_WAIT_US = round(sum(WAITS_S.values()) * 1_000_000)
 CONTROLLER = "controller "
+
+
+def workers(scenario: Scenario) -> tuple[str, ...]:
+    return (*WORKERS, *(OF_OUTCOMES if scenario.outcomes else ()))
 
 
 class Disk:
@@ -88,7 +96,9 @@ def make(world: World, process: Process) -> None:
     settings = WITH_PARTITIONS[world.scenario.partitions]
     makers: dict[str, Callable[[], object]] = {
         "registrar": lambda: registrar.Registrar(settings),
-        "intake": lambda: feeding.Feeder(settings, "intake", {"traces": small_intake}, "traces", SALT),
+        "intake": lambda: intake.build(settings, SALT),
+        "joiner": lambda: joiner.build(settings, SALT),
+        "resolver": lambda: resolver.Resolver(settings, QUICK),
         "judge": lambda: judge.Judge(settings, KEYS),
         "courier": lambda: courier.Courier(settings, VERIFIER),
     }

@@ -22,6 +22,10 @@ AFTER_START = (
 )
 
 
+AFTER_OUTCOMES = 60
+"""More turns, so that faults meet outcomes on their longer way."""
+
+
 @dataclass(frozen=True, slots=True)
 class Scenario:
     """begun                    the experiments are started before anything goes wrong
@@ -38,6 +42,8 @@ class Scenario:
     disturbed                chance per turn that something happens to the broker
     slow_markers, sends_early  see Broker, SimProducer
     twice                    chance that a person's or a service's message is sent again
+    outcomes                 chance that a trace is followed by a fact; 0: there are none, and nobody who reads them
+    store_away               chance that ClickHouse does not answer a question
     """
 
     begun: bool
@@ -62,11 +68,14 @@ class Scenario:
     sends_early: float
     twice: float
     actuator_fails: float
+    outcomes: float
+    store_away: float
 
     @classmethod
     def of(cls, chance: random.Random) -> Scenario:
         experiments = chance.choice((1, 1, 1, 2))
         traces = chance.randint(5, 30)
+        outcomes = chance.choice((0.0, 0.0, 0.0, 0.7))
         return cls(
             begun=chance.random() < 0.7,
             experiments=experiments,
@@ -74,7 +83,7 @@ class Scenario:
             sources=chance.choice((1, 2)),
             controllers=CONTROLLERS[: chance.choice((1, 1, 2))],
             traces=traces,
-            steps=chance.randint(40, 130),
+            steps=chance.randint(40, 130) + (AFTER_OUTCOMES if outcomes else 0),
             climbs=traces % 4 == 0,
             harm_after=chance.choice((None, chance.randint(1, traces))),
             asked=tuple(chance.choice(AFTER_START) for _ in range(experiments)),
@@ -90,4 +99,6 @@ class Scenario:
             sends_early=chance.choice((0.0, 0.3)),
             twice=chance.choice((0.0, 0.2)),
             actuator_fails=chance.choice((0.0, 0.0, 0.1)),
+            outcomes=outcomes,
+            store_away=chance.choice((0.0, 0.3)),
         )

@@ -1,7 +1,7 @@
 """Where the simulation is put in: the names under which streams/ and control/ know their clients, clocks and threads.
 
 Each stand-in takes the place of one object, in every module of the project that has it by name. The code itself runs as
-it is. Functions without effects that cost milliseconds are remembered: what they return does not change.
+it is. What is made cheaper stands in cheap.py.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import pkgutil
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache, lru_cache, partial
 from typing import Any
@@ -24,18 +25,17 @@ import streams
 from stoploss import journal, ledger, registry
 from stoploss.control import controller, kafka_loop, messages, position, trouble
 from stoploss.control.files import replace_file
-from stoploss.emit.encoding import encode_trace
-from stoploss.intake.canaries import canaries
 from stoploss.intake.rows import build_blocks
-from stoploss.spec.file import parse_experiment
+from stoploss.store.client import connect
+from stoploss.store.trace_contexts import contexts_of
 from stoploss.wire import records
 from streams.app import build_app
-from streams.partition_judge import this_version
-from tests.simulation import now, processes
+from tests.simulation import now, processes, store
 from tests.simulation.batons import Threading
+from tests.simulation.cheap import REMEMBERED, SMALL
 from tests.simulation.clients import SimAdmin, SimReader
 from tests.simulation.producer import SimProducer
-from tests.simulation.traffic import small_canary
+from tests.simulation.store import SimClient
 
 MOST_ROWS = 2
 """Of a block: so that what is published at once is several records."""
@@ -61,6 +61,13 @@ class Clock:
     @staticmethod
     def sleep(seconds: float) -> None:
         now.world().now_us += round(seconds * 1e6)
+
+
+class Executor:
+    """Names a thread: the loop keeps what the thread has to do (loop.py)."""
+
+    def __init__(self, max_workers: int | None = None, thread_name_prefix: str = "") -> None:
+        self.name = thread_name_prefix
 
 
 def _replace(path: Any, content: bytes, *, mode: int) -> None:
@@ -102,11 +109,11 @@ def stand_ins() -> list[tuple[Any, Any]]:
         (build_app, processes.build_app),
         (replace_file, _replace),
         (records, Records),
-        (parse_experiment, lru_cache(maxsize=256)(parse_experiment)),
-        (this_version, cache(this_version)),
-        (canaries, cache(canaries)),
-        (encode_trace, small_canary),
+        (ThreadPoolExecutor, Executor),
+        (connect, SimClient),
+        (contexts_of, store.contexts_of),
         (build_blocks, partial(build_blocks, max_rows=MOST_ROWS)),
+        *REMEMBERED,
     ]
 
 
@@ -124,6 +131,9 @@ def simulated() -> Iterator[None]:
             if stand_in is not None:
                 kept.append((module, name, value))
                 setattr(module, name, stand_in)
+    for module, name, small in SMALL:
+        kept.append((module, name, getattr(module, name)))
+        setattr(module, name, small)
     try:
         yield
     finally:

@@ -15,11 +15,13 @@ import pytest
 from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
+from faust.types import TP
 
 from stoploss.errors import DeliveryFailed, Fenced
 from streams.admin import Admin
 from streams.appender import Appender
 from streams.reading import reader, watermarks, whole
+from streams.source_transactions import SourceTransactor
 from streams.transactions import Outgoing, Transactor
 from tests.simulation import now
 from tests.simulation.processes import Process
@@ -122,6 +124,12 @@ def topic(side: Side) -> str:
 
 def owner(side: Side, name: str) -> Transactor:
     transactor = Transactor(side.bootstrap, name, 0)
+    transactor.open()
+    return transactor
+
+
+def owner_of(side: Side, source: str, name: str) -> SourceTransactor:
+    transactor = SourceTransactor(side.bootstrap, name, TP(source, 0), f"{name}-place")
     transactor.open()
     return transactor
 
@@ -236,22 +244,52 @@ def test_owners_of_different_names_do_not_fence_each_other(side: Side, topic: st
     assert [value for _, value in committed(side, topic)] == [b"1", b"2", b"3"]
 
 
-def test_a_transaction_of_which_one_record_is_refused_is_not_seen_at_all(side: Side, topic: str) -> None:
-    side.create(f"{topic}-small", **{"max.message.bytes": "200"})
-    transactor = owner(side, f"{topic}-a")
+def test_a_place_is_kept_with_what_was_published_up_to_it(side: Side, topic: str) -> None:
+    first = owner_of(side, topic, f"{topic}-a")
+    assert first.place() is None
+    first.publish_up_to(records_of(topic, b"1"), 7)
+    second = owner_of(side, topic, f"{topic}-a")
+    assert second.place() == 7
+    with pytest.raises(Fenced):
+        first.publish_up_to(records_of(topic, b"of a zombie"), 9)
+    assert owner_of(side, topic, f"{topic}-a").place() == 7
+    assert [value for _, value in committed(side, topic)] == [b"1"]
+
+
+def test_a_place_does_not_move_with_what_was_taken_back(side: Side, topic: str) -> None:
+    transactor = owner_of(side, topic, f"{topic}-a")
+    transactor.publish_up_to(records_of(topic, b"1"), 7)
     with pytest.raises(DeliveryFailed, match="Message size too large"):
-        transactor.publish([*records_of(topic, b"with it"), *records_of(f"{topic}-small", bytes(range(256)) * 20)])
+        transactor.publish_up_to(records_of(small(side, topic), bytes(range(256)) * 20), 9)
+    assert owner_of(side, topic, f"{topic}-a").place() == 7
+
+
+def test_a_record_keeps_the_stamp_with_which_its_original_came(side: Side, topic: str) -> None:
+    then_ms = 1_700_000_000_000
+    owner_of(side, topic, f"{topic}-a").publish_up_to([Outgoing(topic, b"k", b"1", timestamp_ms=then_ms)], 1)
+    assert [message.timestamp()[1] for message in whole(side.bootstrap, topic)] == [then_ms]
+
+
+def small(side: Side, topic: str) -> str:
+    """A topic that takes small records only."""
+    side.create(f"{topic}-small", **{"max.message.bytes": "200"})
+    return f"{topic}-small"
+
+
+def test_a_transaction_of_which_one_record_is_refused_is_not_seen_at_all(side: Side, topic: str) -> None:
+    transactor, narrow = owner(side, f"{topic}-a"), small(side, topic)
+    with pytest.raises(DeliveryFailed, match="Message size too large"):
+        transactor.publish([*records_of(topic, b"with it"), *records_of(narrow, bytes(range(256)) * 20)])
     assert committed(side, topic) == []
 
 
 def test_behind_a_refused_record_an_appender_delivers_nothing(side: Side, topic: str) -> None:
-    side.create(f"{topic}-small", **{"max.message.bytes": "200"})
-    appender = Appender(side.bootstrap)
-    appender.append(f"{topic}-small", b"first", partition=0)
+    appender, narrow = Appender(side.bootstrap), small(side, topic)
+    appender.append(narrow, b"first", partition=0)
     appender.flush()
     with pytest.raises(DeliveryFailed):
-        send_behind_a_refused_one(appender, f"{topic}-small")
-    assert [value for _, value in committed(side, f"{topic}-small")] == [b"first"]
+        send_behind_a_refused_one(appender, narrow)
+    assert [value for _, value in committed(side, narrow)] == [b"first"]
 
 
 def send_behind_a_refused_one(appender: Appender, topic: str) -> None:

@@ -11,7 +11,7 @@ from stoploss.registry import RegistryEntry
 from tests.simulation.expected import Expected
 
 if TYPE_CHECKING:
-    from tests.simulation.outside import Place
+    from tests.simulation.services import Place
 
 
 @dataclass(slots=True)
@@ -39,11 +39,17 @@ class Told:
     at: int = 0
     issued: list[Issued] = field(default_factory=list)
     counted: list[Place] = field(default_factory=list)
-    traces: set[int] = field(default_factory=set)
+    seen: set[tuple[int, int | None]] = field(default_factory=set)
     repeated: int = 0
     expected: Expected = field(default_factory=Expected)
     registered_us: int | None = None
     last: RegistryEntry | None = None
+
+    def is_repeated(self, trace: int, at: int | None) -> bool:
+        """Whether a trace, or what happened to it at that time, was counted before; from now on it was."""
+        seen, before = (trace, at), (trace, at) in self.seen
+        self.seen.add(seen)
+        return before
 
 
 def name_of(command: Command) -> str:

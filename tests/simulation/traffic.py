@@ -1,29 +1,25 @@
-"""What services send and people ask, and an intake small enough to be run a hundred thousand times.
-
-The small intake stands where `process_traces` does: Feeder takes it as an argument. A record is a line of text; what
-comes out is what the real one gives for such a trace, without the scan of its texts.
-"""
+"""What services send: traces as the SDK and others write them, with context or without, and what is no trace at all."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import json
+import random
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-import numpy as np
-import polars as pl
+from stoploss.emit.encoding import encode_trace
+from stoploss.evidence import TREATMENT
+from stoploss.wire import records
 
-from stoploss.evidence import PACKED, TREATMENT
-from stoploss.intake.results import Counts, IntakeResult, RawRecord, Reject
-from stoploss.intake.rows import ProjectedRows
-from stoploss.intake.watched import Watched
-from stoploss.ledger import Source
-
-NOTHING = pl.DataFrame()
-LEAK = "output_text holds a card number"
+CARD = "4111 1111 1111 1111"
+NO_CARD = "4111 1111 1111 1112"
+"""The check digit is wrong."""
 CONTROLLERS = ("left", "right")
+VARIANTS = ("current", "small")
+UNREGISTERED = "gamma"
 
 SPEC = """
 apiVersion: stoploss/v1alpha1
@@ -56,98 +52,99 @@ def spec_of(name: str, controllers: tuple[str, ...], climbs: bool) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """One request of a user: who served it, and whether it did harm."""
+    """One request of a user: who served it, and whether it did harm.
 
-    experiment: str
+    experiment  None: it is in none
+    """
+
+    experiment: str | None
     trace: str
     unit: str
     arm: int
     harms: bool
     at: int
+    said: str = "is on its way"
 
-    def encode(self) -> bytes:
-        return f"{self.experiment} {self.trace} {self.unit} {self.arm} {int(self.harms)} {self.at}".encode()
+    @property
+    def assignments(self) -> list[dict[str, Any]]:
+        if self.experiment is None:
+            return []
+        unstamped = {"run": None, "epoch": None, "consent": None}
+        return [{"experiment": self.experiment, "variant": VARIANTS[self.arm], **unstamped}]
 
-    @classmethod
-    def decode(cls, value: bytes | None) -> Trace:
-        """Raises ValueError where it is no trace."""
-        experiment, trace, unit, arm, harms, at = (value or b"").decode().split(" ")
-        return cls(experiment, trace, unit, int(arm), harms == "1", int(at))
+    @property
+    def fields(self) -> dict[str, Any]:
+        return {
+            "trace_id": self.trace,
+            "at": self.at,
+            "service": "shop",
+            "unit_id": self.unit,
+            "latency_ms": 12.5,
+            "output_text": f"your order {CARD if self.harms else NO_CARD} {self.said}",
+            "assignments": self.assignments,
+        }
+
+    def outcome(self, at: int, *, bare: bool) -> bytes:
+        """A fact about it; bare: by somebody who knows its id alone."""
+        said = {"trace_id": self.trace, "at": at, "kind": "business", "name": "resolved", "value": 1.0}
+        known = {"unit_id": None if bare else self.unit, "assignments": [] if bare else self.assignments}
+        rest = dict.fromkeys(("tenant", "language", "channel", "conversation_id"))
+        return records.encode("outcome", {**said, "source": "system", **known, **rest, "attributes": []})
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """What the canary's sender takes of an encoded trace."""
-
-    value: bytes
+# ---- forms of a trace ----------------------------------------------------------------------------
 
 
-def small_canary(fields: Mapping[str, Any]) -> Line:
-    """As emit.encoding.encode_trace, for the canary."""
-    canary = fields["assignments"][0].experiment
-    return Line(Trace(canary, fields["trace_id"], "canary", 0, False, fields["at"]).encode())
+def by_sdk(trace: Trace) -> bytes:
+    return encode_trace(trace.fields).value
+
+
+def unmasked(trace: Trace) -> bytes:
+    return encode_trace(trace.fields, mask=False).value
+
+
+def as_json(trace: Trace) -> bytes:
+    return _json(trace)
+
+
+def _json(trace: Trace, **other: Any) -> bytes:
+    return json.dumps({**trace.fields, **other}).encode()
+
+
+FORMS: tuple[Callable[[Trace], bytes], ...] = (by_sdk, by_sdk, unmasked, as_json)
+FAULTS: tuple[Callable[[Trace], bytes], ...] = (
+    lambda trace: b"",
+    lambda trace: b"no trace",
+    lambda trace: by_sdk(trace)[:-3],
+    lambda trace: by_sdk(trace) + b"more",
+    lambda trace: b"\0\0\0\0\7" + by_sdk(trace)[10:],
+    lambda trace: as_json(trace)[:-1],
+    lambda trace: _json(trace, cost_usd=float("nan")),
+    lambda trace: _json(trace, latency_ms=-1.0),
+    lambda trace: _json(trace, trace_id=5),
+    lambda trace: _json(trace, assignments=2 * trace.assignments),
+)
+"""What each makes of a trace is a dead letter: nothing, no framing, half a datum, too much of it, a schema of a
+registry that is not there, half an object, no number, a number that cannot be, another type, two variants at once."""
+
+
+def encoded(trace: Trace, chance: random.Random) -> bytes:
+    return chance.choice(FORMS)(trace)
+
+
+def spoilt(trace: Trace, chance: random.Random) -> bytes:
+    return chance.choice(FAULTS)(trace)
 
 
 def hash_of(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
-def small_intake(
-    records: Sequence[RawRecord],
-    source: Source,
-    watched: Mapping[str, Watched],
-    *,
-    salt: bytes,
-    now_micros: int,
-    **_: object,
-) -> IntakeResult:
-    """As intake.pipeline.process_traces, for lines of text."""
-    read: dict[str, list[tuple[int, Trace]]] = {}
-    rejects = []
-    unknown: dict[str, int] = {}
-    for record in records:
-        try:
-            trace = Trace.decode(record.value)
-        except ValueError as error:
-            rejects.append(Reject(record.offset, "malformed", str(error), record.value or b"", record.timestamp_ms))
-            continue
-        if trace.experiment in watched:
-            read.setdefault(trace.experiment, []).append((record.offset, trace))
-        else:
-            unknown[trace.experiment] = unknown.get(trace.experiment, 0) + 1
-    rows = {name: _rows(watched[name], source, mine) for name, mine in read.items()}
-    counts = Counts(len(records) - len(rejects), len(rejects), 0, 0, unknown)
-    return IntakeResult(rows, NOTHING, rejects, counts, any(part.gate_details for part in rows.values()))
-
-
-def _rows(watched: Watched, source: Source, read: Sequence[tuple[int, Trace]]) -> ProjectedRows:
-    traces = [trace for _, trace in read]
-    values: dict[str, Sequence[int]] = {
-        "source": [0] * len(read),
-        "offset": [offset for offset, _ in read],
-        "unit": [hash_of(trace.unit) for trace in traces],
-        "trace": [hash_of(trace.trace) for trace in traces],
-        "variant": [trace.arm for trace in traces],
-        "at": [trace.at for trace in traces],
-        "start": [trace.at - 1_000 for trace in traces],
-        "stamp_run": [-1] * len(read),
-        "stamp_epoch": [-1] * len(read),
-        "gates": [int(trace.harms) for trace in traces],
-    }
-    return ProjectedRows(
-        watched.name,
-        watched.spec_hash,
-        outcomes=False,
-        sources=(source,),
-        gate_names=watched.gates,
-        gate_details=tuple(LEAK for trace in traces if trace.harms),
-        columns={name: np.array(values[name], PACKED[name]) for name in PACKED},
-        segments={},
-        metrics={plan.column: np.ones(len(read), np.int64) for plan in watched.metrics if not plan.is_score},
-        units={plan.column: plan.unit for plan in watched.metrics},
-    )
-
-
 def arm_of(unit: str, exposure: float) -> int:
     """Sticky: who is in the treatment stays there at every larger exposure."""
     return TREATMENT if hash_of("arm " + unit) / 2**64 < exposure else 0
+
+
+def said_of(outcome: Mapping[str, Any]) -> tuple[str, int]:
+    """What tells an outcome from all others: its trace, and when it happened."""
+    return outcome["trace_id"], outcome["at"]

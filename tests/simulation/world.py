@@ -20,14 +20,18 @@ from tests.simulation.batons import Baton
 from tests.simulation.broker import Broker, Log, Stored
 from tests.simulation.disturber import Disturber
 from tests.simulation.invariants import Violation, Witness
-from tests.simulation.outside import People, Services
+from tests.simulation.people import People
 from tests.simulation.processes import Killed, Process
-from tests.simulation.roles import CONTROLLER, TOPICS, WORKERS, Disk, Flags
+from tests.simulation.roles import CONTROLLER, TOPICS, Disk, Flags, workers
 from tests.simulation.scenario import Scenario
+from tests.simulation.services import Services
+from tests.simulation.settling import unsettled
+from tests.simulation.store import Store
 
 T = TypeVar("T")
 START_US = 1_790_000_000_000_000
 SECOND_US = 1_000_000
+SOURCES = ("traces", "outcomes", "outcomes_resolved")
 DEEPEST = 3
 MOST_ACTS = 6
 MOST_ROUNDS = 80
@@ -57,16 +61,18 @@ class World:
         self.calm, self.prelude = True, True
         self._started = self.deaths = self.fenced = 0
         self._create_topics()
-        self.people, self.services = People(self), Services(self)
+        self.people, self.services, self.store = People(self), Services(self), Store(self)
         self.disturber = Disturber(self)
         self.witness = Witness(self)
         self.broker.appended = self._appended
-        self.current = dict.fromkeys((*WORKERS, *(CONTROLLER + name for name in self.scenario.controllers)))
+        self.current = dict.fromkeys(
+            (*workers(self.scenario), *(CONTROLLER + name for name in self.scenario.controllers))
+        )
 
     def _create_topics(self) -> None:
         for topic in TOPICS.known.values():
             partitions = self.scenario.partitions if topic.fixed else 1
-            partitions = self.scenario.sources if topic.name == "traces" else partitions
+            partitions = self.scenario.sources if topic.name in SOURCES else partitions
             self.broker.create(TOPICS(topic.name), partitions, compacts=topic.compact)
 
     def _appended(self, log: Log, record: Stored) -> None:
@@ -110,6 +116,8 @@ class World:
             self.late.pop(self.chance.randrange(len(self.late)))()
         elif draw < 0.35 and self.broker.pending:
             self._write_a_marker()
+        elif draw > 0.98:
+            self.store.record()
         elif not ((draw < 0.40 and self.people.act()) or (draw < 0.52 and self.services.act())):
             self._somebody_acts()
 
@@ -261,18 +269,19 @@ class World:
         for number in range(MOST_ROUNDS):
             self._carry_on()
             self.witness.look()
-            if self.witness.settled():
+            if unsettled(self) is None:
                 return
             if number % 8 == 7:
                 self.people.heal()
             self.pass_time(SECOND_US if number % 3 else 5 * SECOND_US)
-        raise Violation(f"nothing settles: {self.witness.unsettled()}")
+        raise Violation(f"nothing settles: {unsettled(self)}")
 
     def _carry_on(self) -> None:
         """Everybody acts until nobody has anything to do at this time."""
         for _ in range(2_000):
             while self.broker.pending:
                 self._write_a_marker()
+            self.store.record()
             for role, process in self.current.items():
                 if process is None or process.dead or process.ending:
                     if process is not None:

@@ -1,26 +1,19 @@
-"""Who is no part of the product: people who ask, and services that send traces."""
+"""People who ask, one thing after the other, and again where they are told that it got lost."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from stoploss.evidence import TREATMENT
 from stoploss.ledger import Request
 from stoploss.wire import records
 from tests.simulation.roles import TOPICS
-from tests.simulation.traffic import Trace, arm_of, spec_of
+from tests.simulation.settling import expired
+from tests.simulation.traffic import spec_of
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
 NAMES = ("alpha", "beta")
-USERS = 40
-KNOWN_FOR_US = 300_000
-"""A service is given an experiment's flag long after intake knows the experiment."""
-
-Place = tuple[str, int, int]
-"""UUID of the topic, partition and offset of a trace."""
 
 
 class People:
@@ -78,62 +71,8 @@ class People:
 
     def heal(self) -> None:
         """A raise that came too late is refused for good: a person pauses and resumes."""
-        for experiment in self.world.witness.expired():
+        for experiment in expired(self.world):
             if experiment not in self.waiting:
                 self.script[experiment] = ["resume"]
                 self.healing.add(experiment)
                 self.ask(experiment, "pause")
-
-
-class Services:
-    """Send traces of experiments whose flag they have, by the state that the first controller has brought about.
-
-    valid    by experiment: where each valid trace stands
-    lost     traces of a topic that was deleted before they were read
-    bad      where what is no trace stands
-    """
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self.left = world.scenario.traces
-        self.valid: dict[str, set[Place]] = defaultdict(set)
-        self.lost: set[Place] = set()
-        self.bad: set[Place] = set()
-        self._sent = 0
-        self._harmed = False
-
-    def act(self) -> bool:
-        topic = TOPICS("traces")
-        known = [name for name in self.world.people.script if self.world.witness.known_for_us(name) >= KNOWN_FOR_US]
-        flags = self.world.flags[self.world.scenario.controllers[0]].standing
-        possible = [name for name in known if name in flags]
-        if not possible or self.left <= 0 or topic not in self.world.broker.topics:
-            return False
-        for _ in range(self.world.chance.randint(1, 9)):
-            experiment = self.world.chance.choice(possible)
-            self._send(self._trace(experiment, flags[experiment].exposure))
-        return True
-
-    def _trace(self, experiment: str, exposure: float) -> Trace:
-        self.left -= 1
-        self._sent += 1
-        unit = f"u{self.world.chance.randrange(USERS)}"
-        arm = arm_of(unit, exposure)
-        due = self.world.scenario.harm_after
-        harms = due is not None and self._sent >= due and exposure > 0 and not self._harmed
-        if harms:
-            self._harmed, arm = True, TREATMENT
-        return Trace(experiment, f"t{self._sent}", unit, arm, harms, self.world.now_us)
-
-    def _send(self, trace: Trace) -> None:
-        self._append(trace.encode(), trace.experiment)
-        if self.world.happens(self.world.scenario.twice):
-            self._append(trace.encode(), trace.experiment)
-        if self.world.happens(0.1):
-            self._append(b"no trace", None)
-
-    def _append(self, value: bytes, experiment: str | None) -> None:
-        topic = self.world.broker.topics[TOPICS("traces")]
-        log = self.world.chance.choice(topic.logs)
-        place = (topic.uuid, log.partition, self.world.broker.append(log, None, value, []))
-        (self.bad if experiment is None else self.valid[experiment]).add(place)

@@ -1,0 +1,82 @@
+"""Bugs of the judge itself: where it goes on after a restart, when it judges, what it believes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import Any
+
+from aiokafka import ConsumerRecord
+
+from stoploss import monitor, ramping, snapshot
+from stoploss.ledger import Request
+from stoploss.lifecycle import LATCHED
+from streams import partition_judge
+from tests.simulation.bugs.planting import Bug, replaced
+
+
+def says_everything_again() -> AbstractContextManager[None]:
+    """After a restart nothing is suppressed."""
+    return replaced(partition_judge.PartitionJudge, "_published", lambda *_: False)
+
+
+def judges_at_the_end_of_a_fetch() -> AbstractContextManager[None]:
+    """What was fetched together is judged together, so ids and journal depend on the fetch."""
+    judge = partition_judge.PartitionJudge.judge
+
+    def together(self: Any, records: Sequence[ConsumerRecord]) -> None:
+        if len(records) > 1:
+            last = records[-1].timestamp
+            records = [replace(record, timestamp=last) for record in records]
+        judge(self, records)
+
+    return replaced(partition_judge.PartitionJudge, "judge", together)
+
+
+def trusts_any_snapshot() -> AbstractContextManager[None]:
+    """The MAC of a snapshot is not looked at."""
+
+    class Trusting:
+        compare_digest = staticmethod(lambda a, b: True)
+        new = staticmethod(snapshot.hmac.new)
+
+    return replaced(snapshot, "hmac", Trusting)
+
+
+def resumes_by_itself() -> AbstractContextManager[None]:
+    """What was stopped is exposed again, and nobody has asked for it."""
+    tick = monitor._tick_run
+
+    def eager(partition: Any, state: Any, measure: bool, out: Any) -> None:
+        tick(partition, state, measure, out)
+        if state.lifecycle in LATCHED:
+            asked = Request("", state.name, "resume", "the monitor", "", 0)
+            monitor._begin_run(state, asked, "the monitor thinks that it is over", out)
+
+    return replaced(monitor, "_tick_run", eager)
+
+
+def skips_a_stage() -> AbstractContextManager[None]:
+    """The ramp goes to its last stage at once."""
+    advance = ramping._advance
+
+    def leap(state: Any, _: float, out: Any) -> None:
+        advance(state, state.experiment.spec.ramp.stages[-1], out)
+
+    return replaced(ramping, "_advance", leap)
+
+
+def goes_back_with_the_clock() -> AbstractContextManager[None]:
+    """Ledger time is what the broker's clock says, even where that was set back."""
+    return replaced(monitor, "max", lambda _, at: at)
+
+
+BUGS: tuple[Bug, ...] = (
+    says_everything_again,
+    judges_at_the_end_of_a_fetch,
+    trusts_any_snapshot,
+    resumes_by_itself,
+    skips_a_stage,
+    goes_back_with_the_clock,
+)

@@ -1,0 +1,113 @@
+"""Bugs on the way into the ledger: delivery, offsets, sources, repeats."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+from stoploss import counting, monitor
+from stoploss.ledger import Source
+from streams import appender, batches, feeding
+from streams.batches import Batch
+from tests.simulation import processes, producer
+from tests.simulation.bugs.planting import Bug, replaced
+
+
+def acknowledged_before_it_is_done() -> AbstractContextManager[None]:
+    """A batch is complete as soon as it is read: what a crash keeps from the ledger is never read again."""
+    publish = feeding.Feeder._publish
+
+    async def feed(self: Any, batches_: Sequence[Batch]) -> None:
+        read = await self._in_thread(lambda: self._read(batches_))
+        for part in read:
+            self._complete(part)
+        await self._in_thread(lambda: publish(self, read))
+
+    return replaced(feeding.Feeder, "_feed", feed)
+
+
+def commits_what_is_in_flight() -> AbstractContextManager[None]:
+    """The offset to commit includes batches that were delivered and are not done."""
+
+    def commit_due(self: Any) -> int | None:
+        return None if self.next_offset == self.committed else self.next_offset
+
+    return replaced(batches.Partition, "commit_due", property(commit_due))
+
+
+def believes_every_commit() -> AbstractContextManager[None]:
+    """A commit that failed is taken for one that was done, and never repeated."""
+    commit = processes.Membership.commit_once
+
+    async def once(self: Any, offsets: Any) -> bool:
+        await commit(self, offsets)
+        return True
+
+    return replaced(processes.Membership, "commit_once", once)
+
+
+def does_not_wait_for_delivery() -> AbstractContextManager[None]:
+    """Batches are complete before the delivery reports are there."""
+    return replaced(appender.Appender, "flush", lambda self: None)
+
+
+def sends_on_after_a_failure() -> AbstractContextManager[None]:
+    """A producer that goes on behind a failed record: later rows are in the ledger, the failed ones are trimmed."""
+    make = producer.SimProducer.__init__
+
+    def made(self: Any, config: Any) -> None:
+        make(self, {**config, producer.GAPLESS: False})
+
+    return replaced(producer.SimProducer, "__init__", made)
+
+
+def sources_without_their_uuid() -> AbstractContextManager[None]:
+    """A topic that was made again is taken for the one before: its first rows are trimmed."""
+    return replaced(feeding.Feeder, "_source", lambda self, tp: Source(tp.topic, "always the same", tp.partition))
+
+
+def keeps_the_uuid_of_its_start() -> AbstractContextManager[None]:
+    """A worker that lives through the deletion of its topic goes on under the old UUID. It did: found by this."""
+
+    async def taken_over(self: Any, tp: Any) -> None:
+        self._totals.pop(tp, None)
+        self._gathering.drop(lambda batch: batch.tp == tp)
+
+    return replaced(feeding.Feeder, "_taken_over", taken_over)
+
+
+def trims_nothing() -> AbstractContextManager[None]:
+    """Rows that come a second time are rows."""
+    beyond = counting._beyond_watermarks
+
+    def all_of_them(state: Any, block: Any, columns: Any) -> Any:
+        beyond(state, block, columns)
+        return columns.offset >= 0
+
+    return replaced(counting, "_beyond_watermarks", all_of_them)
+
+
+def requests_as_often_as_they_come() -> AbstractContextManager[None]:
+    """A request that stands in the ledger twice is handled twice."""
+    request = monitor._request
+
+    def forgetful(state: Any, asked: Any, out: Any) -> None:
+        if (experiment := state.experiments.get(asked.experiment)) is not None:
+            experiment.requests = []
+        request(state, asked, out)
+
+    return replaced(monitor, "_request", forgetful)
+
+
+BUGS: tuple[Bug, ...] = (
+    acknowledged_before_it_is_done,
+    commits_what_is_in_flight,
+    believes_every_commit,
+    does_not_wait_for_delivery,
+    sends_on_after_a_failure,
+    sources_without_their_uuid,
+    keeps_the_uuid_of_its_start,
+    trims_nothing,
+    requests_as_often_as_they_come,
+)
