@@ -1,16 +1,28 @@
-"""Settings of an installation: environment variables STOPLOSS_*, or a `.env` file; the environment wins."""
+"""Settings of an installation: `--set`, then environment variables STOPLOSS_*, then a file, then the defaults.
+
+Each may say some and leave others to the next. The file is `.env` in the working directory, or the one that
+STOPLOSS_SETTINGS or `--settings` names.
+"""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
 
+from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from stoploss.errors import ConfigurationError
 from stoploss.kafka import KafkaAddress, Mechanism, Protocol, Security
 from stoploss.topics import Names
+
+PREFIX, DEFAULT_FILE = "STOPLOSS_", Path(".env")
+FILE_VARIABLE = f"{PREFIX}SETTINGS"
 
 
 class Settings(BaseSettings):
@@ -19,16 +31,24 @@ class Settings(BaseSettings):
     kafka              bootstrap servers; unset: `stoploss up` and `demo` start the embedded broker
     kafka_protocol     SASL_SSL: user and password over TLS; SSL: TLS alone; PLAINTEXT: neither
     kafka_user         whom the brokers are to know this process as, with kafka_password or kafka_password_file
+    kafka_password     as it is; better not in a file that others read
+    kafka_password_file  the file whose only line it is
+    kafka_mechanism    how the password is proven
     kafka_ca_file      certificates, PEM, of whoever signed the brokers'; unset: those of the system
     clickhouse_url     HTTP address of ClickHouse; unset: the embedded engine
     clickhouse_password_file  password of the user that the address names, where it names none itself
-    clickhouse_migrate the recorder makes the tables; false where its user may only insert: `stoploss tables` makes them
+    clickhouse_migrate  the recorder makes the tables; false where its user may only insert: use `stoploss tables`
+    clickhouse_database  where the tables are
     home               keys, the embedded parts' data, and the addresses of a running `stoploss up`
     topic_prefix       before every topic name
     installation       name of this installation: part of consumer groups, transactional ids and signatures
     ledger_partitions  of the topics partitioned by experiment; fixed once they exist
     source_partitions  of traces, outcomes and the other topics
     replication        replication factor of topics that stoploss creates
+    flagd_file         the flag file that `stoploss up` keeps; unset: flags.json in the home
+    alertmanager_url   on-call is told through this Alertmanager
+    webhook_url        or by this webhook, in Alertmanager's form
+    ack_deadline_ms    a command that nobody has acknowledged for so long is overdue
     checkpoint_every   journal entries of an experiment from one signed checkpoint to the next
     schema_registry    address of a schema registry, for records in Confluent's framing
     canary_every_ms    how often the registrar sends a canary into each partition of the traces; a service's lease time
@@ -49,9 +69,10 @@ class Settings(BaseSettings):
     health_port        and its port there; unset: nowhere
     console_host       where the console listens; this machine alone
     console_port       and its port there, or the next that is free; 0: any
+    log_level          of the roles' log lines
     """
 
-    model_config = SettingsConfigDict(env_prefix="STOPLOSS_", env_file=".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=DEFAULT_FILE, extra="ignore", frozen=True)
 
     kafka: str | None = None
     kafka_protocol: Protocol = "PLAINTEXT"
@@ -182,12 +203,74 @@ def without_secrets(url: str) -> str:
 
 
 def load(**overrides: object) -> Settings:
-    """Settings from the environment; a wrong one is named, with what it should be."""
+    """Settings from all sources; a wrong one is named, with what it should be."""
+    known = {name: value for name, value in overrides.items() if value is not None}
+    file = settings_file()
+    in_file(file)
     try:
-        return Settings(**{name: value for name, value in overrides.items() if value is not None})  # type: ignore[arg-type]
+        return Settings(_env_file=file, **known)  # type: ignore[arg-type]
     except ValidationError as error:
         faults = "; ".join(
-            f"STOPLOSS_{'_'.join(map(str, fault['loc'])).upper()}: {fault['msg']} (given: {fault.get('input')!r})"
+            f"{variable('_'.join(map(str, fault['loc'])))}: {fault['msg']} (given: {fault.get('input')!r})"
             for fault in error.errors()
         )
         raise ConfigurationError(f"settings are wrong: {faults}") from error
+
+
+def variable(name: str) -> str:
+    """
+    >>> variable("kafka_user")
+    'STOPLOSS_KAFKA_USER'
+    """
+    return f"{PREFIX}{name.upper()}"
+
+
+def settings_file() -> Path:
+    """The file that settings are read from, whether it is there or not; raises ConfigurationError where it was asked
+    for by name and is not."""
+    asked = os.environ.get(FILE_VARIABLE)
+    if not asked:
+        return DEFAULT_FILE
+    if not Path(asked).is_file():
+        raise ConfigurationError(f"there is no file of settings {asked}; correct --settings or {FILE_VARIABLE}")
+    return Path(asked)
+
+
+def in_file(file: Path) -> dict[str, str]:
+    """Names of the settings that the file sets, with their values; raises ConfigurationError for one unknown.
+
+    Lines that do not begin with STOPLOSS_ are of other programs: a `.env` is often shared.
+    """
+    try:
+        lines = dotenv_values(file) if file.is_file() else {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"the file of settings {file} cannot be read: {error}") from None
+    ours = {key.upper(): value or "" for key, value in lines.items() if key.upper().startswith(PREFIX)}
+    return {known_name(key.removeprefix(PREFIX).lower(), str(file)): value for key, value in ours.items()}
+
+
+def known_name(name: str, where: str) -> str:
+    """The name; raises ConfigurationError where no setting has it."""
+    if name in Settings.model_fields:
+        return name
+    near = get_close_matches(name, Settings.model_fields, 1)
+    meant = f"did you mean {near[0]}? " if near else ""
+    raise ConfigurationError(f"{where}: no setting is named {name!r}; {meant}`stoploss settings` lists them")
+
+
+@contextmanager
+def given(pairs: Sequence[str], file: Path | None) -> Iterator[None]:
+    """What flags say, for this process and its children: NAME=VALUE each, and the file. Raises ConfigurationError."""
+    before = dict(os.environ)
+    if file is not None:
+        os.environ[FILE_VARIABLE] = str(file)
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise ConfigurationError(f"--set {pair}: say NAME=VALUE, such as --set kafka=broker:9092")
+        os.environ[variable(known_name(name.strip().lower().removeprefix(PREFIX.lower()), "--set"))] = value
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)

@@ -8,6 +8,7 @@ again; 130 ended by Ctrl-C, except `up`, `worker` and `controller`, whose ordina
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -25,6 +26,7 @@ from stoploss.cli import (
     reading_commands,
     request_commands,
     running_commands,
+    starting_commands,
     traffic_commands,
 )
 from stoploss.cli.options import REFUSED
@@ -36,9 +38,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     add_completion=True,
+    invoke_without_command=True,
 )
 
 for commands in (
+    starting_commands,
     running_commands,
     request_commands,
     governing_commands,
@@ -81,21 +85,43 @@ def _refuse(*sentences: str) -> None:
     sys.exit(REFUSED)
 
 
-def _version(show: bool) -> None:
-    if show:
-        from stoploss import __version__
-
-        print(f"stoploss {__version__}")
-        raise typer.Exit
-
-
 @app.callback()
 def _common(
-    version: Annotated[  # noqa: ARG001 - eager: its own callback has answered
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version; with --json, those of its parts.")
     ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --version.", hidden=True)] = False,
+    pairs: Annotated[
+        list[str] | None, typer.Option("--set", help="A setting: kafka=broker:9092; repeat it.", metavar="NAME=VALUE")
+    ] = None,
+    settings: Annotated[
+        Path | None, typer.Option("--settings", help="File of settings, instead of .env.", metavar="FILE")
+    ] = None,
 ) -> None:
     """A stop-loss for GenAI experiments in production."""
     from stoploss import logs
 
     logs.to_stderr("WARNING")
+    if version:
+        _print_version(as_json)
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        context.fail("Missing command.")
+    if as_json:
+        context.fail("--json here goes with --version; for a command's own, write it behind the command.")
+    if pairs or settings:
+        from stoploss.settings import given
+
+        context.with_resource(given(pairs or (), settings))
+
+
+def _print_version(as_json: bool) -> None:
+    from stoploss import __version__
+
+    if as_json:
+        from stoploss.cli import output, starting
+
+        output.print_json(starting.versions())
+    else:
+        print(f"stoploss {__version__}")
