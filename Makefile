@@ -63,9 +63,10 @@ docs: $(STAMP) ## check that README, dashboards and examples are what the code s
 golden: $(STAMP) ## judge the golden ledgers anew and write their journals
 	$(BIN)/python -m tests.golden
 
-schemas: $(STAMP) ## write the JSON Schema of a spec and its reference anew
+schemas: $(STAMP) ## write the JSON Schema of a spec, its reference and the AsyncAPI document anew
 	$(BIN)/python -m stoploss.spec.schema > schemas/experiment.schema.json
 	$(BIN)/python -m stoploss.spec.reference
+	$(BIN)/python -m stoploss.asyncapi > schemas/asyncapi.yaml
 
 $(TOOLS)/.installed: $(STAMP) requirements/audit.lock
 	$(PYTHON) -m venv $(TOOLS)

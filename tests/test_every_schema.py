@@ -19,6 +19,7 @@ from avro.compatibility import ReaderWriterCompatibilityChecker, SchemaCompatibi
 from stoploss import journal
 from stoploss.checkpoints import Checkpoint
 from stoploss.commands import Ack, Command
+from stoploss.contracts import FULL
 from stoploss.intake.begun import AssignmentCount
 from stoploss.intake.dead_letters import DeadLetter
 from stoploss.journal import Conclusion, JournalEntry
@@ -44,9 +45,6 @@ CLASSES: dict[str, type] = {
 # Decoded into columns at intake: no class of their own.
 WITHOUT_CLASS = {"trace", "outcome"}
 
-# FULL: old readers read new values and new readers old ones. BACKWARD: new readers read old values.
-# The journal is BACKWARD: its union of conclusions grows, so who reads it is upgraded before who writes it.
-FULL = {"trace", "outcome", "checkpoint", *FACTS}
 BACKWARD = {"journal_entry", "command", "ack", "lease", "dead_letter", "registry_entry", "measure", "assignment_count"}
 
 NAMES = sorted(schemas.current())

@@ -7,6 +7,7 @@ StoplossError
 ├── WireError                 bytes that cannot be read
 │   ├── UnknownSchema         a framing names a schema that nobody here knows
 │   └── MalformedRecord       a datum that is not of its schema
+├── SchemaRefused             a schema registry does not take a schema beside those that it has
 ├── CommandRefused            a receiver does not obey: forged, expired, out of order
 ├── RequestRefused            an action that the lifecycle does not allow now
 ├── SnapshotUnreadable        a stored state that does not verify or is of an unknown format
@@ -63,6 +64,10 @@ class UnknownSchema(WireError):
 
 
 class MalformedRecord(WireError):
+    pass
+
+
+class SchemaRefused(StoplossError):
     pass
 
 

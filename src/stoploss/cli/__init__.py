@@ -26,6 +26,7 @@ from stoploss.cli import (
     reading_commands,
     request_commands,
     running_commands,
+    schema_commands,
     starting_commands,
     traffic_commands,
 )
@@ -58,6 +59,7 @@ for commands in (
 ):
     app.add_typer(commands.app)
 app.add_typer(dead_letter_commands.app, name="deadletter")
+app.add_typer(schema_commands.app, name="schemas")
 
 
 def main() -> None:
