@@ -47,6 +47,8 @@ class Program:
                 monkeypatch.delenv(name)
         monkeypatch.chdir(home)
         monkeypatch.setenv("COLUMNS", "80")
+        # What stderr says must not depend on how fast this machine is.
+        monkeypatch.setattr("stoploss.cli.progress.FIRST_S", 3_600.0)
         self.set(home=home / "home")
 
     def set(self, **settings: object) -> Program:

@@ -10,6 +10,7 @@ from clickhouse_connect.driver.client import Client
 from stoploss import checkpoints, journal
 from stoploss.archive.writing import Contents, write_archive
 from stoploss.cli.output import print_json
+from stoploss.cli.progress import working
 from stoploss.cli.verifying import trusted
 from stoploss.commands import Command
 from stoploss.errors import ConfigurationError
@@ -27,7 +28,8 @@ def archive(settings: Settings, experiment: str, output: Path, keys: Sequence[Pa
     """Writes the archive and says what is in it; raises ConfigurationError where ClickHouse does not have all of it."""
     trusted_keys = public_keys(trusted(settings, keys))
     client = connect(settings.need_clickhouse(), database=settings.clickhouse_database)
-    manifest = write_archive(output, contents(settings, client, experiment, trusted_keys))
+    with working("archiving"):
+        manifest = write_archive(output, contents(settings, client, experiment, trusted_keys))
     if as_json:
         print_json(manifest.model_dump(exclude={"schemas", "incident"}))
         return

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Group
-from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
@@ -30,7 +29,8 @@ from stoploss.calibration.report import (
 )
 from stoploss.calibration.trials import Staging, Trial, usual_exposure
 from stoploss.cli.history import history, read_spec
-from stoploss.cli.output import console, is_terminal, print_json, show, write_file
+from stoploss.cli.output import print_json, show, write_file
+from stoploss.cli.progress import progress
 from stoploss.review.words import printable
 from stoploss.settings import Settings
 
@@ -66,28 +66,27 @@ def calibrate(
 
 @contextmanager
 def _players(jobs: int) -> Iterator[Play]:
-    """Plays runs in as many processes, and shows on a terminal how many have ended.
+    """Plays runs in as many processes, and shows how many have ended.
 
     Processes of their own begin anew (spawn): what was loaded here has threads, which no fork survives in good order.
     """
-    with Progress(console=console(sys.stderr), transient=True, disable=not is_terminal()) as progress:
-        if jobs == 1:
-            yield lambda trial, runs: _watched(progress, trial, runs, map(trial, range(runs)))
-            return
-        with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+    if jobs == 1:
+        yield lambda trial, runs: _watched(trial, runs, map(trial, range(runs)))
+        return
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
 
-            def several(trial: Trial, runs: int) -> Iterator[Ended]:
-                chunk = max(1, runs // (4 * jobs))
-                return _watched(progress, trial, runs, pool.map(trial, range(runs), chunksize=chunk))
+        def several(trial: Trial, runs: int) -> Iterator[Ended]:
+            chunk = max(1, runs // (4 * jobs))
+            return _watched(trial, runs, pool.map(trial, range(runs), chunksize=chunk))
 
-            yield several
+        yield several
 
 
-def _watched(progress: Progress, trial: Trial, runs: int, ended: Iterable[Ended]) -> Iterator[Ended]:
-    task = progress.add_task(trial.scenario.name, total=runs)
-    for one in ended:
-        progress.advance(task)
-        yield one
+def _watched(trial: Trial, runs: int, ended: Iterable[Ended]) -> Iterator[Ended]:
+    with progress(trial.scenario.name, runs) as advance:
+        for one in ended:
+            advance()
+            yield one
 
 
 def view(found: Calibration) -> Group:

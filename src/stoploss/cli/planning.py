@@ -10,6 +10,7 @@ from stoploss.calibration.judged import as_judged
 from stoploss.calibration.report import source_sentence
 from stoploss.cli.history import history, read_spec
 from stoploss.cli.output import print_json, show, write_file
+from stoploss.cli.progress import working
 from stoploss.errors import ConfigurationError
 from stoploss.experiment import Experiment
 from stoploss.planning import baseline, flow
@@ -47,8 +48,9 @@ def plan(
     if picture_file is not None and picture_file.suffix.lower() != ".svg":
         raise ConfigurationError(f"{picture_file} is no .svg; the picture is an SVG, which browsers and documents show")
     _, experiment = read_spec(file)
-    found = _stated(experiment, expected, times, last_hours)
-    found = found or _recorded(settings, experiment, requests, times, last_hours)
+    with working("planning"):
+        found = _stated(experiment, expected, times, last_hours)
+        found = found or _recorded(settings, experiment, requests, times, last_hours)
     if picture_file is not None:
         write_file(picture_file, picture(found))
     if as_json:

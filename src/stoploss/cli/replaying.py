@@ -10,6 +10,7 @@ from stoploss.archive import is_pack, read_archive
 from stoploss.cli import addresses
 from stoploss.cli.history import read_spec
 from stoploss.cli.output import print_json, show, write_file
+from stoploss.cli.progress import working
 from stoploss.errors import ConfigurationError
 from stoploss.ledger import JudgeVersion
 from stoploss.registry import RegistryEntry
@@ -41,7 +42,8 @@ def replay(
         return True
     if picture_file is not None:
         raise ConfigurationError("--picture draws what other rules would have done; name their spec with --rules FILE")
-    found = comparison(settings, experiment, source)
+    with working("replaying"):
+        found = comparison(settings, experiment, source)
     if as_json:
         print_json(_document(found))
     else:
@@ -70,9 +72,10 @@ def _by_others(
     if picture_file is not None and picture_file.suffix.lower() != ".svg":
         raise ConfigurationError(f"{picture_file} is no .svg; the picture is an SVG, which browsers and documents show")
     text, _ = read_spec(rules)
-    recorded = _recorded(settings, experiment, source)
-    running, topic = this_version(recorded.partition), settings.topics("control")
-    reproduced, found = under_other_rules(recorded, text, str(rules), running, topic)
+    with working("replaying"):
+        recorded = _recorded(settings, experiment, source)
+        running, topic = this_version(recorded.partition), settings.topics("control")
+        reproduced, found = under_other_rules(recorded, text, str(rules), running, topic)
     if picture_file is not None:
         write_file(picture_file, picture(found, rules.name))
     if as_json:

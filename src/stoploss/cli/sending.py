@@ -7,9 +7,7 @@ import os
 import time
 from pathlib import Path
 
-from rich.progress import Progress
-
-from stoploss.cli import output
+from stoploss.cli.progress import progress
 from stoploss.emit import Tracer
 from stoploss.errors import RequestRefused
 from stoploss.lifecycle import LIVE, WAITING
@@ -111,11 +109,10 @@ def plain(lifecycle: str) -> str:
 def _send(tracer: Tracer, traffic: Traffic, traces: int, title: str) -> None:
     """Under ids of this run: the same seed again is the same traffic, and other requests."""
     run = os.urandom(4).hex()
-    with Progress(console=output.console(), transient=True, disable=not output.is_terminal()) as progress:
-        task = progress.add_task(title, total=traces)
+    with progress(title, traces) as advance:
         for simulated in paced(traffic.traces(traces)):
             tracer.record(**{**simulated.trace, "trace_id": f"{simulated.trace['trace_id'][:24]}{run}"})
-            progress.advance(task)
+            advance()
     tracer.close()
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from stoploss.archive import is_pack, read_archive
 from stoploss.cli.output import print_json
+from stoploss.cli.progress import working
 from stoploss.control.rfc3339 import rfc3339
 from stoploss.errors import ConfigurationError
 from stoploss.settings import Settings
@@ -25,7 +26,8 @@ def verify(settings: Settings, what: str, keys: Sequence[Path], as_json: bool) -
     """
     verifier = Verifier.load(*trusted(settings, keys))
     path = Path(what)
-    found = _of_archive(path, verifier) if is_pack(path) else _of_clickhouse(settings, what, verifier)
+    with working("verifying"):
+        found = _of_archive(path, verifier) if is_pack(path) else _of_clickhouse(settings, what, verifier)
     if as_json:
         print_json(found)
     else:
