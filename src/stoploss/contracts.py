@@ -91,7 +91,7 @@ CONTRACTS: dict[str, Contract] = {
         "Name and fingerprint: evidence_block/0123456789abcdef.",
         content=("application/json", "An Avro schema by which a worker writes."),
     ),
-    "policy": Contract("policy", ("request",)),
+    "policy": Contract("policy, or freeze for a stopped line.", ("request",)),
     "traces_clean": Contract(
         "", content=("application/vnd.apache.arrow.stream", "Masked and validated rows, for the recorder alone.")
     ),

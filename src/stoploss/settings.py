@@ -59,7 +59,6 @@ class Settings(BaseSettings):
     otlp_assignments   span attribute -> experiment whose variant it names, for services that record no flag evaluation
     otlp_attributes    span attributes that are passed on, for segments; all others are left where they are
     otlp_grace_s       how long a whole trace waits for spans of other processes
-    alertmanager_url   an Alertmanager that is told of every alert; webhook_url: a webhook of its kind
     alerts_file        alerts.yaml (docs/alerts.md): further receivers, their severities, quiet hours and escalation
     console_url        address at which people open the console, for links in alerts; unset: alerts have none
     runbook_url        address at which they read docs/runbook.md, for alerts whose spec names no runbook
