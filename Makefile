@@ -11,7 +11,7 @@ TESTS ?=
 FAULTS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser demo test test-slow check bench faults docs golden schemas sbom audit lock clean
+.PHONY: help setup browser servers demo test test-slow check bench faults docs golden schemas sbom audit lock clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -37,7 +37,13 @@ browser: $(STAMP) ## a Chromium, where none is there
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
 	else $(BIN)/playwright install chromium; fi
 
-test: $(STAMP) browser check ## every check and every test
+# Alerts go through a real Alertmanager, and the servers' own tools check the configurations in deploy/.
+servers: ## Alertmanager, amtool and promtool, where they are not there
+	@command -v prometheus-alertmanager >/dev/null && command -v amtool >/dev/null && command -v promtool >/dev/null && exit 0; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends prometheus prometheus-alertmanager >/dev/null; \
+	else echo "the tests of alerts need the packages prometheus and prometheus-alertmanager"; exit 1; fi
+
+test: $(STAMP) browser servers check ## every check and every test
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" $(TESTS)
 
 test-slow: $(STAMP) ## the long simulations

@@ -1,0 +1,34 @@
+-- What one team may see: the views that the dashboards read, of its own experiments alone. Run by an administrator once
+-- per team, with the team's name and the beginning of its experiments' names in place of `checkout`; then give the team
+-- a user with the role, and in Grafana a data source of that user with defaultDatabase team_checkout in a folder of its
+-- own. Run it again after an upgrade: a view keeps the columns that it was made with.
+--
+-- The views are run with the rights of whom they were made by, so the team needs no grant on stoploss itself.
+CREATE DATABASE IF NOT EXISTS team_checkout;
+
+CREATE OR REPLACE VIEW team_checkout.registry_v DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
+SELECT * FROM stoploss.registry_v WHERE startsWith(experiment, 'checkout-');
+
+CREATE OR REPLACE VIEW team_checkout.journal_shown_v DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
+SELECT * FROM stoploss.journal_shown_v WHERE startsWith(experiment, 'checkout-');
+
+CREATE OR REPLACE VIEW team_checkout.measures_arms_v DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
+SELECT * FROM stoploss.measures_arms_v WHERE startsWith(experiment, 'checkout-');
+
+CREATE OR REPLACE VIEW team_checkout.measures_verdicts_v DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
+SELECT * FROM stoploss.measures_verdicts_v WHERE startsWith(experiment, 'checkout-');
+
+CREATE OR REPLACE VIEW team_checkout.commands_shown_v DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
+SELECT * FROM stoploss.commands_shown_v WHERE startsWith(experiment, 'checkout-');
+
+-- A trace may be in experiments of several teams: each sees its own assignments. Traces in none are nobody's.
+CREATE OR REPLACE VIEW team_checkout.traces_shown_v DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
+SELECT * REPLACE (arrayFilter(a -> startsWith(a.experiment, 'checkout-'), assignments) AS assignments)
+FROM stoploss.traces_shown_v WHERE arrayExists(a -> startsWith(a.experiment, 'checkout-'), assignments);
+
+-- What could not be read belongs to no experiment that anybody knows.
+CREATE OR REPLACE VIEW team_checkout.dead_letters_v DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
+SELECT * FROM stoploss.dead_letters_v WHERE false;
+
+CREATE ROLE IF NOT EXISTS team_checkout SETTINGS PROFILE 'stoploss_dashboards';
+GRANT SELECT ON team_checkout.* TO team_checkout;
