@@ -17,7 +17,16 @@ from stoploss.commands import Ack, AckStatus, Action, Command
 from stoploss.control.controller import UNVERIFIED
 from stoploss.control.keys import create_break_glass_keys, create_keys
 from stoploss.control.messages import CommandMessage, write_command
-from stoploss.journal import GENESIS, CommandAcked, Conclusion, EpochOpened, JournalEntry, MonitorBlind, RequestHandled
+from stoploss.journal import (
+    GENESIS,
+    CommandAcked,
+    Conclusion,
+    EpochOpened,
+    JournalEntry,
+    LifecycleChanged,
+    MonitorBlind,
+    RequestHandled,
+)
 from stoploss.ledger import AckOverdue, AckReceived
 from stoploss.lifecycle import BREAK_GLASS
 from stoploss.signing import Signer
@@ -341,7 +350,9 @@ def test_who_completes_an_experiment_ends_its_alerts(world: World) -> None:
     world.installation.ask("pause", name)
     world.ack(world.last(name))
     world.wait(lambda: world.told(name))
-    world.installation.ask("complete", name)
+    said = LifecycleChanged("paused", "completed", "ada asked for it")
+    entry = JournalEntry("e2000", name, 2_000, 1, 1, time.time_ns() // 1_000, 0, 10**9, 0, GENESIS, said)
+    world.put("journal", name, journal.encode(entry))
     world.wait(lambda: len(world.told(name)) >= 2)
     assert world.told(name) == [("StoplossPause", "firing"), ("StoplossPause", "resolved")]
 
