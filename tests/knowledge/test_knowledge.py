@@ -80,7 +80,7 @@ def found(asked: Program, *arguments: str) -> list[str]:
         ("the smaller model", ["checkout"]),
         ("armadillo", []),
         ("car", []),
-        ("' OR 1=1 --", []),
+        ("' OR 8128=8128 --", []),
     ],
 )
 def test_specs_findings_and_notes_are_found_by_whole_words(asked: Program, query: str, experiments: list[str]) -> None:
