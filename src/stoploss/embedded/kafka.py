@@ -22,7 +22,7 @@ from stoploss.embedded.service import EmbeddedService, require_modules
 from stoploss.errors import EmbeddedUnavailable
 from stoploss.kafka import connection
 
-FORMAT_TIMEOUT_S = 60.0
+FORMAT_TIMEOUT_S = 300.0
 OFFSETS_TOPIC = "__consumer_offsets"
 ANSWER_TIMEOUT_S = 1.0
 # The last one keeps a warning of Java 25 about Kafka's own code from being the log's last words.
