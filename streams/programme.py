@@ -15,6 +15,7 @@ from stoploss import journal, registry
 from stoploss.errors import ConfigurationError, WireError
 from stoploss.ledger import Request
 from stoploss.limits.programme import BEGINS, Programme
+from stoploss.policy.model import Policy
 from stoploss.settings import Settings
 from stoploss.wire import records
 from streams.reading import LOAD_TIMEOUT_S, ends, reader, whole
@@ -39,6 +40,16 @@ class ProgrammeReader:
         self._places = self._begin()
         self.programme = Programme.of(self._registered())
         self.catch_up()
+
+    @classmethod
+    def under(cls, settings: Settings, policy: Policy | None) -> ProgrammeReader:
+        """One that knows what was spent in every period that is under way."""
+        return cls(settings, cls.recall_of(policy))
+
+    @staticmethod
+    def recall_of(policy: Policy | None) -> int:
+        longest_s = policy.spec.budgets.longest_s if policy is not None else 0
+        return max(DAY_MS, longest_s * 1_000 + CLOCKS_DIFFER_MS)
 
     def close(self) -> None:
         self._consumer.close()
@@ -82,7 +93,7 @@ class ProgrammeReader:
         last = ends(self._consumer, self.settings.topics("journal"))
         times = [TopicPartition(end.topic, end.partition, self._since_ms) for end in last]
         found = self._consumer.offsets_for_times(times, LOAD_TIMEOUT_S)
-        return {place.partition: place if place.offset >= 0 else end for place, end in zip(found, last, strict=True)}
+        return {end.partition: end for end in last} | {place.partition: place for place in found if place.offset >= 0}
 
     def _place(self, partition: int, offset: int) -> TopicPartition:
         return TopicPartition(self.settings.topics("journal"), partition, offset)

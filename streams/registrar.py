@@ -7,13 +7,13 @@ requests is the only one who does.
 from __future__ import annotations
 
 import asyncio
-import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import structlog
 from aiokafka import ConsumerRecord
+from faust.types import TP
 
 from stoploss import followup, ledger
 from stoploss.errors import InvalidExperiment, WireError
@@ -25,10 +25,8 @@ from stoploss.intake.begun import Begun
 from stoploss.intake.results import Reject
 from stoploss.ledger import Request, Source
 from stoploss.lifecycle import OF_ALL, POLICY, RECORD, REQUESTS
-from stoploss.limits.concurrency import objection
 from stoploss.limits.programme import BEGINS
 from stoploss.policy.file import parse_policy, policy_in_force
-from stoploss.policy.model import Policy
 from stoploss.policy.requirements import said_of
 from stoploss.settings import Settings
 from stoploss.signing import SIGNATURE_HEADER
@@ -40,11 +38,13 @@ from streams.app import App, build_app
 from streams.appender import Appender
 from streams.batches import Batch
 from streams.canary import CanarySender
+from streams.limits import Limits
 from streams.measuring import DEAD_LETTERS
 from streams.policy import kept_as, read_policy
-from streams.programme import ProgrammeReader
 from streams.registry_view import RegistryView
 from streams.transport import consumer_of
+
+BUDGETS_EVERY_S = 5.0
 
 log = structlog.get_logger("stoploss.registrar")
 
@@ -113,8 +113,7 @@ def _opinion_on_freeze(request: Request) -> Request:
 
 class Registrar:
     """
-    _specs      by experiment: the spec of a registration that the registry may not show yet
-    _remembers  what was let through before this worker's first request is known
+    _specs  by experiment: the spec of a registration that the registry may not show yet
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -125,16 +124,20 @@ class Registrar:
         self._uuid = Admin(bootstrap).uuids([self.topics("experiments")])[self.topics("experiments")]
         self._given: dict[str, int] = {}
         self._specs: dict[str, str] = {}
-        self._programme = ProgrammeReader(settings)
-        self._remembers = False
+        self._limits = Limits(settings, self._registry, self._spec_of)
         self._roles = RolesFile(settings.roles_file) if settings.roles_file is not None else None
         self._begun: dict[int, Begun] = {}
         self._thread = ThreadPoolExecutor(1, "registrar")
         self._canary = CanarySender(bootstrap, self.topics("traces"), Admin(bootstrap))
-        self.app: App = build_app(
-            settings, "registrar", {"experiments": self.handle, "assignments": self.handle_counts}
-        )
+        handlers = {"experiments": self.handle, "assignments": self.handle_counts}
+        self.app: App = build_app(settings, "registrar", handlers, restore=self.restore)
+        self.app.timer(BUDGETS_EVERY_S, name="streams.registrar.budgets")(self.hold_to_budgets)
         self.app.timer(settings.canary_every_ms / 1_000, name="streams.registrar.canary")(self.send_canaries)
+
+    async def restore(self, tp: TP) -> None:
+        """Takes the requests over, perhaps from another registrar; they are read on from where that one was."""
+        if tp.topic == self.topics("experiments"):
+            self._limits.begin_anew()
 
     async def handle(self, batch: Batch) -> None:
         if consumer_of(self.app).owns(batch):
@@ -152,10 +155,21 @@ class Registrar:
             partitions = {entry.partition for entry in self._registry.entries()}
             await asyncio.get_running_loop().run_in_executor(self._thread, self._canary.send, partitions)
 
+    async def hold_to_budgets(self) -> None:
+        """Only whoever owns the requests, in the thread that handles them."""
+        if any(tp.topic == self.topics("experiments") for tp in consumer_of(self.app).owned()):
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._pause_spenders)
+
+    def _pause_spenders(self) -> None:
+        found = self._limits.overdrawn()
+        for request in found:
+            log.warning("a budget is spent", experiment=request.experiment, reason=request.reason)
+            self._tell(request)
+        if found:
+            self._appender.flush()
+
     def _append_all(self, batch: Batch) -> None:
-        if not self._remembers:
-            self._programme.remember(before=batch.records[0].offset)
-            self._remembers = True
+        self._limits.remember(before=batch.records[0].offset)
         for record in batch.records:
             self._append(record, Source(batch.tp.topic, self._uuid, batch.tp.partition))
         self._appender.flush()
@@ -183,7 +197,11 @@ class Registrar:
             accepted=request.accepted,
             opinion=request.opinion,
         )
-        self._appender.append(self.topics("ledger"), ledger.encode(fact), key=ledger.key_of(fact), partition=partition)
+        self._tell(fact)
+
+    def _tell(self, fact: Request) -> None:
+        value, key = ledger.encode(fact), ledger.key_of(fact)
+        self._appender.append(self.topics("ledger"), value, key=key, partition=fact.partition)
 
     def _append_counts(self, batch: Batch) -> None:
         """What cannot be read is passed over: the next count of the same instance makes up for it."""
@@ -216,28 +234,15 @@ class Registrar:
         return request if why is None else replace(request, accepted=False, opinion=why)
 
     def _against_policy(self, request: Request) -> str | None:
-        policy = self._policy()
-        if policy is not None and (why := said_of(policy, parsed(request.spec or ""))):
+        policy = read_policy(self.settings)
+        if policy is not None and (why := said_of(policy_in_force(policy.spec or ""), parsed(request.spec or ""))):
             return why
         self._specs.setdefault(request.experiment, request.spec or "")
         return None
 
     def _against_limits(self, request: Request) -> str | None:
-        """Why it may not begin a run beside those that run; else it counts as running from here on."""
-        wanted, now = self._spec_of(request.experiment), time.time_ns() // 1_000
-        if wanted is None:
-            return None
-        programme = self._programme.catch_up()
-        known = frozenset(entry.experiment for entry in self._registry.entries())
-        running = [self._spec_of(name) for name in programme.beside(request.experiment, known, now)]
-        why = objection(wanted, [spec for spec in running if spec is not None], self._policy())
-        if why is None:
-            programme.let_through(request, now)
-        return why
-
-    def _policy(self) -> Policy | None:
-        found = read_policy(self.settings)
-        return policy_in_force(found.spec or "") if found is not None else None
+        wanted = self._spec_of(request.experiment)
+        return None if wanted is None else self._limits.objection(wanted, request)
 
     def _spec_of(self, experiment: str) -> Experiment | None:
         """The spec in force; None where it was never registered, or another version has accepted it."""
@@ -265,14 +270,12 @@ class Registrar:
         """Every ledger partition is told, and what is in force is kept where workers and people find it."""
         log.info(request.action, accepted=request.accepted, opinion=request.opinion, by=request.by)
         for partition in range(self.settings.ledger_partitions):
-            fact = replace(request, partition=partition, source=where)
-            self._appender.append(
-                self.topics("ledger"), ledger.encode(fact), key=ledger.key_of(fact), partition=partition
-            )
+            self._tell(replace(request, partition=partition, source=where))
         if request.accepted:
             value = ledger.encode(replace(request, source=where))
             self._appender.append(self.topics("policy"), value, key=kept_as(request.action), partition=0)
         self._appender.flush()
+        self._limits.take_policy()
 
     def _partition_of(self, request: Request) -> int | None:
         """Where the experiment lives; None where it was never registered."""

@@ -75,7 +75,7 @@ CONTRACTS: dict[str, Contract] = {
     "assignments": Contract("Service, instance and what is counted.", ("assignment_count",)),
     "experiments": Contract(_EXPERIMENT, ("request",), headers=_SIGNED),
     "ledger": Contract("The experiment; none for facts of the whole partition.", tuple(FACTS)),
-    "journal": Contract(_EXPERIMENT, ("journal_entry",)),
+    "journal": Contract(_EXPERIMENT, ("journal_entry", "spend_entry")),
     "checkpoints": Contract(_EXPERIMENT, ("checkpoint",), headers=_SIGNED),
     "measures": Contract(_EXPERIMENT, ("measure",)),
     "control": Contract(_EXPERIMENT, ("command",), headers=_CLOUD_EVENT | _SIGNED),

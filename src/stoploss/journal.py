@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from stoploss.commands import Evidence, Micros
 from stoploss.wire import records
@@ -102,6 +103,14 @@ class MonitorBlind:
     until: Micros | None
 
 
+@dataclass(frozen=True, slots=True)
+class Spend:
+    """What the treatment arm has cost since the last such entry, and ledger time of that one, or of the first cost."""
+
+    nano_usd: int
+    since: Micros
+
+
 Conclusion = (
     RequestHandled
     | LifecycleChanged
@@ -112,6 +121,7 @@ Conclusion = (
     | ExposuresCounted
     | EvidenceRefused
     | MonitorBlind
+    | Spend
 )
 
 
@@ -132,12 +142,26 @@ class JournalEntry:
     conclusion: Conclusion = field(metadata={"union": True})
 
 
+@dataclass(frozen=True, slots=True)
+class SpendEntry(JournalEntry):
+    """How a cost is written: with a schema of its own, so that entries of all other kinds keep their bytes."""
+
+    conclusion: Spend
+
+
 def encode(entry: JournalEntry) -> bytes:
+    if isinstance(entry.conclusion, Spend):
+        return records.encode("spend_entry", SpendEntry(**_fields(entry)))
     return records.encode("journal_entry", entry)
 
 
 def decode(value: bytes | None) -> JournalEntry:
-    return records.decode(value, {"journal_entry": JournalEntry}, own=True)
+    found = records.decode(value, {"journal_entry": JournalEntry, "spend_entry": SpendEntry}, own=True)
+    return JournalEntry(**_fields(found)) if isinstance(found, SpendEntry) else found
+
+
+def _fields(entry: JournalEntry) -> dict[str, Any]:
+    return {place.name: getattr(entry, place.name) for place in fields(entry)}
 
 
 def hash_of(encoded: bytes) -> str:

@@ -45,6 +45,7 @@ from stoploss.outputs import Output, Outputs
 from stoploss.ramping import keep_ramp
 from stoploss.rules.rows import Asked, Rows
 from stoploss.segments import EVERYBODY
+from stoploss.spending import count_spending, say_spending
 from stoploss.state import RECENT_REQUESTS, Desired, ExperimentState, PartitionState, RunState, SourceState, parsed
 from stoploss.watching import canary
 
@@ -104,6 +105,7 @@ def _evidence(state: PartitionState, experiment: ExperimentState, rows: Rows, ou
     if experiment.lifecycle in WAITING:
         experiment.refused["not started"] = experiment.refused.get("not started", 0) + rows.arm.size
         return
+    count_spending(experiment, rows, state.policy.text, out.at)
     if experiment.lifecycle in LATCHED | {Lifecycle.PAUSED}:
         count_exposures(experiment, rows, out)
     if experiment.lifecycle in LATCHED:
@@ -133,6 +135,7 @@ def _tick(state: PartitionState, out: Outputs) -> None:
             if measure:
                 keep_permission(state, experiment, out)
         _say_refused(experiment, out)
+        say_spending(experiment, state.policy.text, out)
         if measure:
             remind(experiment, out)
 

@@ -133,6 +133,15 @@ class RunState:
 
 
 @dataclass(slots=True)
+class Spending:
+    """What the treatment has cost since the journal said so last, nano-dollars; since: ledger time of the beginning."""
+
+    nano_usd: int = 0
+    since: Micros = 0
+    said_at: Micros = 0
+
+
+@dataclass(slots=True)
 class ExperimentState:
     """One experiment.
 
@@ -172,6 +181,7 @@ class ExperimentState:
     instances: dict[str, list[str]] = field(default_factory=dict)
     incidents: list[OpenIncident] = field(default_factory=list)
     governance: Governance = field(default_factory=Governance)
+    spending: Spending = field(default_factory=Spending)
     refusals: int = 0
     refusals_heard: list[str] = field(default_factory=list)
 

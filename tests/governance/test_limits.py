@@ -18,12 +18,21 @@ from stoploss.lifecycle import FREEZE
 from stoploss.settings import Settings
 from stoploss.wire import records
 from streams.registrar import partition_for
-from tests.cli.conftest import Program, stoploss
+from tests.cli.conftest import Ended, Program, stoploss
 from tests.console.conftest import signed_in, words_of
-from tests.installation import Installation, appending, facts_of, installed, journal_of, registry_of
-from tests.timelines import SPEC
+from tests.installation import Installation, append_facts, appending, facts_of, installed, journal_of, registry_of
+from tests.timelines import SPEC, Timeline, traces
 
 __all__ = ["stoploss"]
+
+LENIENT = """
+apiVersion: stoploss/v1alpha1
+kind: Policy
+metadata: {name: lenient, owner: governance-board}
+spec:
+  defaultRisk: low
+  riskClasses: {low: {}}
+"""
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
 
@@ -161,3 +170,52 @@ def starts(settings: Settings) -> list[Request]:
     asked = [fact for fact in facts_of(settings) if isinstance(fact, Request) and fact.action == "start"]
     told = {f.request_id: f for f in reversed(asked) if f.reason == "asked while no judge runs"}
     return sorted(told.values(), key=lambda fact: int((fact.source or "").rpartition("/")[2]))
+
+
+def test_a_spent_budget_pauses_the_experiments_of_its_team_and_no_other(
+    ask: Program, house: Installation, tmp_path: Path
+) -> None:
+    """R5, X3: once, over a crash of the registrar; and until the policy gives more."""
+    spender, neighbour = "spender-one", "neighbour-one"
+    registered(ask, tmp_path, spender)
+    registered(ask, tmp_path, neighbour, ("owner: search-team", "owner: other-team"))
+    for name in (spender, neighbour):
+        assert ask("start", name).code == 0
+    assert put_in_force(ask, tmp_path, "{perTeam: {limit: 5, period: 720h}}").code == 0
+    spend(house, spender)
+    house.wait(lambda: lifecycle(house, spender) == "paused")
+    refused = ask("resume", spender)
+    assert "the budget of team search-team is spent: 7.00 of 5.00 USD in the period that ends at " in refused.sentence
+    assert refused.sentence.endswith("wait for the next one, or raise it in the policy")
+    restarted(house, "registrar")
+    assert "the budget of team search-team is spent" in ask("resume", spender).sentence
+    assert "budget of team search-team: 7 of 5 USD spent (140 %), until " in ask("status").out
+    lines = {line["name"]: line for line in json.loads(ask("budgets", "--json").out)}
+    assert [lines[team]["exhausted"] for team in ("search-team", "other-team")] == [True, False]
+    assert put_in_force(ask, tmp_path, "{perTeam: {limit: 50, period: 720h}}").code == 0
+    assert ask("resume", spender).code == 0
+    paused = {name: by_stoploss(house, name) for name in (spender, neighbour)}
+    assert paused == {spender: [("pause", True)], neighbour: []}
+
+
+def by_stoploss(house: Installation, name: str) -> list[tuple[str, bool]]:
+    """What was asked for in its own name, and whether it was accepted."""
+    handled = [entry.conclusion for entry in journal_of(house.settings, name)]
+    return [
+        (said.action, said.accepted) for said in handled if isinstance(said, RequestHandled) and said.by == "stoploss"
+    ]
+
+
+def put_in_force(ask: Program, folder: Path, budgets: str) -> Ended:
+    file = folder / "policy.yaml"
+    file.write_text(f"{LENIENT}  budgets: {budgets}\n")
+    return ask("policy", file)
+
+
+def spend(house: Installation, name: str) -> None:
+    """Seven dollars, by seven traces of the treatment, as intake writes them."""
+    spec = (registry_of(house.settings, name) or pytest.fail(name)).spec
+    some = traces(7, seed=1)
+    some.variant[:] = 1
+    some.metrics["cost_usd"][:] = 1_000_000_000
+    append_facts(house.settings, partition_for(name, 2), Timeline(spec).blocks(some))

@@ -212,6 +212,17 @@ def policy(
 
 
 @app.command()
+def budgets(as_json: Json = False) -> None:
+    """What teams and the programme have spent.
+
+    Of the budgets of the policy, with a forecast of when they will be gone.
+    """
+    from stoploss.cli import budgets
+
+    budgets.budgets(as_json)
+
+
+@app.command()
 def freeze(reason: WhyStopped, as_json: Json = False) -> None:
     """Stop the line: pause every experiment that runs.
 

@@ -17,6 +17,7 @@ from confluent_kafka.admin import AdminClient
 from rich.live import Live
 
 from stoploss import ledger
+from stoploss.cli.budgets import read_budgets, told
 from stoploss.cli.gathering import review_rows
 from stoploss.cli.output import console, is_terminal, json_text, print_json, show, write_file
 from stoploss.errors import ConfigurationError, InvalidExperiment
@@ -65,6 +66,8 @@ def status(settings: Settings, as_json: bool) -> None:
     if frozen:
         show(text(f"{frozen[:1].upper()}{frozen[1:]}", "bold red"))
     show(status_table(statuses))
+    for line in told(read_budgets(settings)):
+        print(line)
 
 
 def watch(settings: Settings, experiment: str | None, once: bool, as_json: bool) -> None:

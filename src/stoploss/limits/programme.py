@@ -12,9 +12,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from stoploss.commands import Micros
-from stoploss.journal import JournalEntry, LifecycleChanged, RequestHandled
+from stoploss.journal import JournalEntry, LifecycleChanged, RequestHandled, Spend
 from stoploss.ledger import Request
 from stoploss.lifecycle import LIVE
+from stoploss.limits.spending import Spendings
 from stoploss.registry import RegistryEntry
 
 BEGINS = frozenset({"start", "resume"})
@@ -35,11 +36,13 @@ class Programme:
     running   experiments whose treatment may get traffic
     asked     by request: what was let through and is not answered yet
     answered  requests that were, the last ones: one that is read again after a crash waits for no second answer
+    spendings  what the experiments have cost
     """
 
     running: set[str] = field(default_factory=set)
     asked: dict[str, Asked] = field(default_factory=dict)
     answered: OrderedDict[str, None] = field(default_factory=OrderedDict)
+    spendings: Spendings = field(default_factory=Spendings)
 
     @classmethod
     def of(cls, entries: Iterable[RegistryEntry]) -> Programme:
@@ -52,6 +55,8 @@ class Programme:
                 self._answer(entry.experiment, said)
             case LifecycleChanged() as said:
                 self._enter(entry.experiment, said.after)
+            case Spend() as said:
+                self.spendings.hear(entry.experiment, entry.at, said)
 
     def let_through(self, request: Request, at: Micros) -> None:
         """Counts as running from here on. at: the clock of who lets it through, microseconds."""

@@ -89,6 +89,45 @@ class Concurrency(Part):
     per_segment: int | None = Field(None, ge=1)
 
 
+LONGEST_BUDGET_S = 92 * 86_400
+"""So far back the registrar reads the journals when it begins."""
+
+
+class SpendingLimit(Part):
+    """US dollars that treatments may cost in a period of whole hours; periods are counted from 1970 in UTC."""
+
+    limit: float = Field(gt=0, le=1e9)
+    period: Annotated[Seconds, Field(le=LONGEST_BUDGET_S, multiple_of=3_600)]
+
+    @property
+    def nano_usd(self) -> int:
+        return round(self.limit * 1_000_000_000)
+
+
+class Budgets(Part):
+    """What all experiments together, those of a team, and each may cost. teams: by metadata.owner, before perTeam."""
+
+    programme: SpendingLimit | None = None
+    per_team: SpendingLimit | None = None
+    teams: dict[str, SpendingLimit] = Field(default_factory=dict)
+    per_experiment: SpendingLimit | None = None
+
+    def of_team(self, team: str) -> dict[str, SpendingLimit]:
+        """By scope, those that an experiment of a team draws on."""
+        found = {
+            "programme": self.programme,
+            "team": self.teams.get(team, self.per_team),
+            "experiment": self.per_experiment,
+        }
+        return {scope: limit for scope, limit in found.items() if limit is not None}
+
+    @property
+    def longest_s(self) -> int:
+        """The longest period; 0: there is no budget."""
+        limits = (self.programme, self.per_team, self.per_experiment, *self.teams.values())
+        return max((limit.period for limit in limits if limit is not None), default=0)
+
+
 class PolicyMetadata(Part):
     name: Name
     owner: str = Field(min_length=1)
@@ -113,6 +152,7 @@ class PolicySpec(Part):
     retention: dict[str, Seconds] = Field(default_factory=dict)
     concurrency: Concurrency = Concurrency()
     freezes: tuple[Freeze, ...] = ()
+    budgets: Budgets = Budgets()
 
 
 class Policy(Part):
