@@ -259,7 +259,7 @@ def test_a_place_is_kept_with_what_was_published_up_to_it(side: Side, topic: str
 def test_a_place_does_not_move_with_what_was_taken_back(side: Side, topic: str) -> None:
     transactor = owner_of(side, topic, f"{topic}-a")
     transactor.publish_up_to(records_of(topic, b"1"), 7)
-    with pytest.raises(DeliveryFailed, match="Message size too large"):
+    with pytest.raises(DeliveryFailed):
         transactor.publish_up_to(records_of(small(side, topic), bytes(range(256)) * 20), 9)
     assert owner_of(side, topic, f"{topic}-a").place() == 7
 
@@ -278,7 +278,7 @@ def small(side: Side, topic: str) -> str:
 
 def test_a_transaction_of_which_one_record_is_refused_is_not_seen_at_all(side: Side, topic: str) -> None:
     transactor, narrow = owner(side, f"{topic}-a"), small(side, topic)
-    with pytest.raises(DeliveryFailed, match="Message size too large"):
+    with pytest.raises(DeliveryFailed):
         transactor.publish([*records_of(topic, b"with it"), *records_of(narrow, bytes(range(256)) * 20)])
     assert committed(side, topic) == []
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import pytest
 
+from stoploss.errors import MalformedRecord
 from tests.simulation.bugs import BUGS, resolver
 from tests.simulation.invariants import Violation
 from tests.simulation.scenario import Scenario
@@ -32,6 +33,6 @@ def finds(seeds: Iterable[int]) -> bool:
     for seed in seeds:
         try:
             run(seed)
-        except Violation:
+        except (Violation, MalformedRecord):  # a role that reads what was never committed may not be able to read it
             return True
     return False

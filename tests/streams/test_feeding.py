@@ -23,6 +23,7 @@ from stoploss.store.arrow import Clean, clean_from_bytes
 from streams.admin import Admin
 from streams.batches import Batch
 from streams.feeding import CLEAN_BYTES, Feeder
+from streams.source_status import tell
 from tests.installation import (
     Kafka,
     appending,
@@ -241,7 +242,7 @@ def test_a_status_tells_every_ledger_partition_with_an_experiment_how_far_a_sour
     (read,) = feeder._read([batch])
     assert feeder._status(tp, 0, 2).lag == 2
     feeder._totals[tp].add(read.result.counts, batch.last + 1)
-    feeder._tell([feeder._status(tp, 2, 2)], {HOME})
+    tell(feeder._appender, settings.topics("ledger"), [feeder._status(tp, 2, 2)], {HOME})
     (status,) = [fact for fact in facts_of(settings, HOME) if isinstance(fact, SourceStatus)]
     assert (status.offset, status.lag, status.valid, status.rejected) == (2, 0, 1, 1)
     assert facts_of(settings, 1 - HOME) == []
