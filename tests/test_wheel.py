@@ -72,7 +72,7 @@ def test_the_demo_runs_from_the_wheel_in_an_empty_environment(wheel: Path, tmp_p
     run(work, str(UV), "pip", "install", "--quiet", "--python", str(venv / "bin" / "python"), "-c", lock, wanted)
     stoploss = str(venv / "bin" / "stoploss")
 
-    assert json.loads(run(work, stoploss, "--version", "--json"))["extras"] == ["embedded"]
+    assert json.loads(run(work, stoploss, "--version", "--json"))["extras"] == ["embedded", "openfeature"]
     run(work, stoploss, "init")
     assert "well-formed" in run(work, stoploss, "check", "experiment.yaml")
     shown = run(work, stoploss, "demo", "--traces", "3000", "--seconds", "12")
