@@ -23,7 +23,7 @@ from stoploss.replay import Recorded, StoredEntry, reproduce
 from tests.timelines import Timeline, spec, traces
 
 BLOCK_ROWS = 5_000
-ROWS = 200_000
+ROWS = 1_000_000  # fewer are mostly beginning: every user is new, and no guardrail has frozen what it freezes
 RUNS = 5
 GOAL = 600_000
 
