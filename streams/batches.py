@@ -87,7 +87,8 @@ class Partition:
     outstanding_bytes: int = 0
     _completed_to: int | None = None
     _progress_at_s: float = 0.0
-    _delivered: deque[_Delivered] = field(default_factory=deque)
+    _delivered: dict[int, _Delivered] = field(default_factory=dict)  # by first offset, oldest first
+    _waiting: deque[_Delivered] = field(default_factory=deque)  # those that are not begun
 
     def start(self, at: int, committed: int | None, *, claim: bool) -> None:
         """Begin reading at an offset. With claim it is committed too: a lost last commit is made good."""
@@ -98,7 +99,9 @@ class Partition:
     def deliver(self, records: Sequence[ConsumerRecord], now_s: float) -> Batch:
         batch = Batch(self.tp, records, self.generation)
         size_bytes = sum(r.serialized_value_size for r in records) + RECORD_OVERHEAD_BYTES * len(records)
-        self._delivered.append(_Delivered(batch.first, batch.last + 1, size_bytes, now_s))
+        delivered = _Delivered(batch.first, batch.last + 1, size_bytes, now_s)
+        self._delivered[batch.first] = delivered
+        self._waiting.append(delivered)
         self.outstanding_bytes += size_bytes
         self.next_offset = batch.last + 1
         self.seek_due = False
@@ -106,25 +109,32 @@ class Partition:
 
     def begin(self, batch: Batch) -> None:
         """Raises BatchMisuse when an older batch was not begun, or this one is already complete."""
-        for delivered in self._delivered:
-            if delivered.first == batch.first:
-                delivered.begun = True
-                return
-            if not delivered.begun:
-                raise BatchMisuse(f"{batch} was begun before the one at offset {delivered.first}, which is older")
-        raise BatchMisuse(f"{batch} was begun after it was completed")
+        delivered = self._delivered.get(batch.first)
+        if delivered is None:
+            raise BatchMisuse(f"{batch} was begun after it was completed")
+        if delivered.begun:
+            return
+        oldest = self._waiting[0]
+        if oldest is not delivered:
+            raise BatchMisuse(f"{batch} was begun before the one at offset {oldest.first}, which is older")
+        self._waiting.popleft()
+        delivered.begun = True
 
     def complete(self, batch: Batch, now_s: float) -> None:
         """Raises BatchMisuse when the batch was never begun, or is already complete."""
-        delivered = next((d for d in self._delivered if d.first == batch.first), None)
+        delivered = self._delivered.get(batch.first)
         if delivered is None or delivered.done or not delivered.begun:
             state = "already complete" if delivered is None or delivered.done else "not begun"
             raise BatchMisuse(f"{batch} cannot be completed: it is {state}")
         delivered.done = True
         self._progress_at_s = now_s
         self.outstanding_bytes -= delivered.size_bytes
-        while self._delivered and self._delivered[0].done:
-            self._completed_to = self._delivered.popleft().end
+        while (oldest := self._oldest) is not None and oldest.done:
+            self._completed_to = self._delivered.pop(oldest.first).end
+
+    @property
+    def _oldest(self) -> _Delivered | None:
+        return next(iter(self._delivered.values()), None)
 
     @property
     def commit_due(self) -> int | None:
@@ -134,12 +144,11 @@ class Partition:
     @property
     def working(self) -> bool:
         """An agent is at work on a batch of this partition."""
-        return not self.fenced and any(d.begun and not d.done for d in self._delivered)
+        return not self.fenced and any(d.begun and not d.done for d in self._delivered.values())
 
     @property
     def oldest_outstanding(self) -> tuple[int, float] | None:
         """First offset of the oldest batch that is not complete, and since when nothing has been completed."""
-        if not self._delivered:
+        if (oldest := self._oldest) is None:
             return None
-        oldest = self._delivered[0]
         return oldest.first, max(oldest.at_s, self._progress_at_s)

@@ -1,7 +1,8 @@
 """From a source topic into the ledger: what intake and joiner have in common.
 
-Rows wait a moment, so that the judge is not given a block per trace; a tripped gate flushes what waits at once, itself
-last, since order is what makes watermarks exact.
+Rows wait a moment, so that the judge is not given a block per trace: the dearer this machine finds a small batch, the
+longer, for at a few thousand traces a second a read per fetch would take a whole core. A tripped gate flushes what
+waits at once, itself last, since order is what makes watermarks exact.
 
 A batch is complete once its rows, its clean frame and its dead letters are on the brokers. A failed delivery ends the
 worker, so a source's rows are in the ledger in order and without gaps, and what is repeated the judge trims.
@@ -24,9 +25,9 @@ from faust.types import TP
 from stoploss import ledger
 from stoploss.intake import dead_letters
 from stoploss.intake.canaries import canaries
-from stoploss.intake.pipeline import bounded
-from stoploss.intake.results import IntakeResult, RawRecord
+from stoploss.intake.results import Fetched, IntakeResult, RawRecord
 from stoploss.intake.rows import ProjectedRows, build_blocks, concatenate
+from stoploss.intake.tallies import bounded
 from stoploss.intake.watched import Watched
 from stoploss.ledger import Source, SourceStatus
 from stoploss.registry import RegistryEntry
@@ -38,6 +39,7 @@ from streams.appender import Appender
 from streams.batches import Batch
 from streams.gathering import Gathering
 from streams.measuring import DEAD_LETTERS
+from streams.pace import Pace
 from streams.registry_view import RegistryView
 from streams.source_status import STATUS_EVERY_S, Totals, tell
 from streams.transport import consumer_of
@@ -46,21 +48,18 @@ T = TypeVar("T")
 log = structlog.get_logger("stoploss.intake")
 
 WAIT_S = 0.02
-CLEAN_BYTES = 700_000
+SHORTEST_REST_S, LONGEST_REST_S = 0.002, 0.1
+ENOUGH_RECORDS = 2_000
+"""So many make a block whose cost is its rows': to wait for more would save nothing."""
+CLEAN_BYTES, CLEAN_ROWS = 700_000, 2_000
 
 
 class Process(Protocol):
-    """intake.pipeline.process_traces or process_outcomes."""
+    """intake.pipeline.read_traces or read_outcomes."""
 
     def __call__(
-        self,
-        records: Sequence[RawRecord],
-        source: Source,
-        watched: Mapping[str, Watched],
-        *,
-        salt: bytes,
-        now_micros: int,
-    ) -> IntakeResult: ...
+        self, fetched: Sequence[Fetched], watched: Mapping[str, Watched], *, salt: bytes, now_micros: int
+    ) -> list[IntakeResult]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +68,10 @@ class Read:
 
     batches: Sequence[Batch]
     result: IntakeResult
+
+    @property
+    def records(self) -> int:
+        return sum(map(len, self.batches))
 
 
 class Feeder:
@@ -92,7 +95,7 @@ class Feeder:
         self._watched: dict[str, Watched] = {}
         self._watched_version = -1
         self._gathering = Gathering[Batch](lambda: self.app, "feeding the ledger", self._feed)
-        self._published_at_s = 0.0
+        self._reads, self._publications = Pace(LONGEST_REST_S), Pace(LONGEST_REST_S)
         self._totals: dict[TP, Totals] = {}
         self._unknown: dict[str, int] = {}
         self._thread = ThreadPoolExecutor(1, role)
@@ -117,19 +120,29 @@ class Feeder:
         self._gathering.put(batch)
 
     async def _feed(self, batches: Sequence[Batch]) -> None:
-        """Reads what has gathered, waits for more unless a gate was tripped, publishes all of it and completes it."""
-        read = await self._in_thread(lambda: self._read(batches))
-        wait_s = WAIT_S - (time.monotonic() - self._published_at_s)
-        if wait_s > 0 and not any(part.result.tripped_gate for part in read):
-            await asyncio.sleep(wait_s)
-            more = self._gathering.take()
-            read += await self._in_thread(lambda: self._read(more))
+        """Reads what has gathered, and what comes while it may wait, publishes all of it and completes it."""
+        read = await self._reading(batches)
+        while (rest_s := self._rest_s(read)) > 0:
+            await asyncio.sleep(rest_s)
+            if more := self._gathering.take():
+                read += await self._reading(more)
         consumer = consumer_of(self.app)
         ours = [part for part in read if consumer.owns(part.batches[0])]
-        await self._in_thread(lambda: self._publish(ours))
-        self._published_at_s = time.monotonic()
+        with self._publications:
+            await self._in_thread(lambda: self._publish(ours))
         for part in ours:
             self._complete(part)
+
+    async def _reading(self, batches: Sequence[Batch]) -> list[Read]:
+        with self._reads:
+            return await self._in_thread(lambda: self._read(batches))
+
+    def _rest_s(self, read: Sequence[Read]) -> float:
+        """How long to wait until the next look at what has gathered; 0: what was read is to be published now."""
+        if any(part.result.tripped_gate for part in read) or sum(part.records for part in read) >= ENOUGH_RECORDS:
+            return 0.0
+        publish_s = self._publications.rest_s(WAIT_S)
+        return min(publish_s, self._reads.rest_s(SHORTEST_REST_S) or SHORTEST_REST_S) if publish_s else 0.0
 
     def _complete(self, part: Read) -> None:
         done = [consumer_of(self.app).complete(batch) for batch in part.batches]
@@ -148,17 +161,24 @@ class Feeder:
                 log.warning("traces of an experiment that is not registered", experiment=name, traces=traces)
 
     def _read(self, batches: Sequence[Batch]) -> list[Read]:
-        """Batches of one partition and take-over as one, in order."""
+        """Batches of one partition and take-over as one, in order; those of one topic are read together."""
         parts: dict[tuple[TP, int], list[Batch]] = defaultdict(list)
         for batch in batches:
             parts[batch.tp, batch.generation].append(batch)
-        return [Read(part, self._process_all(tp, part)) for (tp, _), part in parts.items()]
+        topics: dict[str, list[list[Batch]]] = defaultdict(list)
+        for (tp, _), part in parts.items():
+            topics[tp.topic].append(part)
+        return [read for topic, of_topic in topics.items() for read in self._read_topic(topic, of_topic)]
 
-    def _process_all(self, tp: TP, batches: Sequence[Batch]) -> IntakeResult:
-        records = [RawRecord(r.offset, r.value, r.timestamp) for batch in batches for r in batch.records]
+    def _read_topic(self, topic: str, parts: Sequence[Sequence[Batch]]) -> list[Read]:
         now_micros = time.time_ns() // 1_000
-        process = self._processes[tp.topic]
-        return process(records, self._source(tp), self._watch(), salt=self._salt, now_micros=now_micros)
+        fetched = [self._fetched(part) for part in parts]
+        results = self._processes[topic](fetched, self._watch(), salt=self._salt, now_micros=now_micros)
+        return [Read(part, result) for part, result in zip(parts, results, strict=True)]
+
+    def _fetched(self, batches: Sequence[Batch]) -> Fetched:
+        records = [RawRecord(r.offset, r.value, r.timestamp) for batch in batches for r in batch.records]
+        return Fetched(self._source(batches[0].tp), records)
 
     def _source(self, tp: TP) -> Source:
         return Source(tp.topic, self._uuids[tp.topic], tp.partition)
@@ -180,15 +200,16 @@ class Feeder:
                 self._appender.append(
                     self.topics("ledger"), ledger.encode(block), key=ledger.key_of(block), partition=partition
                 )
+        for frame in _frames([part.result.clean for part in read]):
+            for value in _clean_values(frame, self.kind):
+                self._appender.append(self.topics("traces_clean"), value)
         for part in read:
-            self._store(part)
+            self._refuse(part)
         self._appender.flush()
 
-    def _store(self, part: Read) -> None:
-        tp, result = part.batches[0].tp, part.result
-        for value in _clean_values(result.clean, self.kind):
-            self._appender.append(self.topics("traces_clean"), value)
-        for reject in result.rejects:
+    def _refuse(self, part: Read) -> None:
+        tp = part.batches[0].tp
+        for reject in part.result.rejects:
             DEAD_LETTERS.labels(self.role, reject.code).inc()
             letter = dead_letters.dead_letter(reject, self._source(tp), self.role)
             self._appender.append(self.topics("deadletter"), dead_letters.encode(letter), key=tp.topic.encode())
@@ -214,17 +235,26 @@ def _watched(entry: RegistryEntry, known: Mapping[str, Watched]) -> Watched:
     return before if before is not None and unchanged else Watched.from_entry(entry)
 
 
+def _frames(parts: Iterable[pl.DataFrame]) -> list[pl.DataFrame]:
+    """Rows together, for each record of its own costs milliseconds; about as many as fit into one."""
+    some = [part for part in parts if part.height]
+    if not some:
+        return []
+    whole = pl.concat(some)
+    return [whole[start : start + CLEAN_ROWS] for start in range(0, whole.height, CLEAN_ROWS)]
+
+
 def _clean_values(clean: pl.DataFrame, kind: CleanKind) -> Iterator[bytes]:
-    """The frame as Arrow, cut in halves until each fits into a record."""
+    """The frame as Arrow, cut until each piece fits into a record."""
     if not clean.height:
         return
     value = clean_to_bytes(clean, kind)
     if len(value) <= CLEAN_BYTES or clean.height == 1:
         yield value
         return
-    middle = clean.height // 2
-    yield from _clean_values(clean[:middle], kind)
-    yield from _clean_values(clean[middle:], kind)
+    rows = max(1, clean.height * CLEAN_BYTES // (len(value) + len(value) // 4))
+    for start in range(0, clean.height, rows):
+        yield from _clean_values(clean[start : start + rows], kind)
 
 
 def _gathered(results: Iterable[IntakeResult]) -> list[ProjectedRows]:

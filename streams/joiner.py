@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 
-from stoploss.intake.pipeline import process_outcomes
+from stoploss.intake.pipeline import read_outcomes
 from stoploss.settings import Settings
 from streams.app import App
 from streams.feeding import Feeder
@@ -12,6 +12,6 @@ from streams.schema_registry import resolver_of
 
 
 def build(settings: Settings, salt: bytes) -> App:
-    process = functools.partial(process_outcomes, resolve=resolver_of(settings))
+    process = functools.partial(read_outcomes, resolve=resolver_of(settings))
     sources = {"outcomes": process, "outcomes_resolved": functools.partial(process, looked_up=True)}
     return Feeder(settings, "joiner", sources, "outcomes", salt).app

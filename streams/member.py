@@ -27,6 +27,7 @@ class Limits:
     isolation              read_committed reads transactional and other topics alike
     outstanding_bytes_max  per partition: delivered and not completed; one batch is always let through
     fetch_max_wait_ms      an empty fetch returns after this; a partition that was left out waits as long
+    fetch_rest_s           after a small fetch: at some hundred records a second each would bring one record
     drain_timeout_s        a rebalance or a stop waits so long for batches that were begun
     commit_timeout_s       a commit that the broker does not answer is given up, and repeated
     progress_timeout_s     some batch of a partition must be completed within this, if any was delivered
@@ -38,6 +39,7 @@ class Limits:
     isolation: Literal["read_committed", "read_uncommitted"] = "read_committed"
     outstanding_bytes_max: int = 16 * 1024 * 1024
     fetch_max_wait_ms: int = 100
+    fetch_rest_s: float = 0.005
     drain_timeout_s: float = 3.0
     commit_timeout_s: float = 5.0
     progress_timeout_s: float = 60.0

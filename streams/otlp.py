@@ -21,8 +21,8 @@ from faust.types import TP
 
 from stoploss.errors import MalformedRecord
 from stoploss.intake import dead_letters, segments
-from stoploss.intake.pipeline import bounded
 from stoploss.intake.results import Reject
+from stoploss.intake.tallies import bounded
 from stoploss.ledger import Source, SourceStatus
 from stoploss.otlp.assembly import LOGGED_S, Assembly, Released
 from stoploss.otlp.assigning import Flags

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -27,9 +28,10 @@ from streams.transport import consumer_of
 log = structlog.get_logger("stoploss.recorder")
 
 STREAMS = ("traces_clean", "ledger", "journal", "checkpoints", "measures", "control", "acks", "registry", "deadletter")
+INSERT_EVERY_S = 0.5
 RETRY_FIRST_S, RETRY_LONGEST_S = 0.5, 15.0
 # ClickHouse may be away for long; only a batch that has stood for an hour says that something else is wrong.
-PATIENT = Limits(progress_timeout_s=3_600.0)
+PATIENT = Limits(progress_timeout_s=3_600.0, fetch_rest_s=0.1)
 
 
 class Recorder:
@@ -43,12 +45,22 @@ class Recorder:
         self._uuids = Admin(settings.need_kafka()).uuids(settings.topics(name) for name in STREAMS)
         self._client: Client | None = None
         self._thread = ThreadPoolExecutor(1, "recorder")
-        self._gathering = Gathering[tuple[str, Batch]](lambda: self.app, "recording", self._insert_for_good)
+        self._gathering = Gathering[tuple[str, Batch]](lambda: self.app, "recording", self._record)
+        self._inserted_s = 0.0
         handlers = {name: functools.partial(self.handle, name) for name in STREAMS}
         self.app: App = build_app(settings, "recorder", handlers, limits=PATIENT)
 
     async def handle(self, stream: str, batch: Batch) -> None:
         self._gathering.put((stream, batch))
+
+    async def _record(self, gathered: Sequence[tuple[str, Batch]]) -> None:
+        """What has gathered and what comes until the next insert is due: each costs ClickHouse a part per table."""
+        rest_s = self._inserted_s + INSERT_EVERY_S - time.monotonic()
+        if rest_s > 0:
+            await asyncio.sleep(rest_s)
+            gathered = [*gathered, *self._gathering.take()]
+        await self._insert_for_good(gathered)
+        self._inserted_s = time.monotonic()
 
     async def _insert_for_good(self, gathered: Sequence[tuple[str, Batch]]) -> None:
         wait_s = RETRY_FIRST_S

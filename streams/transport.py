@@ -44,6 +44,7 @@ EXIT_CODE = os.EX_SOFTWARE  # 70: this worker could not go on; whoever supervise
 FETCH_TIMEOUT_S = 1.0
 HELD_BACK_POLL_S = 0.01  # while a partition is full or starting: aiokafka cannot be told to wait for it as well
 IDLE_POLL_S = 0.1
+MANY_RECORDS = 1_000  # a fetch of fewer costs broker and worker about as much as one of a single record
 
 
 class BatchConsumer(driver.Consumer):
@@ -179,9 +180,12 @@ class BatchConsumer(driver.Consumer):
             await self.sleep(HELD_BACK_POLL_S if self._partitions else IDLE_POLL_S)
             return
         timeout_s = FETCH_TIMEOUT_S if len(open_) == len(self._partitions) else HELD_BACK_POLL_S
-        for tp, records in (await self._fetch(open_, timeout_s)).items():
+        fetched = await self._fetch(open_, timeout_s)
+        for tp, records in fetched.items():
             if records:
                 await self._hand_over(open_[ensure_TP(tp)], records)
+        if 0 < sum(map(len, fetched.values())) < MANY_RECORDS:
+            await self.sleep(self.limits.fetch_rest_s)
 
     def _has_room(self, partition: Partition) -> bool:
         started = partition.next_offset is not None and not partition.fenced

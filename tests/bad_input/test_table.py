@@ -18,7 +18,7 @@ import pytest
 from stoploss.errors import DeliveryFailed
 from stoploss.intake import dead_letters
 from stoploss.intake.dead_letters import dead_letter
-from stoploss.intake.pipeline import process_outcomes, process_traces
+from stoploss.intake.pipeline import process_outcomes, process_traces, read_traces
 from stoploss.intake.repeats import Remembered
 from stoploss.intake.results import IntakeResult, RawRecord, Reject
 from stoploss.intake.rows import build_blocks
@@ -407,7 +407,7 @@ def unwritable(kafka: Kafka, tmp_path: Path) -> Iterator[Feeder]:
     settings: Settings = settings_of(kafka, tmp_path)
     create_topics(settings, "traces", "ledger", "registry", "traces_clean")
     create_topics(settings, "deadletter", max_message_bytes="100")
-    feeder = Feeder(settings, "intake", {"traces": process_traces}, "traces", SALT)
+    feeder = Feeder(settings, "intake", {"traces": read_traces}, "traces", SALT)
     yield feeder
     feeder._registry.stop()
 

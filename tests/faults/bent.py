@@ -53,18 +53,18 @@ def raises_while(path: str) -> None:
     """Intake's work raises while the file is there; a file that says `once` is taken away by the first."""
     from stoploss.intake import pipeline
 
-    process = pipeline.process_traces
+    read = pipeline.read_traces
 
-    @functools.wraps(process)
-    def processed(*args: Any, **more: Any) -> Any:
+    @functools.wraps(read)
+    def reading(*args: Any, **more: Any) -> Any:
         told = Path(path)
         if told.exists():
             if told.read_text() == "once":
                 told.unlink()
             raise ZeroDivisionError("an agent that raises")
-        return process(*args, **more)
+        return read(*args, **more)
 
-    pipeline.process_traces = processed
+    pipeline.read_traces = reading
 
 
 def polls_within(seconds: str) -> None:

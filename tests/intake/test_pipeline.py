@@ -1,14 +1,20 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stoploss.evidence import CODE
 from stoploss.intake.hashing import hash_ids, salted
-from stoploss.intake.pipeline import MOST_NAMES_COUNTED, process_traces
+from stoploss.intake.pipeline import process_traces, read_traces
+from stoploss.intake.results import Fetched
 from stoploss.intake.rows import ProjectedRows, build_blocks, concatenate
+from stoploss.intake.tallies import MOST_NAMES_COUNTED
+from stoploss.ledger import SegmentColumn, Source
 from stoploss.metrics import MISSING
 from tests.intake.records import (
     AT,
@@ -226,3 +232,38 @@ def test_where_a_fetch_ends_changes_nothing(kinds: list[str], size: int) -> None
         assert judged == []
     assert sum(part.counts.valid for part in parts) == whole.counts.valid
     assert whole.counts.valid + whole.counts.rejected + whole.counts.quarantined == len(kinds)
+
+
+@given(st.lists(st.lists(st.sampled_from(sorted(KINDS)), max_size=6), min_size=1, max_size=4))
+@settings(max_examples=60, deadline=None)
+def test_partitions_that_are_read_together_become_what_each_becomes_alone(partitions: list[list[str]]) -> None:
+    fetched = [
+        Fetched(Source("stoploss.traces", "uuid", number), raw([KINDS[kind] for kind in kinds]))
+        for number, kinds in enumerate(partitions)
+    ]
+    together = read_traces(fetched, watching(), salt=SALT, now_micros=AT)
+    alone = [process_traces(part.records, part.source, watching(), salt=SALT, now_micros=AT) for part in fetched]
+    for found, wanted in zip(together, alone, strict=True):
+        assert (found.rejects, found.counts, found.tripped_gate) == (wanted.rejects, wanted.counts, wanted.tripped_gate)
+        assert found.clean.equals(wanted.clean)
+        assert {name: seen(rows) for name, rows in found.rows.items()} == {
+            name: seen(rows) for name, rows in wanted.rows.items()
+        }
+
+
+def seen(rows: ProjectedRows) -> list[object]:
+    """Blocks, with segment values row by row: a dictionary has its values in the order in which they were met."""
+    return [
+        (
+            replace(block, segments=()),
+            [
+                [column.values[code] if code < len(column.values) else None for code in codes_of(column)]
+                for column in block.segments
+            ],
+        )
+        for block in build_blocks(rows)
+    ]
+
+
+def codes_of(column: SegmentColumn) -> list[int]:
+    return np.frombuffer(column.codes, CODE).tolist()

@@ -12,7 +12,7 @@ from faust.types import TP
 from stoploss.canary import canary_of
 from stoploss.emit.encoding import encode_count
 from stoploss.evidence import block_columns
-from stoploss.intake.pipeline import process_traces
+from stoploss.intake.pipeline import read_traces
 from stoploss.leases import LeasedRun
 from stoploss.leases.message import read_lease
 from stoploss.ledger import AssignmentsCounted, BegunCount, EvidenceBlock
@@ -69,7 +69,7 @@ def sung(installation: Installation, *ledger_partitions: int) -> None:
 def fed(installation: Installation) -> None:
     """Everything on the source topic, as intake takes it."""
     settings = installation.settings
-    feeder = Feeder(settings, "intake", {"traces": process_traces}, "traces", SALT)
+    feeder = Feeder(settings, "intake", {"traces": read_traces}, "traces", SALT)
     topic = settings.topics("traces")
     batches = [Batch(TP(topic, p), consumed(settings, "traces", p), 1) for p in range(settings.source_partitions)]
     feeder._publish(feeder._read(batches))

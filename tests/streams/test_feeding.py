@@ -15,7 +15,7 @@ from faust.types import TP
 
 from stoploss import registry
 from stoploss.evidence import block_columns
-from stoploss.intake.pipeline import process_outcomes, process_traces
+from stoploss.intake.pipeline import read_outcomes, read_traces
 from stoploss.ledger import EvidenceBlock, Source, SourceStatus
 from stoploss.registry import RegistryEntry
 from stoploss.settings import Settings
@@ -67,7 +67,7 @@ def found_text() -> str:
 
 @pytest.fixture
 def feeder(settings: Settings) -> Iterator[Feeder]:
-    feeder = Feeder(settings, "intake", {"traces": process_traces}, "traces", SALT)
+    feeder = Feeder(settings, "intake", {"traces": read_traces}, "traces", SALT)
     yield feeder
     feeder._registry.stop()
 
@@ -218,8 +218,8 @@ def test_a_bare_outcome_is_left_to_the_resolver_and_one_that_comes_back_bare_is_
 ) -> None:
     """Both topics are one joiner's, and each row stands under the topic that it came from."""
     create_topics(settings, "outcomes_resolved")
-    looked_up = functools.partial(process_outcomes, looked_up=True)
-    sources = {"outcomes": process_outcomes, "outcomes_resolved": looked_up}
+    looked_up = functools.partial(read_outcomes, looked_up=True)
+    sources = {"outcomes": read_outcomes, "outcomes_resolved": looked_up}
     joiner = Feeder(settings, "joiner", sources, "outcomes", SALT)
     at = time.time_ns() // 1_000
     whole, bare = avro(outcome(at=at), "outcome"), avro(outcome(at=at, assignments=[]), "outcome")
@@ -231,7 +231,8 @@ def test_a_bare_outcome_is_left_to_the_resolver_and_one_that_comes_back_bare_is_
     (letter,) = letters_of(settings)
     assert (letter.source.topic, letter.offset) == (settings.topics("outcomes_resolved"), 1)
     assert (letter.value, letter.code, letter.stage) == (bare, "unresolved", "joiner")
-    assert [clean.kind for clean in frames(settings)] == ["outcomes", "outcomes"]
+    (stored,) = frames(settings)
+    assert (stored.kind, stored.frame["topic"].to_list()) == ("outcomes", [settings.topics(name) for name in sources])
 
 
 def test_a_status_tells_every_ledger_partition_with_an_experiment_how_far_a_source_is_stored(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,49 +10,54 @@ import polars as pl
 
 from stoploss.intake.batch import Rows
 from stoploss.intake.pii import Bits, Scan, class_names, scan
+from stoploss.intake.project import Origin
 from stoploss.intake.quantise import Mask
-from stoploss.ledger import Source
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
     """Where the rows of a frame stood, and which of them are quarantined, with the reason."""
 
-    source: Source
-    offsets: Rows
+    origin: Origin
     broker_micros: Rows
     quarantined: Mapping[int, str]
 
 
-def traces(frame: pl.DataFrame, output: Scan, standing: Standing, stored: Mask) -> pl.DataFrame:
+def traces(frame: pl.DataFrame, output: Scan, standing: Standing) -> pl.DataFrame:
     """The trace's columns with masked texts, `pii_classes` found in the output, and the columns of `standing`."""
     scans = {"input_text": scan(frame["input_text"]), "output_text": output}
     if masked := [scanned.masked.alias(name) for name, scanned in scans.items() if scanned.found.any()]:
         frame = frame.with_columns(masked)
-    return _stored(frame, [_classes(output.found), *_columns(standing)], stored)
+    return frame.hstack([_classes(output.found), *_columns(standing)])
 
 
-def outcomes(frame: pl.DataFrame, standing: Standing, stored: Mask) -> pl.DataFrame:
-    return _stored(frame, _columns(standing), stored)
+def outcomes(frame: pl.DataFrame, standing: Standing) -> pl.DataFrame:
+    return frame.hstack(_columns(standing))
 
 
-def _stored(frame: pl.DataFrame, more: list[pl.Series], stored: Mask) -> pl.DataFrame:
-    whole = frame.hstack(more)
-    return whole if stored.all() else whole.filter(pl.Series(stored))
+def part(whole: pl.DataFrame, rows: slice, stored: Mask) -> pl.DataFrame:
+    """Those of some rows that are stored; one flag for each of them."""
+    some = whole[rows]
+    return some if stored.all() else some.filter(pl.Series(stored))
 
 
 def _columns(standing: Standing) -> list[pl.Series]:
     """topic, topic_uuid, partition, offset, broker_at (microseconds), quarantined (why it was not judged, or null)."""
-    size = standing.offsets.size
-    source = standing.source
+    origin, size = standing.origin, standing.origin.offset.size
     return [
-        _constant("topic", source.topic, pl.String(), size),
-        _constant("topic_uuid", source.topic_uuid, pl.String(), size),
-        _constant("partition", source.partition, pl.Int32(), size),
-        pl.Series("offset", standing.offsets),
+        _of_sources("topic", [source.topic for source in origin.sources], pl.String(), origin),
+        _of_sources("topic_uuid", [source.topic_uuid for source in origin.sources], pl.String(), origin),
+        _of_sources("partition", [source.partition for source in origin.sources], pl.Int32(), origin),
+        pl.Series("offset", origin.offset),
         pl.Series("broker_at", standing.broker_micros),
         _reasons(standing.quarantined, size),
     ]
+
+
+def _of_sources(name: str, values: Sequence[object], dtype: pl.DataType, origin: Origin) -> pl.Series:
+    if len(values) == 1:
+        return _constant(name, values[0], dtype, origin.offset.size)
+    return pl.Series(name, values, dtype).gather(origin.source)
 
 
 def _constant(name: str, value: object, dtype: pl.DataType, size: int) -> pl.Series:

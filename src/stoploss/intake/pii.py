@@ -80,34 +80,47 @@ def scan(texts: pl.Series) -> Scan:
     if texts.null_count() == len(texts):
         return Scan(found, np.zeros(len(texts), np.bool_), texts)
     scanned = texts.is_not_null().to_numpy()
+    suspects = _suspects(texts)
     masked = texts.clone()  # scatter works in place
+    changed: set[int] = set()
     for cls in CLASSES:
-        masked = _mask_class(cls, masked, found)
-    _note_masked_before(texts, found)
+        # What an earlier class has taken from a text may have hidden a hit: that text is looked at again.
+        rows = sorted({*np.flatnonzero(suspects[cls.name]).tolist(), *changed})
+        if rows:
+            masked = _mask_class(cls, masked, rows, found, changed)
+    if suspects[MASKED_BEFORE].any():
+        _note_masked_before(texts, found)
     return Scan(found, scanned, masked)
+
+
+def _suspects(texts: pl.Series) -> dict[str, npt.NDArray[np.bool_]]:
+    """By class, which texts hold its pattern; all classes in one pass, for most of a small batch's cost is the pass."""
+    text = pl.col("text")
+    looks = [text.str.contains(cls.pattern).fill_null(False).alias(cls.name) for cls in CLASSES]
+    looks.append(text.str.contains(MASKED_BEFORE, literal=True).fill_null(False).alias(MASKED_BEFORE))
+    seen = texts.alias("text").to_frame().select(looks)
+    return {name: seen[name].to_numpy() for name in seen.columns}
 
 
 def _note_masked_before(texts: pl.Series, found: Bits) -> None:
     """Marks what the SDK confirmed and masked in the service: the user saw it all the same (emit/masking.py)."""
-    if not texts.str.contains(MASKED_BEFORE, literal=True).any():
-        return
     for cls in CLASSES:
         rows = texts.str.contains(f"{MASKED_BEFORE}{cls.name}]", literal=True).fill_null(False).arg_true()
         found[rows.to_numpy()] |= BIT[cls.name]
 
 
-def _mask_class(cls: PiiClass, texts: pl.Series, found: Bits) -> pl.Series:
-    """The texts without the hits of one class; marks the rows that had one."""
-    rows = texts.str.contains(cls.pattern).fill_null(False).arg_true()
-    if rows.is_empty():
-        return texts
+def _mask_class(cls: PiiClass, texts: pl.Series, rows: list[int], found: Bits, changed: set[int]) -> pl.Series:
+    """The texts without the hits of one class in some rows; marks the rows that had one."""
     candidates = texts.gather(rows)
     hits = candidates.str.extract_all(cls.pattern).to_list()
     confirmed = [_confirmed(cls, hit) for hit in hits]
-    changed = [(row, text, data) for row, text, data in zip(rows, candidates, confirmed, strict=True) if data]
-    found[[row for row, _, _ in changed]] |= BIT[cls.name]
-    masked = [_without(text, data, f"[{cls.name}]") for _, text, data in changed]
-    return texts.scatter([row for row, _, _ in changed], masked) if changed else texts
+    held = [(row, text, data) for row, text, data in zip(rows, candidates, confirmed, strict=True) if data]
+    if not held:
+        return texts
+    places = [row for row, _, _ in held]
+    found[places] |= BIT[cls.name]
+    changed.update(places)
+    return texts.scatter(places, [_without(text, data, f"[{cls.name}]") for _, text, data in held])
 
 
 def _confirmed(cls: PiiClass, hits: list[str]) -> list[str]:

@@ -47,7 +47,21 @@ class Share:
         return Subject(batch, watched, variant, consent)
 
 
-def project_traces(batch: Batch, watched: Watched, share: Share, source: Source, offsets: Rows) -> ProjectedRows:
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where the rows of a batch come from.
+
+    sources  in the order of their rows
+    source   of each row, as a place in `sources`; rising
+    offset   of each row
+    """
+
+    sources: tuple[Source, ...]
+    source: npt.NDArray[np.int32]
+    offset: Rows
+
+
+def project_traces(batch: Batch, watched: Watched, share: Share, origin: Origin) -> ProjectedRows:
     """One row per trace of the share.
 
     A shadow run is no exposure and is never pooled with live traces: its row is there only where it trips a gate,
@@ -61,15 +75,14 @@ def project_traces(batch: Batch, watched: Watched, share: Share, source: Source,
     return _rows(
         subject,
         _Kept(share, kept, batch.start[rows], gates[rows]),
-        source,
-        offsets,
+        origin,
         details=tuple(seen[row] for row in rows[gates[rows] != 0].tolist()),
         metrics={plan.column: _metric(subject, plan, rows, measured) for plan in watched.metrics},
         outcomes=False,
     )
 
 
-def project_outcomes(batch: Batch, watched: Watched, share: Share, source: Source, offsets: Rows) -> ProjectedRows:
+def project_outcomes(batch: Batch, watched: Watched, share: Share, origin: Origin) -> ProjectedRows:
     """One row per outcome of the share that the experiment declares a score for.
 
     All its scores are columns of one block, for a source's rows must stay in the order of their offsets; a row has a
@@ -84,8 +97,7 @@ def project_outcomes(batch: Batch, watched: Watched, share: Share, source: Sourc
     return _rows(
         share.subject(batch, watched),
         _Kept(share, kept, batch.at[rows], np.zeros(rows.size, np.uint32)),
-        source,
-        offsets,
+        origin,
         details=(),
         metrics={
             plan.column: quantise(values, (named == plan.metric.name).to_numpy(), plan.metric, plan.transform)
@@ -112,8 +124,7 @@ class _Kept:
 def _rows(
     subject: Subject,
     kept: _Kept,
-    source: Source,
-    offsets: Rows,
+    origin: Origin,
     *,
     details: tuple[str, ...],
     metrics: dict[str, Integers],
@@ -123,8 +134,8 @@ def _rows(
     rows = kept.share.rows[kept.places]
     unit = batch.unit(watched.experiment.spec.assignment.randomisation_unit)[rows]
     columns: dict[str, npt.NDArray[Any]] = {
-        "source": np.zeros(rows.size, np.int32),
-        "offset": offsets[rows],
+        "source": origin.source[rows],
+        "offset": origin.offset[rows],
         "unit": salted(unit, watched.name, batch.salt),
         "trace": batch.trace[rows],
         "variant": subject.variant[rows].astype(np.uint8),
@@ -138,7 +149,7 @@ def _rows(
         experiment=watched.name,
         spec_hash=watched.spec_hash,
         outcomes=outcomes,
-        sources=(source,),
+        sources=origin.sources,
         gate_names=watched.gates,
         gate_details=details,
         columns=columns,

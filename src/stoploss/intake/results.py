@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
 
 from stoploss.intake.rows import ProjectedRows
-from stoploss.ledger import RejectCount
+from stoploss.ledger import RejectCount, Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,14 @@ class RawRecord:
     offset: int
     value: bytes | None
     timestamp_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """Records of one source partition, in the order of their offsets."""
+
+    source: Source
+    records: Sequence[RawRecord]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +68,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class IntakeResult:
-    """What a batch of one source partition became.
+    """What the records of one source partition became.
 
     rows          experiment -> its rows, in the order of their offsets
     clean         masked frame for storage: one row per valid or quarantined record that belongs to an experiment

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,28 @@ class ProjectedRows:
     def key(self) -> tuple[str, str, bool]:
         """Rows of equal key can stand in one block."""
         return (self.experiment, self.spec_hash, self.outcomes)
+
+
+def by_source(rows: ProjectedRows) -> list[ProjectedRows]:
+    """The rows of each source by themselves, in the order of `sources`; rows of one source stand together."""
+    bounds = np.searchsorted(rows.columns["source"], np.arange(len(rows.sources) + 1)).tolist()
+    before = np.concatenate([[0], np.cumsum(rows.columns["gates"] != 0)])
+    return [
+        _of_source(rows, number, slice(start, stop), slice(int(before[start]), int(before[stop])))
+        for number, (start, stop) in enumerate(pairwise(bounds))
+    ]
+
+
+def _of_source(rows: ProjectedRows, number: int, part: slice, tripped: slice) -> ProjectedRows:
+    columns = {name: column[part] for name, column in rows.columns.items()}
+    return replace(
+        rows,
+        sources=(rows.sources[number],),
+        gate_details=rows.gate_details[tripped],
+        columns={**columns, "source": np.zeros(part.stop - part.start, np.int32)},
+        segments={name: column.take(part) for name, column in rows.segments.items()},
+        metrics={name: values[part] for name, values in rows.metrics.items()},
+    )
 
 
 def concatenate(parts: Sequence[ProjectedRows]) -> ProjectedRows:

@@ -15,6 +15,7 @@ from stoploss.store import schema
 
 CleanKind = Literal["traces", "outcomes"]
 KIND_KEY = b"stoploss.kind"
+OPTIONS = pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)  # a pool of threads only adds waiting to it
 # Microseconds since 1970-01-01 UTC: 1900-01-01 and 2299-12-31.
 DATETIME64_RANGE = (-2_208_988_800_000_000, 10_413_705_600_000_000)
 REQUIRED = frozenset({"trace_id", "at", "topic_uuid", "partition", "offset"})
@@ -35,7 +36,7 @@ def clean_to_bytes(frame: pl.DataFrame, kind: CleanKind = "traces") -> bytes:
     """
     table = _to_arrow(frame).replace_schema_metadata({KIND_KEY: kind.encode()})
     out = io.BytesIO()
-    with pa.ipc.new_stream(out, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
+    with pa.ipc.new_stream(out, table.schema, options=OPTIONS) as writer:
         writer.write_table(table)
     return out.getvalue()
 

@@ -16,8 +16,8 @@ from tests.simulation.bugs.planting import Bug, replaced
 def stores_texts_as_they_came() -> AbstractContextManager[None]:
     """What the output holds is found and counted, and not masked."""
 
-    def raw(frame: Any, output: Any, standing: Any, stored: Any) -> Any:
-        return clean._stored(frame, [clean._classes(output.found), *clean._columns(standing)], stored)
+    def raw(frame: Any, output: Any, standing: Any) -> Any:
+        return frame.hstack([clean._classes(output.found), *clean._columns(standing)])
 
     return replaced(clean, "traces", raw)
 

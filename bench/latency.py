@@ -1,0 +1,170 @@
+"""From the produce call of a harmful trace to the signed command in a controller's hands: `python bench/latency.py`.
+
+Everything runs as `stoploss up` runs it: an embedded Kafka and ClickHouse, a process for each role, on this machine.
+Beside the trials a load of background traces runs through an experiment with every kind of rule. A trial is one trace
+with a payment card in its output text; the controller verifies the command and applies it, and the experiment is
+resumed for the next trial.
+
+    python bench/latency.py [--loads 0,1000,10000] [--trials 60]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import queue
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from confluent_kafka import Producer
+
+from bench.judge_fold import SPEC as EVERY_RULE
+from stoploss.cli import asking
+from stoploss.cli.stack import Stack
+from stoploss.commands import Action, Command
+from stoploss.control.controller import Controller
+from stoploss.control.kafka_loop import ControlTopics, run_controller
+from stoploss.control.position import PositionFile
+from stoploss.emit.encoding import encode_trace
+from stoploss.settings import Settings, load
+from stoploss.signing import Verifier
+from tests.timelines import spec
+
+LOADS = (0, 1_000, 10_000, 50_000)
+TRIALS = 60
+WARM_S = 5.0
+PATIENCE_S = 60.0
+CARD = "Your card 4111 1111 1111 1111 is on file."
+BUSY, HARMED = "busy", "harmed"
+SEED = 3
+
+
+@dataclass
+class Hands:
+    """What the controller does: it notes when it was told to stop what."""
+
+    stops: queue.Queue[tuple[float, str]] = field(default_factory=queue.Queue)
+
+    def apply(self, command: Command) -> None:
+        if command.action == Action.STOP:
+            self.stops.put((time.monotonic(), command.experiment))
+
+    def stopped_at_s(self) -> float:
+        at_s, name = self.stops.get(timeout=PATIENCE_S)
+        if name != HARMED:
+            raise SystemExit(f"{name} was stopped, and would not be judged any more: that is not what is measured")
+        return at_s
+
+
+@contextmanager
+def listening(settings: Settings) -> Iterator[Hands]:
+    """A controller of the SDK in a thread of its own."""
+    hands, stop, ready = Hands(), threading.Event(), threading.Event()
+    controller = Controller(
+        name="bench",
+        instance="1",
+        actuator=hands,
+        verifier=Verifier.load(settings.keys / "monitor.pub"),
+        positions=PositionFile(settings.home / "position.json"),
+    )
+    names = settings.topics
+    topics = ControlTopics(str(settings.need_kafka()), names("control"), names("acks"), names("registry"))
+    thread = threading.Thread(target=run_controller, args=(controller, topics, stop), kwargs={"caught_up": ready})
+    thread.start()
+    try:
+        assert ready.wait(PATIENCE_S)
+        yield hands
+    finally:
+        stop.set()
+        thread.join()
+
+
+@contextmanager
+def background(settings: Settings, rate_per_s: int) -> Iterator[None]:
+    """So many traces a second, from a process of their own."""
+    if not rate_per_s:
+        yield
+        return
+    job = {
+        "bootstrap": str(settings.need_kafka()),
+        "topic": settings.topics("traces"),
+        "rate_per_s": rate_per_s,
+        "experiments": [BUSY],
+    }
+    with subprocess.Popen([sys.executable, "-m", "bench.load", json.dumps(job)], stdin=subprocess.PIPE) as process:
+        try:
+            time.sleep(WARM_S)
+            yield
+        finally:
+            assert process.stdin is not None
+            process.stdin.close()
+            process.wait(PATIENCE_S)
+
+
+def harmful() -> bytes:
+    return encode_trace(
+        {
+            "trace_id": uuid.uuid4().hex,
+            "at": time.time_ns() // 1_000,
+            "service": "bench",
+            "unit_id": "u1",
+            "latency_ms": 500.0,
+            "output_text": CARD,
+            "assignments": [{"experiment": HARMED, "variant": "small"}],
+        }
+    ).value
+
+
+def trials(settings: Settings, hands: Hands, count: int) -> list[float]:
+    """Milliseconds of each."""
+    chance, found = random.Random(SEED), []
+    producer = Producer({"bootstrap.servers": str(settings.need_kafka()), "linger.ms": 0, "log_level": 0})
+    for _ in range(count):
+        time.sleep(chance.uniform(0.2, 1.2))
+        began_s = time.monotonic()
+        producer.produce(settings.topics("traces"), harmful())
+        producer.poll(0)
+        found.append((hands.stopped_at_s() - began_s) * 1_000)
+        asking.send(settings, asking.request_of("resume", HARMED, "the next trial"))
+    return found
+
+
+@contextmanager
+def installed(home: Path) -> Iterator[Settings]:
+    """All roles, and the two experiments running."""
+    with Stack(load(home=home), lambda line: None, controller=False) as stack:
+        for name, text in ((BUSY, EVERY_RULE), (HARMED, spec("gates: [pii_exposed]"))):
+            mine = text.replace("name: checkout", f"name: {name}").replace("flag: checkout", f"flag: {name}")
+            asking.send(stack.settings, asking.request_of("register", name, "to be measured", spec=mine))
+            asking.send(stack.settings, asking.request_of("start", name, "to be measured"))
+        yield stack.settings
+
+
+def main() -> None:
+    asked = argparse.ArgumentParser(description="harm to command")
+    asked.add_argument("--loads", default=",".join(map(str, LOADS)))
+    asked.add_argument("--trials", type=int, default=TRIALS)
+    told = asked.parse_args()
+    print(f"{platform.machine()}, Python {platform.python_version()}, {told.trials} trials a row")
+    print(f"{'traces/s':>10} {'p50 ms':>8} {'p95 ms':>8} {'p99 ms':>8} {'worst ms':>9}")
+    with tempfile.TemporaryDirectory() as home, installed(Path(home)) as settings, listening(settings) as hands:
+        for rate_per_s in map(int, told.loads.split(",")):
+            with background(settings, rate_per_s):
+                found = sorted(trials(settings, hands, told.trials))
+            cuts = statistics.quantiles(found, n=100, method="inclusive")
+            print(f"{rate_per_s:>10,} {cuts[49]:>8.0f} {cuts[94]:>8.0f} {cuts[98]:>8.0f} {found[-1]:>9.0f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
