@@ -1,4 +1,5 @@
-"""docker-compose.yml and what it mounts: they parse, stand where they are named, and open nothing to the network."""
+"""docker-compose.yml, alone and secure, and what it mounts: all stands where it is named, and nothing is open to the
+network."""
 
 from __future__ import annotations
 
@@ -17,16 +18,21 @@ from typer.main import get_command
 
 from grafana import alerting
 from grafana.pages import PAGES
+from stoploss.acls import GRANTS
 from stoploss.cli import app
-from stoploss.settings import Settings
+from stoploss.control.credentials import ADMIN, BROKER_FILE, CA_FILE, PASSWORD_SUFFIX, user_names
+from stoploss.settings import Settings, load
 from stoploss.store import schema
 from streams.worker import ROLES
+from tests import compose
 
 ROOT = Path(__file__).parents[1]
-COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
-SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+FILES = {"plain": compose.plain(), "secure": compose.secure()}
+SERVICES: dict[str, dict[str, Any]] = FILES["plain"]["services"]
+SECURE: dict[str, dict[str, Any]] = FILES["secure"]["services"]
 OURS = {name: service for name, service in SERVICES.items() if "build" in service}
 THEIRS = {name: service for name, service in SERVICES.items() if "build" not in service}
+both = pytest.mark.parametrize("which", FILES)
 USERS = ElementTree.parse(ROOT / "deploy" / "clickhouse" / "users.xml")
 
 
@@ -46,38 +52,43 @@ def test_an_image_is_pinned_to_a_version(name: str) -> None:
     assert re.match(r"v?\d+\.\d+", tag), tag
 
 
+@both
 @pytest.mark.parametrize("name", sorted(SERVICES))
-def test_a_port_is_published_on_loopback_only(name: str) -> None:
-    for port in SERVICES[name].get("ports", []):
+def test_a_port_is_published_on_loopback_only(which: str, name: str) -> None:
+    for port in FILES[which]["services"][name].get("ports", []):
         assert port.startswith("127.0.0.1:")
 
 
+@both
 @pytest.mark.parametrize("name", sorted(SERVICES))
-def test_a_mount_is_a_file_of_the_project_or_a_declared_volume(name: str) -> None:
-    for mount in SERVICES[name].get("volumes", []):
+def test_a_mount_is_a_file_of_the_project_or_a_declared_volume(which: str, name: str) -> None:
+    for mount in FILES[which]["services"][name].get("volumes", []):
         source, target, *mode = mount.split(":")
         assert target.startswith("/")
         if source.startswith("."):
             assert (ROOT / source).exists()
             assert mode == ["ro"]
         else:
-            assert source in COMPOSE["volumes"]
+            assert source in FILES[which]["volumes"]
 
 
-def test_the_file_is_one_of_the_compose_specification() -> None:
+@both
+def test_the_file_is_one_of_the_compose_specification(which: str) -> None:
     """The specification's own schema, Apache License 2.0, as compose-go v2.6.4 carries it."""
     schema = json.loads((ROOT / "tests" / "data" / "compose-spec.json").read_text())
-    jsonschema.Draft7Validator(schema).validate(COMPOSE)
+    jsonschema.Draft7Validator(schema).validate(FILES[which])
 
 
+@both
 @pytest.mark.parametrize("name", sorted(THEIRS.keys() - WITHOUT_A_SHELL))
-def test_a_server_says_when_it_is_ready(name: str) -> None:
-    assert THEIRS[name]["healthcheck"]["test"][0] == "CMD"
+def test_a_server_says_when_it_is_ready(which: str, name: str) -> None:
+    assert FILES[which]["services"][name]["healthcheck"]["test"][0] == "CMD"
 
 
+@both
 @pytest.mark.parametrize("name", sorted(SERVICES))
-def test_a_container_has_limits_and_no_rights_that_it_does_not_need(name: str) -> None:
-    service = SERVICES[name]
+def test_a_container_has_limits_and_no_rights_that_it_does_not_need(which: str, name: str) -> None:
+    service = FILES[which]["services"][name]
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert service["mem_limit"]
@@ -121,17 +132,20 @@ def test_every_role_runs_once() -> None:
     assert sorted(command[1:] for command in commands if command[0] == "worker") == sorted([role] for role in ROLES)
 
 
+@both
 @pytest.mark.parametrize("name", sorted(OURS))
-def test_a_command_is_one_that_stoploss_has(name: str) -> None:
+def test_a_command_is_one_that_stoploss_has(which: str, name: str) -> None:
     known = set(cast(TyperGroup, get_command(app)).commands)
-    shell = " ".join(OURS[name]["command"])
-    assert set(re.findall(r"stoploss (\w+)", f"stoploss {shell}" if "entrypoint" not in OURS[name] else shell)) <= known
+    service = FILES[which]["services"][name]
+    shell = " ".join(service["command"])
+    assert set(re.findall(r"stoploss (\w+)", f"stoploss {shell}" if "entrypoint" not in service else shell)) <= known
 
 
-def test_settings_in_the_environment_are_settings_that_exist() -> None:
+@both
+def test_settings_in_the_environment_are_settings_that_exist(which: str) -> None:
     known = {f"STOPLOSS_{name.upper()}" for name in Settings.model_fields}
-    for service in OURS.values():
-        assert set(service["environment"]) <= known
+    for name in OURS:
+        assert set(FILES[which]["services"][name]["environment"]) <= known
 
 
 def test_addresses_name_services_and_ports_that_they_listen_on() -> None:
@@ -140,6 +154,77 @@ def test_addresses_name_services_and_ports_that_they_listen_on() -> None:
     assert environment["STOPLOSS_KAFKA"] == "kafka:19092"
     assert environment["STOPLOSS_CLICKHOUSE_URL"].endswith("@clickhouse:8123")
     assert environment["STOPLOSS_ALERTMANAGER_URL"] == "http://alertmanager:9093"
+
+
+# ---- the secure one --------------------------------------------------------------------------------
+
+
+USER_OF = {role: role for role in ROLES} | {"console": "person", "flags": "controller", "collector": "collector"}
+"""Service -> whose line of the table of ACLs it works under."""
+
+
+def secrets_of(name: str) -> set[str]:
+    return set(SECURE[name].get("secrets", []))
+
+
+def test_each_part_is_given_its_own_password_and_no_other() -> None:
+    own = {name: f"stoploss-default-{user}" for name, user in USER_OF.items()} | {"setup": ADMIN}
+    for name, user in own.items():
+        assert secrets_of(name) == {CA_FILE, f"{user}{PASSWORD_SUFFIX}"}
+    assert {name for name in SECURE if secrets_of(name)} == {*own, "kafka"}
+
+
+def test_each_part_of_ours_gets_in_as_its_user_over_tls() -> None:
+    """Where compose mounts a secret: /run/secrets and its name."""
+    for name in OURS:
+        environment = SECURE[name]["environment"]
+        user = environment["STOPLOSS_KAFKA_USER"]
+        assert user == (ADMIN if name == "setup" else f"stoploss-default-{USER_OF[name]}")
+        assert environment["STOPLOSS_KAFKA_PROTOCOL"] == "SASL_SSL"
+        assert environment["STOPLOSS_KAFKA_CA_FILE"] == f"/run/secrets/{CA_FILE}"
+        assert environment["STOPLOSS_KAFKA_PASSWORD_FILE"] == f"/run/secrets/{user}{PASSWORD_SUFFIX}"
+
+
+def test_the_secrets_are_what_stoploss_credentials_makes() -> None:
+    passwords = {f"{user}{PASSWORD_SUFFIX}" for user in user_names(load())}
+    files = {CA_FILE, BROKER_FILE, *passwords}
+    assert secrets_of("kafka") == files
+    declared = FILES["secure"]["secrets"]
+    assert declared == {name: {"file": f"./deploy/secure/credentials/{name}"} for name in files}
+    assert set(USER_OF.values()) <= set(GRANTS)
+
+
+def test_the_secure_broker_is_told_what_its_script_asks_for_and_nothing_else() -> None:
+    script = (compose.SECURE.parent / "start.sh").read_text()
+    asked = set(re.findall(r"\$\{?([A-Z][A-Z_]+)", script)) - {"PATH"}
+    kafka = SECURE["kafka"]
+    assert set(kafka["environment"]) == asked
+    assert kafka["environment"]["CONFIGURATION"] in kafka["tmpfs"]
+    assert kafka["healthcheck"]["test"][-1] == f"{kafka['environment']['CONFIGURATION']}/client.properties"
+    assert "INTERNAL://kafka:19092" in kafka["environment"]["KAFKA_ADVERTISED_LISTENERS"]
+
+
+def test_the_setup_makes_the_acls_before_any_part_begins() -> None:
+    assert "stoploss topics; stoploss topics --acls" in SECURE["setup"]["command"][0]
+    assert all(service["depends_on"]["setup"] for name, service in SECURE.items() if name in OURS and name != "setup")
+
+
+def test_the_collector_reads_its_password_from_a_file() -> None:
+    read = yaml.safe_load((ROOT / "deploy" / "collector" / "secure.yaml").read_text())["exporters"]["kafka"]
+    environment = SECURE["collector"]["environment"]
+    assert read["auth"]["sasl"]["password"] == "${file:${env:KAFKA_PASSWORD_FILE}}"
+    assert {"KAFKA_USER", "KAFKA_PASSWORD_FILE", "KAFKA_CA_FILE"} <= set(environment)
+    assert environment["KAFKA_PASSWORD_FILE"].removeprefix("/run/secrets/") in secrets_of("collector")
+
+
+def test_data_of_the_plain_and_of_the_secure_one_are_kept_apart() -> None:
+    """The users are made with the broker's storage: one that was made without them would let nobody in."""
+    assert FILES["plain"]["name"] != FILES["secure"]["name"]
+    environments = [file["services"]["kafka"]["environment"] for file in FILES.values()]
+    assert len({environment["CLUSTER_ID"] for environment in environments}) == 2
+
+
+# ---- users of ClickHouse, alerts, the image --------------------------------------------------------
 
 
 def test_no_password_is_written_down_and_the_example_names_them_all() -> None:

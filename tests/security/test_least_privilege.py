@@ -12,6 +12,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from stoploss.acls import GRANTS, all_acls
+from stoploss.control.credentials import Authority
 from stoploss.errors import ConfigurationError
 from stoploss.kafka import KafkaAddress, connection
 from stoploss.settings import Settings
@@ -19,7 +20,7 @@ from stoploss.topics import TOPICS
 from streams.admin import Admin
 from tests.installation import settings_of
 
-from .broker import Authority, SecureKafka
+from .broker import SecureKafka
 
 pytestmark = pytest.mark.kafka
 
@@ -182,7 +183,7 @@ def test_a_wrong_password_is_refused(world: World) -> None:
 
 def test_a_broker_that_another_authority_vouches_for_is_not_believed(world: World, tmp_path: Path) -> None:
     right = world.address("judge")
-    (tmp_path / "ca.pem").write_bytes(Authority.new().pem)
+    (tmp_path / "ca.pem").write_bytes(Authority.new("another").pem)
     refused_by(KafkaAddress(str(right), replace(right.security, ca_file=tmp_path / "ca.pem")))
 
 

@@ -215,3 +215,15 @@ def keys(break_glass: bool) -> None:
     pair = create_keys(settings.keys)
     load_or_create_secret(settings.keys / "secret.key")
     print(f"key {pair.key_id}: {pair.private} signs, {pair.public} verifies; give only the second to controllers")
+
+
+def credentials(directory: Path, hosts: Sequence[str]) -> None:
+    """Says what was written, and no secret."""
+    from stoploss.control.credentials import BROKER_FILE, CA_FILE, PASSWORD_SUFFIX, create_credentials
+
+    made = create_credentials(directory, load(), hosts)
+    print(f"{made.directory / CA_FILE}: what clients trust, until {made.expires:%Y-%m-%d}")
+    print(f"{made.directory / BROKER_FILE}: key and certificate of the broker, for {', '.join(hosts)}")
+    for user in made.users:
+        print(f"{made.directory / user}{PASSWORD_SUFFIX}")
+    print("for one machine: in production your own authority signs, and a store of secrets keeps the passwords")

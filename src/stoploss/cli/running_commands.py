@@ -100,6 +100,28 @@ def keys(
 
 
 @app.command()
+def credentials(
+    directory: Annotated[Path, typer.Argument(help="Made; it must not be there yet.", metavar="DIR")],
+    hosts: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--host",
+            help="Name or address at which clients reach the brokers; repeat it. Default: kafka, localhost, 127.0.0.1.",
+            metavar="HOST",
+        ),
+    ] = None,
+) -> None:
+    """Make certificates and passwords for a Kafka with ACLs.
+
+    ca.pem is what clients trust, broker.pem what the broker shows, USER.password what each user of `stoploss topics
+    --acls` proves itself with. For one machine: where it matters, use your own authority and store of secrets.
+    """
+    from stoploss.cli import running
+
+    running.credentials(directory, hosts or ["kafka", "localhost", "127.0.0.1"])
+
+
+@app.command()
 def doctor(as_json: Json = False) -> None:
     """Check addresses, topics, clock, versions, keys and disk."""
     from stoploss.cli import checking
