@@ -18,6 +18,8 @@ from streams.transport import consumer_if_any
 
 BLOCKED_S = 10.0
 """A loop that has not come round for so long answers nobody. The watchdog ends the process later by itself."""
+SILENT_S = 10.0
+"""Who connects and asks nothing for so long is let go: each connection has a thread of the worker."""
 
 
 def serve(apps: Mapping[str, AppT], host: str, port: int) -> ThreadingHTTPServer:
@@ -49,6 +51,8 @@ class Reading(Protocol):
 
 class _Handler(BaseHTTPRequestHandler):
     apps: ClassVar[Mapping[str, AppT]]
+    # Without the version of Python: it is nobody's business.
+    server_version, sys_version, timeout = "stoploss", "", SILENT_S
 
     def do_GET(self) -> None:
         match self.path.partition("?")[0]:
@@ -72,6 +76,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
+        self.send_header("X-Content-Type-Options", "nosniff")
         self.end_headers()
         self.wfile.write(body)
 

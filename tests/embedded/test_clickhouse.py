@@ -338,9 +338,18 @@ def test_what_it_does_not_do_is_refused_in_words(clickhouse: EmbeddedClickHouse,
 
 
 @pytest.mark.parametrize(
-    "headers", [{"Host": "evil.example"}, {"Origin": "https://evil.example"}, {"Origin": "null"}], ids=str
+    "headers",
+    [
+        {"Host": "evil.example"},
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+    ],
+    ids=str,
 )
 def test_a_request_that_a_web_page_sends_is_refused(headers: dict[str, str], clickhouse: EmbeddedClickHouse) -> None:
+    """The last two are what an image of a page asks for: a statement in an address could send rows anywhere."""
     status, _, body = ask(clickhouse, b"SELECT 1", headers=headers)
     assert status == 403
     assert b"serves loopback only" in body

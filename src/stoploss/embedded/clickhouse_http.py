@@ -42,6 +42,8 @@ STATEMENTS_AT_ONCE = 32
 ROWS_IN_MEMORY_BYTES = 8 << 20
 SHUTDOWN_S = 10.0
 LOOPBACK_NAMES = (LOOPBACK, "localhost", "::1")
+OUR_OWN = ("none", "same-origin")
+"""What a browser says of a request that no other site has made; a program says nothing."""
 HELLO = "SELECT displayName(), version(), toUInt32(0) AS `revision()`, timezone()"
 CONTENT_TYPES = (
     ("JSON", "application/json; charset=UTF-8"),
@@ -123,12 +125,20 @@ async def loopback_only(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
     """Any web page may make a browser on this machine send requests here. Such a request carries the page's Origin,
-    or, with a name that the page's owner points at 127.0.0.1, a foreign Host."""
+    or, with a name that the page's owner points at 127.0.0.1, a foreign Host; one for an image carries neither, and the
+    browser's own word that another site has made it."""
+    site = request.headers.get("Sec-Fetch-Site", "none")
+    if site not in OUR_OWN:
+        return _denied(f"Sec-Fetch-Site {site!r}: another site has sent this request")
     for name, address in (("Host", f"//{request.host}"), ("Origin", request.headers.get("Origin", f"//{LOOPBACK}"))):
         if urlsplit(address).hostname not in LOOPBACK_NAMES:
-            sentence = f"{name} {address!r} is not this machine: the embedded ClickHouse serves loopback only"
-            return _refusal(EngineError.of(497, "ACCESS_DENIED", sentence), HTTPStatus.FORBIDDEN)
+            return _denied(f"{name} {address!r} is not this machine")
     return await handler(request)
+
+
+def _denied(fault: str) -> web.Response:
+    sentence = f"{fault}: the embedded ClickHouse serves loopback only"
+    return _refusal(EngineError.of(497, "ACCESS_DENIED", sentence), HTTPStatus.FORBIDDEN)
 
 
 def _query_id(request: web.Request) -> str:
