@@ -22,8 +22,12 @@ from stoploss.settings import load
 
 WAIT_S = 60.0
 SECURE = Path(__file__).parents[2] / "deploy" / "secure"
-TOOLS = {"kafka-storage.sh": "kafka.tools.StorageTool", "kafka-server-start.sh": "kafka.Kafka"}
-"""What start.sh calls -> the class of Kafka's jars that Kafka's own script of that name runs."""
+TOOLS = {
+    "kafka-storage.sh": "kafka.tools.StorageTool",
+    "kafka-server-start.sh": "kafka.Kafka",
+    "kafka-configs.sh": "kafka.admin.ConfigCommand",
+}
+"""What the container calls -> the class of Kafka's jars that Kafka's own script of that name runs."""
 
 
 class SecureKafka(EmbeddedKafka):
@@ -71,9 +75,13 @@ class SecureKafka(EmbeddedKafka):
         """Where start.sh writes: in a container, a file system in memory."""
         return self.directory / "configuration"
 
+    @property
+    def tools(self) -> Path:
+        """In a container, /opt/kafka/bin."""
+        return self.directory / "bin"
+
     def _prepare(self, lock_descriptor: int) -> list[str]:
-        tools = self.directory / "bin"
-        for folder in (tools, self.configuration):
+        for folder in (self.tools, self.configuration):
             folder.mkdir(exist_ok=True)
         logging = self.directory / "log4j2.properties"
         logging.write_text(LOG4J, encoding="ascii")
@@ -86,8 +94,8 @@ class SecureKafka(EmbeddedKafka):
         ]
         for name, java_class in TOOLS.items():
             run = shlex.join([*java, "-cp", kafka_class_path(), java_class])
-            (tools / name).write_text(f'#!/bin/sh\nexec {run} "$@"\n')
-            (tools / name).chmod(0o755)
+            (self.tools / name).write_text(f'#!/bin/sh\nexec {run} "$@"\n')
+            (self.tools / name).chmod(0o755)
         return ["sh", str(SECURE / "start.sh")]
 
     def _environment(self) -> Mapping[str, str]:
@@ -96,7 +104,7 @@ class SecureKafka(EmbeddedKafka):
         formatted = (self._data / "meta.properties").exists()
         return {
             **super()._environment(),
-            "PATH": f"{self.directory / 'bin'}:/usr/bin:/bin",
+            "PATH": f"{self.tools}:/usr/bin:/bin",
             "CREDENTIALS": str(self.credentials),
             "CONFIGURATION": str(self.configuration),
             "CLUSTER_ID": read_cluster_id(self._data) if formatted else new_cluster_id(),

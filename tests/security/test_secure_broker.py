@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import time
 
@@ -19,7 +20,7 @@ from .broker import SECURE, SecureKafka
 
 pytestmark = pytest.mark.kafka
 
-WAIT_S = 60.0
+WAIT_S = 120.0
 
 
 def as_of(kafka: SecureKafka, user: str, monkeypatch: pytest.MonkeyPatch) -> KafkaAddress:
@@ -91,6 +92,28 @@ def test_a_role_may_do_its_own_work_and_no_others(secure_kafka: SecureKafka, mon
         refused = sent(service, topics(forbidden))
         assert refused is not None
         assert refused.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED
+
+
+def documented(kafka: SecureKafka) -> str:
+    """The command of docs/security.md that tells the broker a password, with the folders that the container has."""
+    text = (SECURE.parents[1] / "docs" / "security.md").read_text()
+    [command] = re.findall(r"exec kafka sh -c '(.+?)'", text, re.DOTALL)
+    there = {
+        "/opt/kafka/bin": kafka.tools,
+        "kafka:19092": kafka.bootstrap,
+        "/tmp": kafka.configuration,
+        "/run/secrets": kafka.credentials,
+    }
+    return re.sub("|".join(there), lambda found: str(there[found[0]]), command)
+
+
+def test_a_new_password_is_told_to_the_broker_as_the_document_says(secure_kafka: SecureKafka) -> None:
+    user = "stoploss-default-judge"
+    before = secure_kafka.password(user)
+    (secure_kafka.credentials / f"{user}{PASSWORD_SUFFIX}").write_text("another")
+    subprocess.run(["sh", "-c", documented(secure_kafka)], check=True, capture_output=True)
+    assert gets_in(secure_kafka.address(user, "another"))
+    assert not gets_in(secure_kafka.address(user, before))
 
 
 def test_after_a_restart_the_users_are_still_known(secure_kafka: SecureKafka) -> None:
