@@ -5,10 +5,15 @@ from types import ModuleType
 
 import pytest
 
-from stoploss.control import alerts, rfc3339, webhook
+from stoploss.control import alerts, flag_server, http, rfc3339, webhook
+from stoploss.control.adapter import matching, secrets, template
 
 
-@pytest.mark.parametrize("module", [alerts, rfc3339, webhook], ids=lambda module: module.__name__)
+@pytest.mark.parametrize(
+    "module",
+    [alerts, flag_server, http, rfc3339, webhook, matching, secrets, template],
+    ids=lambda module: module.__name__,
+)
 def test_the_examples_in_docstrings_hold(module: ModuleType) -> None:
     results = doctest.testmod(module)
     assert results.attempted > 0

@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from stoploss.cli import (
+    adapter_commands,
     cases_commands,
     console_commands,
     dead_letter_commands,
@@ -58,6 +59,7 @@ for commands in (
     traffic_commands,
 ):
     app.add_typer(commands.app)
+app.add_typer(adapter_commands.app, name="adapter")
 app.add_typer(dead_letter_commands.app, name="deadletter")
 app.add_typer(schema_commands.app, name="schemas")
 

@@ -1,11 +1,10 @@
-"""up, worker, controller, topics, keys."""
+"""up, worker, topics, keys."""
 
 from __future__ import annotations
 
 import getpass
 import json
 import signal
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -73,13 +72,6 @@ def say(sentence: str) -> None:
     print(sentence, flush=True)
 
 
-def _until_signal() -> threading.Event:
-    stopping = threading.Event()
-    for name in SIGNALS:
-        signal.signal(name, lambda *_: stopping.set())
-    return stopping
-
-
 def worker(roles: Sequence[str]) -> None:
     """Runs until a signal, or until it cannot go on; refused at once where Kafka is not there to begin with."""
     from stoploss.cli.stack import end_with_parent
@@ -87,31 +79,6 @@ def worker(roles: Sequence[str]) -> None:
 
     end_with_parent()
     run(addresses.connected(), roles)
-
-
-def controller(file: Path, name: str, instance: str) -> None:
-    """Keeps the flag file as the commands want it, and acks; until a signal."""
-    from stoploss import logs
-    from stoploss.cli.stack import end_with_parent
-    from stoploss.control.controller import Controller
-    from stoploss.control.flagd import FlagdFile
-    from stoploss.control.kafka_loop import ControlTopics, run_controller
-    from stoploss.control.position import PositionFile
-    from stoploss.signing import Verifier
-
-    end_with_parent()
-    settings = addresses.resolved()
-    logs.to_stderr(settings.log_level)
-    obeying = Controller(
-        name=name,
-        instance=instance,
-        actuator=FlagdFile(file),
-        verifier=Verifier.load(settings.keys / "monitor.pub", break_glass=settings.keys / "break-glass.pub"),
-        positions=PositionFile(file.with_name(f"{file.name}.position.json")),
-    )
-    names = settings.topics
-    where = ControlTopics(settings.need_kafka(), names("control"), names("acks"), names("registry"))
-    run_controller(obeying, where, _until_signal())
 
 
 def topics(show: bool, as_json: bool) -> None:

@@ -50,14 +50,28 @@ def worker(roles: Annotated[list[Role], typer.Argument(help="What this process d
 
 @app.command()
 def controller(
-    file: Annotated[Path, typer.Option("--file", help="Flag definition file of flagd.")],
-    name: Annotated[str, typer.Option(help="Name of the controller, as specs require it.")] = "flagd",
+    file: Annotated[Path | None, typer.Option("--file", help="Flag definition file of flagd.")] = None,
+    adapter: Annotated[
+        str | None, typer.Option("--adapter", help="Adapter of a vendor: a file, or a recipe.", metavar="ADAPTER")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the controller, as specs require it: flagd, or the adapter's.")
+    ] = None,
     instance: Annotated[str, typer.Option(help="Name of this instance.")] = "one",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done; do nothing, acknowledge nothing.")
+    ] = False,
+    serve: Annotated[
+        str | None, typer.Option(help="Serve the flag file there, as /flags.json.", metavar="HOST:PORT")
+    ] = None,
 ) -> None:
-    """Keep a flagd file as the commands want it, and acknowledge."""
-    from stoploss.cli import running
+    """Keep a flagd file, or a vendor, as the commands want it.
 
-    running.controller(file, name, instance)
+    Acknowledges each command: applied is what stands in the file, or what the vendor answered with a 2xx.
+    """
+    from stoploss.cli import controlling
+
+    controlling.controller(file, adapter, name, instance, dry_run, serve)
 
 
 @app.command()

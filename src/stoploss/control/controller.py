@@ -50,11 +50,13 @@ class Controller:
         verifier: Verifier,
         positions: PositionFile,
         clock: Callable[[], Micros] = wall_clock,
+        listed_only: bool = False,
     ) -> None:
         """
         name      as the spec's `controllers` lists it
         instance  which of several controllers of that name this is
         clock     microseconds since 1970-01-01 UTC, for the expiry of raises and the time of acks
+        listed_only  passes over the commands of specs that list controllers, and not this one
         """
         self.name = name
         self.instance = instance
@@ -63,6 +65,7 @@ class Controller:
         self._positions = positions
         self._standing = positions.all()
         self._clock = clock
+        self._listed_only = listed_only
 
     def handle(self, message: CommandMessage) -> list[Ack]:
         """Obeys or refuses one message; the acks to publish, `received` before `applied` or `rejected`."""
@@ -103,6 +106,8 @@ class Controller:
         return read_command(message.value, message.headers, message.topic, self._verifier)
 
     def _obey(self, command: Command, *, in_force: bool) -> list[Ack]:
+        if self._listed_only and command.controllers and self.name not in command.controllers:
+            return []
         received = self._ack(command, AckStatus.RECEIVED)
         before = self._standing.get(command.experiment)
         decision = decide(before, command, self._clock(), in_force=in_force)

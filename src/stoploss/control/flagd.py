@@ -35,6 +35,11 @@ class FlagdFile:
             flags[command.flag] = flag_for(command, flags.get(command.flag, {}))
             replace_file(self._path, json.dumps(document, indent=2, ensure_ascii=False).encode() + b"\n", mode=0o644)
 
+    def describe(self, command: Command) -> str:
+        """What `apply` would write for the flag, and where; raises what it would raise."""
+        flag = flag_for(command, _read(self._path).get("flags", {}).get(command.flag, {}))
+        return f"{self._path}: {command.flag} = {json.dumps(flag, indent=2, ensure_ascii=False)}"
+
 
 def flag_for(command: Command, before: Json) -> Json:
     """The flag's definition: the variants' values and foreign entries stay as they were, the rest is the command's."""

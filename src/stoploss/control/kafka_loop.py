@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
@@ -36,12 +36,13 @@ FLUSH_S = 10.0
 class ControlTopics:
     """Where commands come from and acks go to.
 
+    acks    None: a dry run, which is no instance that anybody waits for
     client  further librdkafka settings, such as those of SASL_SSL
     """
 
     bootstrap: str
     control: str = "stoploss.control"
-    acks: str = "stoploss.acks"
+    acks: str | None = "stoploss.acks"
     registry: str = "stoploss.registry"
     client: Mapping[str, Any] = field(default_factory=dict)
 
@@ -80,7 +81,7 @@ def run_controller(
     """
     trouble = TroubleLog()
     consumer = Consumer({**consumer_settings(controller), **_connection(topics, trouble)})
-    publisher = AckPublisher(topics, trouble)
+    publisher: Publisher = Silent() if topics.acks is None else AckPublisher(topics, topics.acks, trouble)
     presence = Presence(controller, publisher)
     try:
         partitions = _partitions(consumer, topics, stop, trouble)
@@ -198,10 +199,29 @@ def _topic(message: Message) -> str:
     return message.topic() or ""
 
 
+class Publisher(Protocol):
+    def publish(self, acks: list[Ack]) -> None: ...
+    def serve(self) -> None: ...
+    def close(self) -> None: ...
+
+
+class Silent:
+    """Tells nobody anything."""
+
+    def publish(self, acks: list[Ack]) -> None:
+        """An ack of a dry run would say that something was done."""
+
+    def serve(self) -> None:
+        """Nothing waits."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
 class Presence:
     """Says that this instance lives, now and then, and once that it goes: whoever is killed says nothing."""
 
-    def __init__(self, controller: Controller, publisher: AckPublisher) -> None:
+    def __init__(self, controller: Controller, publisher: Publisher) -> None:
         self._controller, self._publisher = controller, publisher
         self._due_s = 0.0
 
@@ -218,8 +238,8 @@ class Presence:
 class AckPublisher:
     """Publishes acks without waiting: one that is lost is asked for again by the courier's re-send."""
 
-    def __init__(self, topics: ControlTopics, trouble: TroubleLog) -> None:
-        self._topic = topics.acks
+    def __init__(self, topics: ControlTopics, topic: str, trouble: TroubleLog) -> None:
+        self._topic = topic
         settings = {"enable.idempotence": True, "linger.ms": 0}
         self._producer = Producer({**settings, **_connection(topics, trouble)})
         self._fatal: KafkaError | None = None

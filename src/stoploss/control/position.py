@@ -74,9 +74,12 @@ def _behind_glass(command: Command, before: Position | None) -> Position:
 class PositionFile:
     """Positions by experiment, in one JSON file that is replaced whole; one controller owns it."""
 
-    def __init__(self, path: Path) -> None:
-        """Reads what is there; raises SnapshotUnreadable where the file is not what `save` wrote."""
-        self._path = path
+    def __init__(self, path: Path, *, writes: bool = True) -> None:
+        """Reads what is there; raises SnapshotUnreadable where the file is not what `save` wrote.
+
+        writes  False: a dry run, which begins where the controller stands and leaves the file as it is
+        """
+        self._path, self._writes = path, writes
         self._positions = _read(path)
 
     def all(self) -> dict[str, Position]:
@@ -87,7 +90,8 @@ class PositionFile:
         if self._positions.get(experiment) == position:
             return
         positions = {**self._positions, experiment: position}
-        replace_file(self._path, _dump(positions), mode=0o600)
+        if self._writes:
+            replace_file(self._path, _dump(positions), mode=0o600)
         self._positions = positions
 
 
