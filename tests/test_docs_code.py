@@ -1,7 +1,8 @@
-"""The code in docs/adapters.md is run as it stands there; only addresses lead to nobody."""
+"""The code in docs/adapters.md and docs/sdk.md is run as it stands there; only addresses lead to nobody."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import shlex
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 from openfeature import api
 from openfeature.evaluation_context import EvaluationContext
+from openfeature.provider.in_memory_provider import InMemoryFlag, InMemoryProvider
 
 from stoploss import control
 from stoploss.control.adapter.command_names import COMMAND_NAMES
@@ -21,10 +23,14 @@ from stoploss.control.adapter.parsing import parse_adapter, recipes
 from stoploss.control.adapter.signed import signature_headers
 from stoploss.control.adapter.spec import Adapter, Request
 from stoploss.control.keys import create_keys
+from stoploss.emit import Tracer
+from stoploss.wire import schemas
+from stoploss.wire.json_records import read_json
 from tests.cli.conftest import Program
 
 DOCS = Path(__file__).parents[1] / "docs"
 ADAPTERS = (DOCS / "adapters.md").read_text()
+SDK = (DOCS / "sdk.md").read_text()
 
 
 @pytest.fixture
@@ -36,10 +42,14 @@ def blocks(document: str, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", document, re.DOTALL)
 
 
+def leading_nowhere(code: str) -> str:
+    return code.replace("127.0.0.1:9092", "127.0.0.1:1")
+
+
 def block(document: str, containing: str) -> str:
     """The one Python block with these words, leading to nobody."""
     (found,) = [text for text in blocks(document, "python") if containing in text]
-    return found.replace("127.0.0.1:9092", "127.0.0.1:1")
+    return leading_nowhere(found)
 
 
 def test_the_adapter_of_the_document_is_one() -> None:
@@ -101,3 +111,46 @@ def test_the_provider_of_the_document_serves_the_default_while_nobody_is_there(
     exec(block(ADAPTERS, "StoplossProvider("), names)
     assert names["details"].value == "current"
     api.clear_providers()
+
+
+# ---- docs/sdk.md ---------------------------------------------------------------------------------------
+
+ANSWER = SimpleNamespace(model="small-1", tokens_in=900, tokens_out=120, usd=0.002, text="on its way")
+FLAG = InMemoryFlag("small", {"small": "small"}, flag_metadata={"experiment": "checkout-agent-model", "run": 1})
+
+
+async def answered(_: str) -> SimpleNamespace:
+    return ANSWER
+
+
+def test_the_code_of_the_sdk_page_runs_from_top_to_bottom() -> None:
+    api.set_provider_and_wait(InMemoryProvider({"checkout-agent-model": FLAG}))
+    names: dict[str, Any] = {
+        "ask_the_model": lambda _: ANSWER,
+        "ask_the_model_async": answered,
+        "question": "where is my order?",
+    }
+    for code in blocks(SDK, "python"):
+        exec(leading_nowhere(code), names)
+    assert asyncio.run(names["handle"]("u-1", "why")) == "on its way"
+    tracer = names["tracer"]
+    assert isinstance(tracer, Tracer)
+    assert not tracer.stats.invalid
+    assert tracer.stats.assignments == {("checkout-agent-model", "small"): 2}
+    assert tracer.stats.recorded == 3 + 6
+    assert names["variant"] == "small"
+    api.clear_hooks()
+    api.clear_providers()
+    tracer.close(0.1)
+
+
+def test_the_json_of_the_sdk_page_reads_as_a_trace() -> None:
+    (text,) = blocks(SDK, "json")
+    trace = read_json(text.encode(), "trace")
+    assert (trace["unit_id"], trace["assignments"][0]["epoch"]) == ("u-4711", 3)
+    assert trace["attributes"] == [{"key": "plan", "value": "free"}]
+
+
+def test_the_fields_that_the_sdk_page_calls_required_are_the_ones_without_a_default() -> None:
+    fields = schemas.schema("trace").source["fields"]
+    assert [field["name"] for field in fields if "default" not in field] == ["trace_id", "at"]

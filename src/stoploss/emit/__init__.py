@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from stoploss.emit.assignment import Assignment
 from stoploss.emit.counters import Stats
+from stoploss.emit.current import current_request
+from stoploss.emit.outcomes import Outcomes
 from stoploss.emit.request import Request
 from stoploss.emit.tracer import Tracer
 
-__all__ = ["Assignment", "Request", "Stats", "Tracer"]
+__all__ = ["Assignment", "Outcomes", "Request", "Stats", "Tracer", "current_request"]

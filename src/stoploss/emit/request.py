@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from stoploss.emit import current
 from stoploss.emit.assignment import Assignment, EvaluationDetails, from_details
 from stoploss.emit.context import Context, to_token
 from stoploss.emit.errors import Unsendable
@@ -21,7 +22,17 @@ class Request:
     Nothing here raises for a wrong value: it is counted in `Tracer.stats.invalid` and goes missing from the trace.
     """
 
-    __slots__ = ("_assignments", "_fields", "_first_token_s", "_is_over", "_scores", "_started_s", "_steps", "_tracer")
+    __slots__ = (
+        "_around",
+        "_assignments",
+        "_fields",
+        "_first_token_s",
+        "_is_over",
+        "_scores",
+        "_started_s",
+        "_steps",
+        "_tracer",
+    )
 
     def __init__(self, tracer: Tracer, fields: dict[str, Any]) -> None:
         self._tracer = tracer
@@ -34,8 +45,10 @@ class Request:
         self._started_s = 0.0
         self._first_token_s: float | None = None
         self._is_over = False
+        self._around: Request | None = None
 
     def __enter__(self) -> Request:
+        self._around = current.begin(self)
         self._started_s = self._tracer.clock.monotonic_s()
         return self
 
@@ -46,6 +59,7 @@ class Request:
         if self._is_over:
             return
         self._is_over = True
+        current.end(self, self._around)
         ended_s = self._tracer.clock.monotonic_s()
         fields = self._fields
         fields.setdefault("latency_ms", (ended_s - self._started_s) * 1_000)
@@ -60,6 +74,15 @@ class Request:
         if self._scores:
             fields["scores"] = self._scores
         self._tracer.send(fields)
+
+    async def __aenter__(self) -> Request:
+        """The same as `with`: nothing here waits."""
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, error, traceback)
 
     def set(self, **fields: Any) -> None:
         """Fields of schemas/trace.avsc: model, input_tokens, output_tokens, cost_usd, finish_reason, pii_exposed, …
@@ -99,6 +122,9 @@ class Request:
             self._assignments.append(assignment)
         else:
             self._tracer.count_invalid("assignments: not an Assignment of two names")
+
+    def is_assigned(self, experiment: str) -> bool:
+        return any(assignment.experiment == experiment for assignment in self._assignments)
 
     def assign_all(self, assignments: Assignment | Iterable[Assignment]) -> None:
         if isinstance(assignments, Assignment):

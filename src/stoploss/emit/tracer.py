@@ -8,11 +8,12 @@ through os._exit, as multiprocessing's do, runs no exit handlers: call `close()`
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import os
 import socket
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -20,8 +21,10 @@ from stoploss.emit.assignment import Assignment
 from stoploss.emit.clock import Clock
 from stoploss.emit.counters import Counters, Stats
 from stoploss.emit.encoding import Fields, encode_count, encode_outcome, encode_trace
+from stoploss.emit.outcomes import Outcomes
 from stoploss.emit.request import Request
 from stoploss.emit.sender import Job, Route, Sender
+from stoploss.emit.traced import F, traced
 from stoploss.kafka import connection
 
 ASSIGNMENTS_EVERY_S = 10.0
@@ -103,6 +106,13 @@ class Tracer:
             request.assign_all(assignments)
         return request
 
+    def traced(self, **fields: Any) -> Callable[[F], F]:
+        """A decorator that puts `request(**fields)` around each call of a function or coroutine.
+
+        What differs by call is set inside: `current_request()` is the request. Raises TypeError for a generator.
+        """
+        return lambda function: traced(lambda: self.request(**fields), function)
+
     def record(self, **fields: Any) -> None:
         """Send a trace built by hand, by the fields of schemas/trace.avsc; id, time and service are filled in."""
         if "trace_id" not in fields:
@@ -126,6 +136,10 @@ class Tracer:
         fields = {"context": context, "at": self.clock.wall_us(), "kind": kind}
         self._sender.offer(self._outcomes, {**fields, "name": name, "value": value, "source": source})
 
+    def outcomes(self, context: str) -> Outcomes:
+        """The same by kind: `tracer.outcomes(token).business("resolved", 1.0)`."""
+        return Outcomes(self, context)
+
     @property
     def stats(self) -> Stats:
         return self._counters.snapshot()
@@ -138,6 +152,20 @@ class Tracer:
         """Deliver what is pending within the time, count the rest as dropped, and end. Runs at exit by itself."""
         _open.discard(self)
         self._sender.close(self._close_timeout_s if timeout_s is None else timeout_s)
+
+    def __enter__(self) -> Tracer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """For jobs: what is pending is delivered before the block ends."""
+        self.close()
+
+    async def __aenter__(self) -> Tracer:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """As `with`, but the event loop runs on meanwhile."""
+        await asyncio.to_thread(self.close)
 
     def count_assignment(self, assignment: Assignment) -> bool:
         """Count a request as begun in its variant; False where the assignment does not name both."""
