@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 import pytest
@@ -70,6 +71,10 @@ def test_the_smallest_adapter_is_one() -> None:
         ({"rate": {"requests": 5}}, "rate.per: ", "is required"),
         ({"timeout": "soon"}, "timeout: ", "is no duration"),
         ({"headers": {}}, "headers: ", "is no field"),
+        ({"requests": request(body={"flag": {True: 1}})}, "requests[0].body.flag: ", "the key True is no text"),
+        ({"requests": request(body={"on": [date(2026, 1, 1)]})}, "requests[0].body.on[0]: ", "write it in quotes"),
+        ({"requests": request(body={"a": float("nan")})}, "requests[0].body.a: ", "nan is no value of JSON"),
+        ({"tables": {"ids": {"a": {1: "x"}}}}, "tables.ids.a: ", "the key 1 is no text"),
         ({"idempotencyHeader": "a b"}, "idempotencyHeader: ", "no name of a header"),
     ],
 )
@@ -115,6 +120,12 @@ def test_every_name_has_a_value_and_the_two_arms_add_up() -> None:
         assert names["treatment_percent"] + names["control_percent"] == pytest.approx(100)
         assert names["treatment_share"] == pytest.approx(exposure, abs=1e-5)
         assert names["treatment_permille"] <= exposure * 1_000
+
+
+def test_where_a_segment_cannot_be_kept_out_every_name_says_control() -> None:
+    names = names_of(order(exposure=0.5, release_variant="small"), closed=True)
+    said = names["exposure"], names["treatment_share"], names["control_percent"], names["release_variant"]
+    assert said == (0, 0, 100, "current")
 
 
 def test_a_recipe_is_read_by_its_name_and_an_unknown_one_names_those_that_ship() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from math import floor
 from typing import Any
@@ -62,8 +63,13 @@ COMMAND_NAMES = frozenset((*OF_COMMAND, *SPLIT_NAMES))
 
 
 def names_of(command: Command, *, closed: bool) -> dict[str, Any]:
-    """Every name with its value; of each unit, treatment and control add up to the whole."""
+    """Every name with its value; of each unit, treatment and control add up to the whole.
+
+    closed  see `treatment_parts`; the command then says that everybody gets the control variant
+    """
     parts = treatment_parts(command, closed=closed)
+    if closed:
+        command = dataclasses.replace(command, exposure=0.0, release_variant=command.control_variant)
     names = {name: read(command) for name, read in OF_COMMAND.items()}
     for unit, of in OF_SPLIT.items():
         names[f"treatment_{unit}"] = of(parts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from math import inf
 from typing import Any, get_args
 
 from stoploss.commands import Action
@@ -26,6 +27,7 @@ def faults(adapter: Adapter) -> Iterator[Fault]:
         yield ("requests",), "holds nothing, so no command would reach anybody; give it a request"
         return
     yield from _names(adapter)
+    yield from _plain(adapter)
     yield from _secrets(adapter)
     for index, request in enumerate(adapter.requests):
         yield from _request(adapter, request, ("requests", index))
@@ -65,6 +67,27 @@ def _names(adapter: Adapter) -> Iterator[Fault]:
             if name in known:
                 yield (part, name), f"{name!r} has a meaning already; give it another name"
             known.add(name)
+
+
+def _plain(adapter: Adapter) -> Iterator[Fault]:
+    """YAML makes dates of 2026-01-01 and truths of on and off: neither can be meant in JSON."""
+    for name, table in adapter.tables.items():
+        yield from _plain_in(table, ("tables", name))
+    for index, request in enumerate(adapter.requests):
+        yield from _plain_in(request.body, ("requests", index, "body"))
+
+
+def _plain_in(node: Any, at: At) -> Iterator[Fault]:
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if not isinstance(key, str):
+                yield at, f"the key {key!r} is no text; write it in quotes"
+            yield from _plain_in(value, (*at, str(key)))
+    elif isinstance(node, list):
+        for index, value in enumerate(node):
+            yield from _plain_in(value, (*at, index))
+    elif not isinstance(node, str | int | float | bool | None) or node in (inf, -inf) or node != node:
+        yield at, f"{node!r} is no value of JSON; write it in quotes"
 
 
 def _secrets(adapter: Adapter) -> Iterator[Fault]:
