@@ -18,6 +18,7 @@ from stoploss.control.adapter.signed import verify
 from stoploss.control.controller import Controller
 from stoploss.control.position import PositionFile
 from stoploss.errors import CommandRefused, ConfigurationError
+from tests.security.broker import Authority
 
 from .orders import NOW, order, rollback
 from .site import Site
@@ -149,6 +150,23 @@ def test_raises_wait_for_the_rate_and_what_takes_away_does_not(gateway: Gateway)
     gateway.clock.now_s += 61
     adapter.apply(order(sequence=4))
     assert len(gateway.vendor.asked) == 3
+
+
+def test_a_vendor_with_a_certificate_of_its_own_is_believed_by_its_file_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("GATEWAY_TOKEN", TOKEN)
+    authority = Authority.new()
+    (tmp_path / "ca.pem").write_bytes(authority.pem)
+    (tmp_path / "identity.pem").write_bytes(authority.identity())
+    with serving(Vendor(), tmp_path / "identity.pem") as vendor:
+        gateway = Gateway(vendor)
+        gateway.adapter(f"caFile: {tmp_path / 'ca.pem'}").apply(rollback())
+        assert len(vendor.asked) == 1
+        with pytest.raises(NotTaken, match="CERTIFICATE_VERIFY_FAILED"):
+            gateway.adapter().apply(rollback())
+    with pytest.raises(ConfigurationError, match=r"certificates in /nowhere/ca\.pem cannot be read"):
+        Gateway(Vendor(url="https://x")).adapter("caFile: /nowhere/ca.pem")
 
 
 def test_a_text_of_the_command_cannot_become_structure(gateway: Gateway) -> None:

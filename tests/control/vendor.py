@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 
@@ -50,7 +52,9 @@ class Vendor:
 
 
 @contextmanager
-def serving(vendor: Vendor) -> Iterator[Vendor]:
+def serving(vendor: Vendor, identity: Path | None = None) -> Iterator[Vendor]:
+    """identity: key and certificate in one PEM file; None: plain HTTP."""
+
     class Handler(BaseHTTPRequestHandler):
         def answer(self) -> None:
             content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -70,7 +74,11 @@ def serving(vendor: Vendor) -> Iterator[Vendor]:
         setattr(Handler, f"do_{method}", Handler.answer)
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        vendor.url = f"http://127.0.0.1:{server.server_port}"
+        vendor.url = f"http{'s' if identity else ''}://127.0.0.1:{server.server_port}"
+        if identity is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(identity)
+            server.socket = context.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         try:
