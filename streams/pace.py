@@ -25,8 +25,9 @@ class Pace:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._ended_s = monotonic()
-        self._took_s = self._ended_s - self._began_s
+        if kind is None:
+            self._ended_s = monotonic()
+            self._took_s = self._ended_s - self._began_s
 
     def rest_s(self, least_s: float = 0.0) -> float:
         """Seconds from now; 0: it has rested. Never shorter than `least_s` after the work before it."""

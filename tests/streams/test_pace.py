@@ -42,6 +42,6 @@ def test_a_rest_is_never_longer_than_is_said_and_never_shorter_than_is_asked(clo
 
 def test_who_has_rested_need_not_wait(clock: Clock) -> None:
     found = worked(clock, 0.01)
-    clock.now_s += 0.02
+    clock.now_s += 0.03
     assert found.rest_s() == 0.0
     assert Pace(longest_s=0.1).rest_s(0.05) == 0.0

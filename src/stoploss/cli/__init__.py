@@ -1,4 +1,5 @@
-"""The command line. Commands are thin and import what they need when they run, so that `--help` is quick.
+"""The command line. Commands are listed in contents.py, and each is imported when it is asked for; what it needs is
+imported when it runs. So `--help` is quick.
 
 Exit codes: 0 done; 1 refused, not found or given up, told in one sentence; 2 the command line itself is wrong; 3 the
 answer is no (a replay that differs, a doctor who finds something); 70 a worker could not go on and wants to be started
@@ -13,55 +14,19 @@ from typing import Annotated
 
 import typer
 
-from stoploss.cli import (
-    adapter_commands,
-    cases_commands,
-    console_commands,
-    dead_letter_commands,
-    evidence_commands,
-    governing_commands,
-    incident_commands,
-    knowledge_commands,
-    planning_commands,
-    privacy_commands,
-    reading_commands,
-    request_commands,
-    running_commands,
-    schema_commands,
-    starting_commands,
-    traffic_commands,
-)
+from stoploss.cli.lazily import LazyGroup
 from stoploss.cli.options import REFUSED
 from stoploss.errors import InvalidExperiment, StoplossError
 
 app = typer.Typer(
     name="stoploss",
+    cls=LazyGroup,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     add_completion=True,
     invoke_without_command=True,
 )
-
-for commands in (
-    starting_commands,
-    running_commands,
-    request_commands,
-    governing_commands,
-    reading_commands,
-    console_commands,
-    evidence_commands,
-    incident_commands,
-    cases_commands,
-    knowledge_commands,
-    planning_commands,
-    privacy_commands,
-    traffic_commands,
-):
-    app.add_typer(commands.app)
-app.add_typer(adapter_commands.app, name="adapter")
-app.add_typer(dead_letter_commands.app, name="deadletter")
-app.add_typer(schema_commands.app, name="schemas")
 
 
 def main() -> None:
