@@ -60,7 +60,8 @@ class Settings(BaseSettings):
     otlp_attributes    span attributes that are passed on, for segments; all others are left where they are
     otlp_grace_s       how long a whole trace waits for spans of other processes
     alerts_file        alerts.yaml (docs/alerts.md): further receivers, their severities, quiet hours and escalation
-    console_url        address at which people open the console, for links in alerts; unset: alerts have none
+    console_url        address at which people open the console, for the links that it prints and those in alerts;
+                       unset: alerts have none, and the console prints where it listens
     runbook_url        address at which they read docs/runbook.md, for alerts whose spec names no runbook
     roles_file         who may ask for what (governance/roles.py), for the registrar; unset: everybody for everything
     person_key         private key that requests are signed with; its file is named after the person: ada.key

@@ -8,10 +8,10 @@ from types import ModuleType
 import pytest
 
 from stoploss import settings_reference
-from stoploss.cli import addresses, running, sending, stack
+from stoploss.cli import addresses, console, running, sending, stack
 
 
-@pytest.mark.parametrize("module", [addresses, running, sending, settings_reference, stack])
+@pytest.mark.parametrize("module", [addresses, console, running, sending, settings_reference, stack])
 def test_the_examples_in_docstrings_hold(module: ModuleType) -> None:
     found = doctest.testmod(module)
     assert found.attempted > 0

@@ -50,6 +50,17 @@ def test_a_link_for_somebody_needs_a_console_and_a_name(
         print_link("gr|ace")
 
 
+def test_in_a_container_the_link_is_the_address_that_people_open(tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("STOPLOSS_")}
+    environment |= {"STOPLOSS_HOME": str(tmp_path), "STOPLOSS_CONSOLE_URL": "https://stoploss.example/"}
+    command = [sys.executable, "-m", "stoploss", "console", "--host", "0.0.0.0", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as run:
+        assert run.stdout is not None
+        assert run.stdout.readline().startswith("console: https://stoploss.example/signin?person=")
+        assert (tmp_path / ADDRESS).read_text() == "https://stoploss.example"
+        run.send_signal(signal.SIGTERM)
+
+
 def test_a_console_says_its_link_answers_and_ends_with_a_signal(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("STOPLOSS_")}
     command = [sys.executable, "-m", "stoploss", "console", "--port", "0"]

@@ -37,8 +37,9 @@ def serve(host: str | None, port: int | None) -> None:
     end_with_parent()
     settings = addresses.resolved()
     listening = listen(host or settings.console_host, settings.console_port if port is None else port)
-    with listening, _written(settings.home, address_of(listening)):
-        _tell(settings, address_of(listening))
+    address = public_address(settings.console_url, address_of(listening))
+    with listening, _written(settings.home, address):
+        _tell(settings, address)
         _run(settings, listening)
 
 
@@ -98,6 +99,19 @@ def _family(host: str) -> socket.AddressFamily:
 def address_of(listening: socket.socket) -> str:
     host, port = listening.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def public_address(console_url: str, address: str) -> str:
+    """Where people find the console: what is set, or else where it listens, seen from this machine.
+
+    >>> public_address("https://stoploss.example/", "http://0.0.0.0:8765")
+    'https://stoploss.example'
+    >>> public_address("", "http://0.0.0.0:8765"), public_address("", "http://[::]:8765")
+    ('http://127.0.0.1:8765', 'http://[::1]:8765')
+    """
+    if console_url:
+        return console_url.rstrip("/")
+    return address.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
 
 
 @contextmanager
