@@ -63,8 +63,9 @@ bench: $(STAMP) ## measure: the SDK's cost in the caller's thread, the judge's f
 faults: $(STAMP) ## the 32 faults, as a table; some: make faults FAULTS="9 12 --minutes 10"
 	$(BIN)/python -m tests.faults $(FAULTS)
 
-docs: $(STAMP) ## check that README, dashboards and examples are what the code says
-	$(BIN)/python -m pytest -q tests/test_readme.py tests/store/test_dashboard.py
+docs: $(STAMP) ## the documents as a site in build/site; README, dashboards, examples and every block in docs/ are run
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	$(BIN)/python -m pytest -q tests/test_readme.py tests/store/test_dashboard.py tests/test_docs.py tests/test_documents_run.py
 
 golden: $(STAMP) ## judge the golden ledgers anew and write their journals
 	$(BIN)/python -m tests.golden
