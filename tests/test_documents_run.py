@@ -46,6 +46,8 @@ FENCE = re.compile(
 )
 EXECUTED = {"init", "settings", "check", "keys"}
 """Commands that need no installation."""
+RUN_BY = {"adapters": "test_docs_code.py", "sdk": "test_docs_code.py"}
+"""Documents whose blocks need more around them than this file gives: the test that runs them."""
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 SERVICES = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"].values()
 PROFILES = {name for service in SERVICES for name in service.get("profiles", ())}
@@ -66,8 +68,11 @@ class Block:
         return f"{self.document}-{self.number}-{self.language or 'bare'}"
 
 
+DOCUMENTS = [path for path in sorted((ROOT / "docs").rglob("*.md")) if path.stem not in RUN_BY]
+
+
 def blocks() -> Iterator[Block]:
-    for path in sorted((ROOT / "docs").rglob("*.md")):
+    for path in DOCUMENTS:
         for number, found in enumerate(FENCE.finditer(path.read_text()), start=1):
             mark, said, _, language, text = found.groups()
             yield Block(path.stem, number, language, textwrap.dedent(text), mark or "", said or "")
@@ -275,8 +280,13 @@ def test_what_is_not_run_says_why() -> None:
 
 
 def test_no_block_was_overlooked() -> None:
-    fences = sum(len(re.findall(r"^ *```", path.read_text(), re.MULTILINE)) for path in (ROOT / "docs").rglob("*.md"))
+    fences = sum(len(re.findall(r"^ *```", path.read_text(), re.MULTILINE)) for path in DOCUMENTS)
     assert 2 * len(BLOCKS) == fences
+
+
+def test_a_document_that_is_run_elsewhere_is_named_there() -> None:
+    there = [name for name in RUN_BY if (ROOT / "docs" / f"{name}.md").exists()]
+    assert [name for name in there if f"{name}.md" not in (ROOT / "tests" / RUN_BY[name]).read_text()] == []
 
 
 @pytest.mark.parametrize(
