@@ -18,6 +18,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         "topics": "Create the topics that are missing, or print all of them.",
         "tables": "Create the tables of ClickHouse that are missing.",
         "keys": "Make the key pair that signs commands.",
+        "credentials": "Make certificates and passwords for a Kafka with ACLs.",
         "doctor": "Check addresses, topics, clock, versions, keys and disk.",
     },
     "request_commands": {
