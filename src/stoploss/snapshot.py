@@ -47,6 +47,7 @@ _OF_ANOTHER_FORM = (
     RecursionError,
 )
 """What bytes under the right MAC raise that another version wrote, or a fault of ours."""
+AS_THEY_ARE = frozenset({str, int, float, bool, types.NoneType})
 T = TypeVar("T")
 
 
@@ -84,7 +85,9 @@ def _mac(packed: bytes, secret: bytes) -> bytes:
 
 def _plain(hint: Any, value: Any, arrays: list[np.ndarray[Any, Any]]) -> Any:
     """The tree of a value; the type tells only which of several dataclasses stands in a union."""
-    if value is None or isinstance(value, (str, int, float, bool)):
+    if type(value) in AS_THEY_ARE:
+        return value
+    if isinstance(value, (str, int, float)):
         return value.value if isinstance(value, Enum) else value
     if hasattr(value, "to_plain"):
         return _plain(type(value).PLAIN, value.to_plain(), arrays)
@@ -94,7 +97,7 @@ def _plain(hint: Any, value: Any, arrays: list[np.ndarray[Any, Any]]) -> Any:
         return [type(value).__name__, _plain(type(value), value, arrays)]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         hints = _hints(type(value))
-        return {f.name: _plain(hints[f.name], getattr(value, f.name), arrays) for f in _kept(value)}
+        return {f.name: _plain(hints[f.name], getattr(value, f.name), arrays) for f in _kept(type(value))}
     args = get_args(members[0] if members else hint) or (Any, Any)
     if isinstance(value, dict):
         return [[_plain(args[0], key, arrays), _plain(args[1], item, arrays)] for key, item in value.items()]
@@ -103,11 +106,13 @@ def _plain(hint: Any, value: Any, arrays: list[np.ndarray[Any, Any]]) -> Any:
     raise TypeError(f"{type(value).__name__} cannot be kept in a snapshot; give it to_plain and from_plain")
 
 
-def _kept(kind: Any) -> list[dataclasses.Field[Any]]:
+@cache
+def _kept(kind: type[Any]) -> list[dataclasses.Field[Any]]:
     """Fields of a state but for those marked transient, which a restored state begins without."""
     return [field for field in dataclasses.fields(kind) if not field.metadata.get("transient")]
 
 
+@cache
 def _members(hint: Any) -> list[Any]:
     """The alternatives of a union, without None."""
     if get_origin(hint) not in (Union, types.UnionType):

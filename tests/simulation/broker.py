@@ -143,6 +143,7 @@ class Broker:
     """now_us        what the broker stamps records with, microseconds; it may jump
     passed_us     a clock that only passes
     appended          is told of every record that was appended
+    changes       counts what readers may see: records, markers, topics that come and go
     slow_markers  the end of a transaction is answered before its markers are written; `write_markers` writes them later
     """
 
@@ -155,6 +156,7 @@ class Broker:
     producers: dict[str, ProducerState] = field(default_factory=dict)
     pending: list[Transaction] = field(default_factory=list)
     offsets: Log = field(default_factory=lambda: Log(Topic("offsets of groups", "", True, 0), 0))
+    changes: int = 0
     _uuids: Iterator[int] = field(default_factory=count)
 
     # ---- topics ------------------------------------------------------------------------------------
@@ -163,10 +165,12 @@ class Broker:
         topic = Topic(name, f"uuid{next(self._uuids)}", compacts, largest_bytes)
         topic.logs = [Log(topic, number) for number in range(partitions)]
         self.topics[name] = topic
+        self.changes += 1
         return topic
 
     def delete(self, name: str) -> Topic:
         """What groups had committed in it goes with it, as on the real broker."""
+        self.changes += 1
         for group in self.groups.values():
             group.committed = {at: offset for at, offset in group.committed.items() if at[0] != name}
         return self.topics.pop(name)
@@ -178,6 +182,7 @@ class Broker:
         """timestamp_ms: of the sender; 0: it has none, and the broker stamps the record."""
         record = Stored(0, key, value, headers, timestamp_ms or self.now_us() // 1_000)
         offset = log.append(record)
+        self.changes += 1
         self.appended(log, record)
         return offset
 
@@ -207,6 +212,7 @@ class Broker:
         if log not in transaction.logs:
             transaction.logs.append(log)
         offset = log.append(record)
+        self.changes += 1
         self.appended(log, record)
         return offset
 
@@ -249,6 +255,7 @@ class Broker:
         """One marker: from here on the transaction is over in this log."""
         log.append(Stored(0, None, None, [], self.now_us() // 1_000, transaction, marker=True))
         log.open.pop(transaction, None)
+        self.changes += 1
         transaction.done.append(log)
         if log is self.offsets and transaction.state == "committed":
             for (group, *at), offset in transaction.places.items():

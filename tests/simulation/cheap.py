@@ -6,14 +6,18 @@ Functions without effects are remembered over all runs: what they return does no
 
 from __future__ import annotations
 
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from typing import Any
 
+import numpy as np
+import polars as pl
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from stoploss import recent, units
 from stoploss.intake.canaries import canaries
+from stoploss.intake.pii import Scan, scan
 from stoploss.spec.file import parse_experiment
+from stoploss.store.arrow import clean_to_bytes
 from streams.partition_judge import this_version
 
 SMALL: tuple[tuple[Any, str, int], ...] = (
@@ -29,6 +33,24 @@ REMEMBERED: tuple[tuple[Any, Any], ...] = (
     (this_version, cache(this_version)),
     (canaries, cache(canaries)),
 )
+
+_scanned: dict[str | None, tuple[int, str | None]] = {}
+"""Of each text the bits of what it holds, and the text without it. There are a dozen."""
+
+
+def scan_once(texts: pl.Series) -> Scan:
+    """As intake.pii.scan, which looks at every text once in all runs together."""
+    listed = texts.to_list()
+    if new := [text for text in dict.fromkeys(listed) if text not in _scanned]:
+        scanned = scan(pl.Series(new, dtype=pl.String))
+        _scanned.update(zip(new, zip(scanned.found.tolist(), scanned.masked, strict=True), strict=True))
+    found, masked = zip(*(_scanned[text] for text in listed), strict=True) if listed else ((), ())
+    there = np.array([text is not None for text in listed], np.bool_)
+    return Scan(np.array(found, np.uint8), there, pl.Series(texts.name, masked, pl.String))
+
+
+UNPACKED = partial(clean_to_bytes, compression=None)
+"""A few rows of forty columns: zstd takes four times as long for its hundred buffers as everything else."""
 
 
 class Key:

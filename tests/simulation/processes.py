@@ -39,6 +39,8 @@ class Process:
     """One worker: what dies together.
 
     ended  why it ended by itself; None: it runs, or it was killed
+
+    It is woken by time and by the broker alone: who had nothing to do at an instant has nothing to do in it.
     """
 
     def __init__(self, world: World, role: str, number: int) -> None:
@@ -52,6 +54,7 @@ class Process:
         self.dead = False
         self.ended: str | None = None
         self.ending = False
+        self._idle_since: tuple[int, int] | None = None
 
     def __str__(self) -> str:
         return f"{self.role}#{self.number}"
@@ -60,11 +63,14 @@ class Process:
 
     def act(self) -> bool:
         """Does one thing of those that are due, in the calm all of them; false where nothing is."""
+        if self._idle_since == self.world.instant:
+            return False
         for baton in self.pollers:
             if baton.overdue:
                 baton.turn()
         possible = self._possible()
         if not possible:
+            self._idle_since = self.world.instant
             return False
         for work in possible if self.world.calm else [self.world.chance.choice(possible)]:
             work()

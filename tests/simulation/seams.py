@@ -20,26 +20,31 @@ from typing import Any
 import confluent_kafka
 import confluent_kafka.admin
 
+import stoploss.intake.batch
+import stoploss.intake.clean
 import stoploss.intake.watched
 import streams
 from stoploss import journal, ledger, registry
 from stoploss.control import controller, kafka_loop, messages, position, trouble
 from stoploss.control.files import replace_file
+from stoploss.intake.pii import scan
 from stoploss.intake.rows import build_blocks
+from stoploss.store.arrow import clean_to_bytes
 from stoploss.store.client import connect
 from stoploss.store.trace_contexts import contexts_of
 from stoploss.wire import records
 from streams.app import build_app
 from tests.simulation import now, processes, store
 from tests.simulation.batons import Threading
-from tests.simulation.cheap import REMEMBERED, SMALL
+from tests.simulation.cheap import REMEMBERED, SMALL, UNPACKED, scan_once
 from tests.simulation.clients import SimAdmin, SimReader
 from tests.simulation.producer import SimProducer
 from tests.simulation.store import SimClient
 
 MOST_ROWS = 2
 """Of a block: so that what is published at once is several records."""
-OTHERS = (controller, kafka_loop, messages, position, trouble, stoploss.intake.watched, ledger, journal, registry)
+INTAKE = (stoploss.intake.batch, stoploss.intake.clean, stoploss.intake.watched)
+OTHERS = (controller, kafka_loop, messages, position, trouble, *INTAKE, ledger, journal, registry)
 NOT_SIMULATED = ("streams.transport", "streams.member", "streams.watchdog", "streams.worker", "streams.app")
 
 
@@ -113,6 +118,8 @@ def stand_ins() -> list[tuple[Any, Any]]:
         (connect, SimClient),
         (contexts_of, store.contexts_of),
         (build_blocks, partial(build_blocks, max_rows=MOST_ROWS)),
+        (clean_to_bytes, UNPACKED),
+        (scan, scan_once),
         *REMEMBERED,
     ]
 
@@ -122,7 +129,8 @@ def simulated() -> Iterator[None]:
     """Within, whatever streams/ and control/ make is the simulation's."""
     kept: list[tuple[Any, str, Any]] = []
     gc.collect()
-    gc.freeze()  # what is there stays: collecting after each run looks at the run alone
+    gc.freeze()  # what is there stays: collecting looks at the runs alone
+    gc.disable()  # a run is over before anything of it is garbage; world.run collects what some of them left
     for module in modules():
         for name, value in list(vars(module).items()):
             stand_in = next((new for old, new in stand_ins() if value is old), None)
@@ -137,6 +145,7 @@ def simulated() -> Iterator[None]:
     try:
         yield
     finally:
+        gc.enable()
         gc.unfreeze()
         for module, name, value in kept:
             setattr(module, name, value)

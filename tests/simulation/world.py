@@ -149,6 +149,11 @@ class World:
     def _pass_time(self) -> None:
         self.pass_time(self.chance.choice((1_000, 10_000, 25_000, 200_000, 600_000, 1_100_000)))
 
+    @property
+    def instant(self) -> tuple[int, int]:
+        """What is asked again only when it has changed: the time, and how often the broker has."""
+        return self.now_us, self.broker.changes
+
     def pass_time(self, us: int) -> None:
         self.now_us += us
         self.broker.expire_transactions()
