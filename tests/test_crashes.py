@@ -15,7 +15,6 @@ import os
 import random
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -26,16 +25,13 @@ from typing import Any
 import pytest
 from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
 from aiokafka.protocol.group import LeaveGroupRequest
-from confluent_kafka import KafkaError, Message, Producer
 from confluent_kafka.admin import AdminClient
 
-from stoploss import journal, ledger
+from stoploss import journal
 from stoploss.commands import Command
 from stoploss.control.messages import read_command
 from stoploss.emit.encoding import encode_trace
-from stoploss.evidence import block_columns
 from stoploss.flags import FlagReader
-from stoploss.ledger import EvidenceBlock
 from stoploss.replay import StoredEntry, replay
 from stoploss.settings import Settings, load
 from stoploss.simulate.assign import Assign, arms_of
@@ -52,8 +48,8 @@ from tests.installation import (
     installed,
     messages,
     registry_of,
-    values,
 )
+from tests.sending import Place, Sender, untrimmed
 from tests.timelines import SPEC, spec
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(420)]
@@ -71,8 +67,6 @@ guardrails:
   - {metric: latency_ms, direction: lower, margin: {relative: 0.15}, transform: log, alpha: 0.01, action: rollback}
   - {metric: latency_ms, direction: lower, margin: {relative: 0.50}, transform: exceedance, action: rollback}
 """
-Place = tuple[int, int]
-"""Partition and offset of a trace."""
 
 
 def spec_of(name: str) -> str:
@@ -83,33 +77,21 @@ def spec_of(name: str) -> str:
 # ---- traffic -------------------------------------------------------------------------------------
 
 
-@dataclass
-class Service(threading.Thread):
-    """Sends seeded traffic of both experiments by the flags of the moment, and knows where each trace stands."""
+class Service(Sender):
+    """Sends seeded traffic of both experiments by the flags of the moment."""
 
-    settings: Settings
-    flags: FlagReader
-    valid: set[Place] = field(default_factory=set)
-    not_for_the_judge: set[Place] = field(default_factory=set)
-    began_s: float = field(default_factory=time.monotonic)
-    fault: BaseException | None = None
+    def __init__(self, settings: Settings, flags: FlagReader) -> None:
+        super().__init__(settings)
+        self.flags = flags
+        self.valid: set[Place] = set()
+        self.not_for_the_judge: set[Place] = set()
+        self.began_s = time.monotonic()
 
-    def __post_init__(self) -> None:
-        super().__init__(name="service", daemon=True)
-        self._stopping = threading.Event()
-        self._producer = Producer({"bootstrap.servers": self.settings.need_kafka(), "linger.ms": 5, "log_level": 0})
-
-    __hash__ = threading.Thread.__hash__
-
-    def run(self) -> None:
-        try:
-            for number, simulated in enumerate(self._traffic().traces()):
-                if self._stopping.wait(max(0.0, simulated.offset_s - (time.monotonic() - self.began_s))):
-                    break
-                self._send(number, simulated.trace)
-        except BaseException as fault:
-            self.fault = fault
-            raise
+    def work(self) -> None:
+        for number, simulated in enumerate(self._traffic().traces()):
+            if self.ends_within(max(0.0, simulated.offset_s - (time.monotonic() - self.began_s))):
+                return
+            self._send(number, simulated.trace)
 
     def _traffic(self) -> Traffic:
         experiments = [parse_experiment(spec_of(name)) for name in (HARMED, ALIKE)]
@@ -129,26 +111,9 @@ class Service(threading.Thread):
         """One in fifty is cut off, one in seventy belongs to no experiment."""
         whole = number % 50 != 7 and number % 70 != 9
         value = encode_trace(trace if number % 70 != 9 else {**trace, "assignments": []}).value
-        self._producer.produce(
-            self.settings.topics("traces"),
-            value[: -1 - number % 20] if number % 50 == 7 else value,
-            trace["trace_id"].encode(),
-            on_delivery=self._placed(self.valid if whole else self.not_for_the_judge),
-        )
-        self._producer.poll(0)
-
-    def _placed(self, places: set[Place]) -> Any:
-        def placed(error: KafkaError | None, message: Message) -> None:
-            assert error is None, error
-            places.add((message.partition() or 0, message.offset() or 0))
-
-        return placed
-
-    def end(self) -> None:
-        self._stopping.set()
-        self.join(30)
-        assert self._producer.flush(30) == 0
-        assert self.fault is None
+        value = value[: -1 - number % 20] if number % 50 == 7 else value
+        places = self.valid if whole else self.not_for_the_judge
+        self.send(value, places.add, trace["trace_id"].encode())
 
 
 # ---- kills ---------------------------------------------------------------------------------------
@@ -361,22 +326,6 @@ def test_the_evidence_is_every_valid_trace_exactly_once(aftermath: Aftermath, ex
     assert set(counted) == aftermath.service.valid
     assert set(counted.values()) == {1}
     assert not set(counted) & aftermath.service.not_for_the_judge
-
-
-def untrimmed(settings: Settings, experiment: str) -> Iterator[Place]:
-    """The watermark rule by hand: of each source, what lies beyond all that an earlier block had."""
-    highest: dict[str, int] = {}
-    for value in values(settings, "ledger"):
-        block = ledger.decode(value)
-        if not isinstance(block, EvidenceBlock) or block.experiment != experiment:
-            continue
-        columns = block_columns(block)
-        before = dict(highest)
-        for code, offset in zip(columns.source.tolist(), columns.offset.tolist(), strict=True):
-            source = block.sources[code]
-            if offset > before.get(source.key, -1):
-                yield source.partition, offset
-                highest[source.key] = max(offset, highest.get(source.key, -1))
 
 
 # ---- (c) and (d) the states in which it ended ----------------------------------------------------

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,14 +20,10 @@ from stoploss.succession import can_judge
 from streams import partition_judge, snapshot_store
 from streams.partition_judge import Keys, PartitionJudge, this_version
 from tests.installation import (
-    Kafka,
     append_facts,
-    create_installation_keys,
-    create_topics,
     facts_of,
     journal_of,
     registry_of,
-    settings_of,
     values,
 )
 from tests.streams.test_partition_judge import commands_of, ledger_of, story
@@ -37,19 +32,6 @@ from tests.timelines import Timeline, chain_holds, traces, with_gate
 pytestmark = pytest.mark.kafka
 
 NAME = "checkout"
-
-
-@pytest.fixture
-def settings(kafka: Kafka, tmp_path: Path) -> Settings:
-    settings = settings_of(kafka, tmp_path)
-    names = ("ledger", "journal", "checkpoints", "registry", "measures", "control", "snapshots", "deadletter")
-    create_topics(settings, *names)
-    return settings
-
-
-@pytest.fixture
-def keys(settings: Settings) -> Keys:
-    return create_installation_keys(settings)
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from aiokafka import ConsumerRecord
@@ -27,17 +26,13 @@ from streams import partition_judge as module
 from streams.partition_judge import Keys, PartitionJudge
 from streams.snapshot_store import read_snapshots
 from tests.installation import (
-    Kafka,
     append_facts,
     appending,
     consumed,
-    create_installation_keys,
-    create_topics,
     facts_of,
     headers_of,
     letters_of,
     messages,
-    settings_of,
     values,
 )
 from tests.timelines import Timeline, chain_holds, traces, with_gate
@@ -46,19 +41,6 @@ pytestmark = pytest.mark.kafka
 
 LEAKS = 9
 """Place in the story of the block that trips a gate."""
-
-
-@pytest.fixture
-def settings(kafka: Kafka, tmp_path: Path) -> Settings:
-    settings = settings_of(kafka, tmp_path)
-    names = ("ledger", "journal", "checkpoints", "registry", "measures", "control", "snapshots", "deadletter")
-    create_topics(settings, *names)
-    return settings
-
-
-@pytest.fixture
-def keys(settings: Settings) -> Keys:
-    return create_installation_keys(settings)
 
 
 def story() -> list[Fact]:

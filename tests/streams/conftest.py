@@ -1,0 +1,25 @@
+"""What the judge's tests share: its topics and its keys. A module that needs other topics has settings of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from stoploss.settings import Settings
+from streams.partition_judge import Keys
+from tests.installation import Kafka, create_installation_keys, create_topics, settings_of
+
+TOPICS = ("ledger", "journal", "checkpoints", "registry", "measures", "control", "snapshots", "deadletter")
+
+
+@pytest.fixture
+def settings(kafka: Kafka, tmp_path: Path) -> Settings:
+    settings = settings_of(kafka, tmp_path)
+    create_topics(settings, *TOPICS)
+    return settings
+
+
+@pytest.fixture
+def keys(settings: Settings) -> Keys:
+    return create_installation_keys(settings)
