@@ -37,6 +37,7 @@ from streams.admin import Admin, partitions_of
 from streams.appender import Appender
 from streams.partition_judge import Keys
 from streams.reading import partitions_from_start, reader, whole
+from tests.markers import wait_for_markers
 
 PATIENCE_S = 60.0
 POLL_S = 0.05
@@ -87,7 +88,8 @@ def create_installation_keys(settings: Settings) -> Keys:
 
 
 def messages(settings: Settings, name: str, partition: int | None = None) -> list[Message]:
-    """Every committed record of a topic, in the order of each partition."""
+    """Every record of a topic that is committed by now, in the order of each partition."""
+    wait_for_markers(settings.need_kafka(), settings.topics(name))
     return list(whole(settings.need_kafka(), settings.topics(name), partition))
 
 
