@@ -20,7 +20,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from itertools import count
 from time import monotonic
 from typing import Any, ClassVar, cast
@@ -207,7 +207,7 @@ class BatchConsumer(driver.Consumer):
 
     async def _hand_over(self, partition: Partition, records: list[Any]) -> None:
         current = self._partitions.get(partition.tp) is partition and not partition.fenced
-        if not (current and self.flow_active):
+        if not (current and self.flow_active) or self._went_back(partition, records):
             return
         batch = partition.deliver(records, monotonic())
         await self.wait_first(self.callback(self._event(batch)), self.suspend_flow.wait())
@@ -253,15 +253,31 @@ class BatchConsumer(driver.Consumer):
         await super().on_partitions_revoked(revoked)
         self._let_go()
 
-    def _take_over(self, tp: TP) -> None:
+    def _went_back(self, partition: Partition, records: Sequence[Any]) -> bool:
+        """Whether a log ends before what was read of it, and is given from its beginning: its topic was made again
+        between two looks at the cluster. Then the partition is taken over anew, and begins where the new log does."""
+        first, awaited = records[0].offset, cast(int, partition.next_offset)
+        if first >= awaited:
+            return False
+        tp = partition.tp
+        self.log.warning("%s-%d gives offset %d where %d was awaited: made again?", *tp, first, awaited)
+        self._take_over(tp, first)
+        return True
+
+    def _take_over(self, tp: TP, again_from: int | None = None) -> None:
+        """again_from: where a log begins that was made again, whatever the group has committed of the one before."""
         if tp in self._starts:
             self._starts[tp].cancel()
         partition = self._partitions[tp] = Partition(tp, next(self._generations), monotonic())
-        task = self._starts[tp] = asyncio.ensure_future(self._start_partition(partition))
+        task = self._starts[tp] = asyncio.ensure_future(self._start_partition(partition, again_from))
         task.add_done_callback(lambda done: self._on_start_done(tp, done))
 
-    async def _start_partition(self, partition: Partition) -> None:
+    async def _start_partition(self, partition: Partition, again_from: int | None) -> None:
         restored = await self.restored_offset(partition.tp)
+        if again_from is not None:
+            if restored is not None and restored > again_from:
+                raise ConfigurationError(f"its log ends before {restored}, and what this worker knows goes as far")
+            restored = again_from
         committed, fallback = await self._thread.run_here(self._thread.start_offset(partition.tp))
         partition.start(fallback if restored is None else restored, committed, claim=restored is not None)
 

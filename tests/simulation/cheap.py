@@ -6,27 +6,30 @@ Functions without effects are remembered over all runs: what they return does no
 
 from __future__ import annotations
 
-from functools import cache, lru_cache, partial
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from stoploss import recent, units
 from stoploss.intake.canaries import canaries
 from stoploss.intake.pii import Scan, scan
 from stoploss.spec.file import parse_experiment
-from stoploss.store.arrow import clean_to_bytes
+from stoploss.store import arrow
 from streams.partition_judge import this_version
 
-SMALL: tuple[tuple[Any, str, int], ...] = (
+SMALL: tuple[tuple[Any, str, Any], ...] = (
     (recent, "RECENT_TRACES", 512),
     (recent, "PLACE_BITS", 10),
     (units, "SEEN_BITS", 12),
     (units, "LATELY", 64),
+    (arrow, "OPTIONS", pa.ipc.IpcWriteOptions()),
 )
-"""Modules, names of sizes in them, and the sizes in a simulation."""
+"""Modules, names of sizes in them, and the sizes in a simulation. Of a few rows zstd costs four times what the rest of
+writing them does."""
 
 REMEMBERED: tuple[tuple[Any, Any], ...] = (
     (parse_experiment, lru_cache(maxsize=256)(parse_experiment)),
@@ -34,23 +37,19 @@ REMEMBERED: tuple[tuple[Any, Any], ...] = (
     (canaries, cache(canaries)),
 )
 
-_scanned: dict[str | None, tuple[int, str | None]] = {}
-"""Of each text the bits of what it holds, and the text without it. There are a dozen."""
+SCANNED: dict[str | None, tuple[int, str | None]] = {}
+"""Of each text the bits of what it holds, and the text without it. A dozen; `simulated` begins without any."""
 
 
 def scan_once(texts: pl.Series) -> Scan:
     """As intake.pii.scan, which looks at every text once in all runs together."""
     listed = texts.to_list()
-    if new := [text for text in dict.fromkeys(listed) if text not in _scanned]:
+    if new := [text for text in dict.fromkeys(listed) if text not in SCANNED]:
         scanned = scan(pl.Series(new, dtype=pl.String))
-        _scanned.update(zip(new, zip(scanned.found.tolist(), scanned.masked, strict=True), strict=True))
-    found, masked = zip(*(_scanned[text] for text in listed), strict=True) if listed else ((), ())
+        SCANNED.update(zip(new, zip(scanned.found.tolist(), scanned.masked, strict=True), strict=True))
+    found, masked = zip(*(SCANNED[text] for text in listed), strict=True) if listed else ((), ())
     there = np.array([text is not None for text in listed], np.bool_)
     return Scan(np.array(found, np.uint8), there, pl.Series(texts.name, masked, pl.String))
-
-
-UNPACKED = partial(clean_to_bytes, compression=None)
-"""A few rows of forty columns: zstd takes four times as long for its hundred buffers as everything else."""
 
 
 class Key:

@@ -219,6 +219,7 @@ class GroupConsumer:
     owned = BatchConsumer.owned
     progress = BatchConsumer.progress
     commit = BatchConsumer.commit
+    _went_back = BatchConsumer._went_back
     _take_over = BatchConsumer._take_over
     _start_partition = BatchConsumer._start_partition
     _on_start_done = BatchConsumer._on_start_done
@@ -303,20 +304,24 @@ class GroupConsumer:
             or partition.tp.topic not in self.world.broker.topics
         ):
             return False
-        log = self._log(partition.tp)
-        if partition.next_offset > log.end:
-            partition.next_offset = 0  # out of range: auto_offset_reset is earliest
-        return log.has_more(partition.next_offset, committed=self._committed_only)
+        return self._log(partition.tp).has_more(self._position(partition), committed=self._committed_only)
+
+    def _position(self, partition: Partition) -> int:
+        """Where a fetch begins. Out of range: auto_offset_reset is earliest."""
+        assert partition.next_offset is not None
+        return 0 if partition.next_offset > self._log(partition.tp).end else partition.next_offset
 
     def _fetch(self, partition: Partition) -> None:
         """One fetch: as many records as chance has it."""
         most = self.world.chance.randint(1, MOST_FETCHED)
-        assert partition.next_offset is not None
         log = self._log(partition.tp)
-        found, _ = log.read(partition.next_offset, committed=self._committed_only, most=most)
+        found, _ = log.read(self._position(partition), committed=self._committed_only, most=most)
         if not found:
             return
         records = [_consumed(log, r.offset, r.key, r.value, r.headers, r.timestamp_ms) for r in found]
+        with self.process.loop.running():
+            if self._went_back(partition, records):
+                return
         batch = partition.deliver(records, self.world.now_us / 1e6)
         self._queues[partition.tp.topic].put_nowait(batch)
 

@@ -29,14 +29,13 @@ from stoploss.control import controller, kafka_loop, messages, position, trouble
 from stoploss.control.files import replace_file
 from stoploss.intake.pii import scan
 from stoploss.intake.rows import build_blocks
-from stoploss.store.arrow import clean_to_bytes
 from stoploss.store.client import connect
 from stoploss.store.trace_contexts import contexts_of
 from stoploss.wire import records
 from streams.app import build_app
 from tests.simulation import now, processes, store
 from tests.simulation.batons import Threading
-from tests.simulation.cheap import REMEMBERED, SMALL, UNPACKED, scan_once
+from tests.simulation.cheap import REMEMBERED, SCANNED, SMALL, scan_once
 from tests.simulation.clients import SimAdmin, SimReader
 from tests.simulation.producer import SimProducer
 from tests.simulation.store import SimClient
@@ -118,7 +117,6 @@ def stand_ins() -> list[tuple[Any, Any]]:
         (connect, SimClient),
         (contexts_of, store.contexts_of),
         (build_blocks, partial(build_blocks, max_rows=MOST_ROWS)),
-        (clean_to_bytes, UNPACKED),
         (scan, scan_once),
         *REMEMBERED,
     ]
@@ -128,6 +126,7 @@ def stand_ins() -> list[tuple[Any, Any]]:
 def simulated() -> Iterator[None]:
     """Within, whatever streams/ and control/ make is the simulation's."""
     kept: list[tuple[Any, str, Any]] = []
+    SCANNED.clear()
     gc.collect()
     gc.freeze()  # what is there stays: collecting looks at the runs alone
     gc.disable()  # a run is over before anything of it is garbage; world.run collects what some of them left
