@@ -334,3 +334,11 @@ def test_the_log_of_the_kafka_client_says_a_line_of_a_level_once_per_interval() 
     warning = logging.makeLogRecord({"levelno": logging.WARNING})
     assert [once.filter(warning) for _ in range(7)] == [True, False, False, True, False, False, True]
     assert once.filter(logging.makeLogRecord({"levelno": logging.ERROR}))
+
+
+def test_the_context_of_a_shadow_run_says_that_it_is_one(recorder: Recorder) -> None:
+    """R1"""
+    with recorder.tracer.request(experiment="checkout", variant="small", role="shadow") as request:
+        assert from_token(request.context).attributes == {"shadow_of": ""}
+    named = recorder.tracer.request(role="shadow", attributes={"shadow_of": "t-1"})
+    assert from_token(named.context).attributes == {"shadow_of": "t-1"}

@@ -78,3 +78,11 @@ def test_json_and_foreign_records_are_read_as_for_traces() -> None:
     result = process_outcomes(raw(values), SOURCE, watching(), salt=SALT, now_micros=AT)
     assert result.rows[NAME].columns["variant"].tolist() == [1]
     assert [reject.code for reject in result.rejects] == ["unknown_schema", "malformed_json"]
+
+
+def test_what_is_said_of_a_shadow_run_is_stored_and_is_no_evidence() -> None:
+    """R1: it has the variant of live traces, and would stand among their scores."""
+    of_shadow = outcome(value=0.1, attributes=[{"key": "shadow_of", "value": "t-1"}])
+    result = take_in_outcomes(of_shadow, outcome(value=0.9))
+    assert result.rows[NAME].metrics["helpfulness"].tolist() == [900_000]
+    assert result.clean.height == 2

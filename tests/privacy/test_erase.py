@@ -92,8 +92,8 @@ def test_a_person_is_erased_and_the_incident_replays_and_verifies(
 
     found = stored.find(client, PERSON)
     assert (found.trace_ids, found.experiments) == ((trace_id(story),), ("checkout", samples.NAME))
-    assert found.rows == {"dead_letters": 1, "outcomes": 1, "traces": 1}
-    assert stored.delete(client, found) == {"dead_letters": 0, "outcomes": 0, "traces": 0}
+    assert found.rows == {"dead_letters": 1, "outcomes": 1, "traces": 1, "shadow_traces": 0}
+    assert stored.delete(client, found) == {"dead_letters": 0, "outcomes": 0, "traces": 0, "shadow_traces": 0}
     others = stored.find(client, OTHER)
     assert (others.rows["traces"], others.rows["outcomes"], others.rows["dead_letters"]) == (19, 1, 1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,7 @@ from stoploss.errors import MalformedRecord
 from stoploss.ledger import EvidenceBlock, Source, Tick
 from stoploss.review import chain
 from stoploss.review.cells import Cells
-from stoploss.review.lineage import led_to_commands, lineage_of, named, traces_sql
+from stoploss.review.lineage import TrippedTrace, led_to_commands, lineage_of, named, traces_sql
 from stoploss.store.rows import TraceOrigin
 from tests.review.rows import NOW, finding
 from tests.timelines import SOURCE, Timeline, traces, with_gate
@@ -70,6 +71,11 @@ def test_a_block_that_contradicts_itself_is_refused() -> None:
 def test_only_findings_that_led_to_a_command_are_followed() -> None:
     both = chain.findings([finding(1), finding(2)], 1, Cells(20))
     assert led_to_commands(both, ["entry-2", None]) == [both[1]]
+
+
+def test_what_tripped_a_gate_may_be_a_shadow_run() -> None:
+    shown = traces_sql(TrippedTrace("t", "uuid", 0, 7, None), "stoploss")
+    assert re.findall(r"FROM stoploss\.(\w+)", shown) == ["traces_v", "shadow_traces_v"]
 
 
 def test_the_statement_that_shows_traces_quotes_what_it_is_given() -> None:

@@ -326,6 +326,7 @@ def story() -> dict[str, list[Stored]]:
         clean_to_bytes(traces_frame(range(6))),
         clean_to_bytes(traces_frame(range(6, 10))),
         clean_to_bytes(outcomes_frame(range(3)), "outcomes"),
+        clean_to_bytes(traces_frame(range(20, 23)).with_columns(role=pl.lit("shadow"))),
     ]
     return {
         "ledger": stored("ledger", [*map(ledger.encode, facts()), b"\x00\xff no fact"]),

@@ -33,7 +33,7 @@ def test_migrating_twice_leaves_every_table_and_view_as_it_was(database: Callabl
     client.command("INSERT INTO clean_batches (kind, offset) VALUES ('traces', 7)")
     schema.migrate(client)
     assert client.query(listed).result_rows == before
-    shown = ("commands_shown_v", "journal_shown_v", "outcomes_shown_v", "traces_shown_v")
+    shown = ("commands_shown_v", "journal_shown_v", "outcomes_shown_v", "shadow_traces_shown_v", "traces_shown_v")
     assert [row[0] for row in before] == sorted([*TABLES, *(f"{table}_v" for table in TABLES), *shown])
     assert client.query("SELECT offset FROM clean_batches_v").result_rows == [(7,)]
 

@@ -57,3 +57,21 @@ def review(
     from stoploss.cli import addresses, reading
 
     reading.review(addresses.resolved(), experiment, output, as_json, seed if traces else None)
+
+
+@app.command()
+def shadow(
+    experiment: Experiment,
+    max_age: Annotated[
+        str, typer.Option("--max-age", help="How far a shadow run and its live request may lie apart.")
+    ] = "5m",
+    as_json: Json = False,
+) -> None:
+    """Shadow runs beside their live requests, pair by pair.
+
+    They are stored apart and never pooled with what users were served; stale pairs are left out.
+    """
+    from stoploss.cli import addresses
+    from stoploss.cli.shadow import shadow as shown
+
+    shown(addresses.resolved(), experiment, max_age, as_json)

@@ -16,6 +16,8 @@ from stoploss.emit.assignment import Assignment
 from stoploss.emit.errors import Unsendable
 
 VERSION = 1
+SHADOW_OF = "shadow_of"
+"""The attribute of a shadow run, and of outcomes about it; its value names the trace of the live request."""
 LARGEST_TOKEN = 4_096
 """Characters: fits a header, a cookie-sized column and a queue message's attribute."""
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from stoploss.emit import current
 from stoploss.emit.assignment import Assignment, EvaluationDetails, from_details
-from stoploss.emit.context import Context, to_token
+from stoploss.emit.context import SHADOW_OF, Context, to_token
 from stoploss.emit.errors import Unsendable
 
 if TYPE_CHECKING:
@@ -164,13 +164,18 @@ class Request:
             language=fields.get("language"),
             channel=fields.get("channel"),
             conversation_id=fields.get("conversation_id"),
-            attributes=attributes if isinstance(attributes, dict) else {},
+            attributes=_of_shadow(fields) | (attributes if isinstance(attributes, dict) else {}),
         )
         try:
             return to_token(context)
         except Unsendable as error:
             self._tracer.count_invalid(error.reason)
             return ""
+
+
+def _of_shadow(fields: dict[str, Any]) -> dict[str, str]:
+    """What says of an outcome that it is about a shadow run."""
+    return {SHADOW_OF: ""} if fields.get("role") == "shadow" else {}
 
 
 def _type_name(kind: type[BaseException]) -> str:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from clickhouse_connect.driver.client import Client
 
-_TRACES = "SELECT trace_id FROM traces WHERE unit_id = {unit:String}"
+OF_UNITS = ("traces", "shadow_traces")
+_TRACES = " UNION ALL ".join(f"SELECT trace_id FROM {table} WHERE unit_id = {{unit:String}}" for table in OF_UNITS)
 HOLDS = {
     # The bytes of a dead letter were never read, so an id is looked for wherever it may stand in them.
     "dead_letters": (
@@ -15,7 +16,7 @@ HOLDS = {
         "arrayExists(id -> notEmpty(id) AND position(value, id) > 0, {trace_ids:Array(String)}))"
     ),
     "outcomes": "(unit_id = {unit:String} OR has({trace_ids:Array(String)}, trace_id))",
-    "traces": "unit_id = {unit:String}",
+    **dict.fromkeys(OF_UNITS, "unit_id = {unit:String}"),
 }
 """Condition of the rows of a unit by table, in the order of deletion: traces last, for they lead to the others."""
 
@@ -40,7 +41,7 @@ def find(client: Client, unit: str) -> OfUnit:
     rows = {table: _count(client, table, where) for table in HOLDS}
     assigned = " UNION DISTINCT ".join(
         f"SELECT arrayJoin(assignments.experiment) AS experiment FROM {table} WHERE {HOLDS[table]}"
-        for table in ("traces", "outcomes")
+        for table in (*OF_UNITS, "outcomes")
     )
     experiments = sorted(str(row[0]) for row in client.query(assigned, parameters=where).result_rows)
     return OfUnit(unit, trace_ids, rows, tuple(experiments))

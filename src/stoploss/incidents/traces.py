@@ -23,7 +23,7 @@ _PLACE = ("topic_uuid", "partition", "offset")
 _AS_SENT = {"output_format_json_named_tuples_as_objects": 1, "output_format_json_quote_64bit_integers": 0}
 _COLUMNS = f"* EXCEPT ({', '.join(WITHHELD)}, broker_at, topic, ordinal) REPLACE (toUnixTimestamp64Micro(at) AS at)"
 _BY_PLACE = f"""
-SELECT {_COLUMNS} FROM traces_v
+SELECT {_COLUMNS} FROM (SELECT * FROM traces_v UNION ALL SELECT * FROM shadow_traces_v)
 WHERE topic_uuid = {{topic_uuid:String}} AND partition = {{partition:Int32}} AND has({{offsets:Array(Int64)}}, offset)
 """
 _BY_ID = f"SELECT {_COLUMNS} FROM traces_v WHERE has({{trace_ids:Array(String)}}, trace_id) AND quarantined IS NULL"

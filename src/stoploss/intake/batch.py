@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from stoploss.emit.context import SHADOW_OF
 from stoploss.experiment import BESIDE, CROSS, PATH, SEGMENT_COLUMNS
 from stoploss.intake import hashing, segments
 from stoploss.intake.paths import paths
@@ -115,7 +116,13 @@ class Batch:
 
     @cached_property
     def shadow(self) -> Mask:
-        return (self.frame["role"] == "shadow").to_numpy()
+        """Shadow runs; of outcomes those about one, which have its attributes."""
+        if "role" in self.frame.columns:
+            return (self.frame["role"] == "shadow").to_numpy()
+        found, attributes = np.zeros(self.rows, np.bool_), self.items("attributes")
+        if len(attributes):
+            found[attributes.rows[(attributes.fields["key"] == SHADOW_OF).to_numpy()]] = True
+        return found
 
     @cached_property
     def output(self) -> Scan:

@@ -86,11 +86,11 @@ def project_outcomes(batch: Batch, watched: Watched, share: Share, origin: Origi
     """One row per outcome of the share that the experiment declares a score for.
 
     All its scores are columns of one block, for a source's rows must stay in the order of their offsets; a row has a
-    value in the column of its name, and in no other.
+    value in the column of its name, and in no other. What is said of a shadow run is no evidence.
     """
     names = batch.frame["name"][share.rows]
     plans = [plan for plan in watched.metrics if plan.is_score]
-    kept = np.flatnonzero(declared_outcomes(names, watched))
+    kept = np.flatnonzero(declared_outcomes(names, watched) & ~batch.shadow[share.rows])
     rows = share.rows[kept]
     values = batch.column("value")[rows]
     named = names[kept]

@@ -111,12 +111,12 @@ def led_to_commands(findings: Sequence[FindingLine], causes: Iterable[str | None
 
 
 def traces_sql(found: TraceRange | TrippedTrace, database: str) -> str:
-    """A statement for ClickHouse that shows the traces."""
+    """A statement for ClickHouse that shows the traces; a shadow run may be what tripped a gate."""
     if isinstance(found, TrippedTrace):
         where = f"offset = {found.offset}"
     else:
         where = f"offset BETWEEN {found.first_offset} AND {found.last_offset}"
     uuid = found.topic_uuid.replace("\\", "\\\\").replace("'", "\\'")
-    return (
-        f"SELECT * FROM {database}.traces_v WHERE topic_uuid = '{uuid}' AND partition = {found.partition} AND {where}"
-    )
+    at = f"WHERE topic_uuid = '{uuid}' AND partition = {found.partition} AND {where}"
+    tables = ("traces_v", "shadow_traces_v") if isinstance(found, TrippedTrace) else ("traces_v",)
+    return " UNION ALL ".join(f"SELECT * FROM {database}.{table} {at}" for table in tables)

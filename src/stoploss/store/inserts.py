@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from clickhouse_connect.driver.client import Client
 
 from stoploss import checkpoints, journal, measures, registry
@@ -18,6 +19,7 @@ from stoploss.errors import MalformedRecord, WireError
 from stoploss.intake import dead_letters
 from stoploss.journal import Conclusion, Finding, JournalEntry
 from stoploss.store import arrow, schema, withholding
+from stoploss.store.arrow import CleanKind
 from stoploss.store.positions import POSITION_TABLE
 from stoploss.store.stored import Stored
 from stoploss.wire import records, schemas
@@ -276,11 +278,20 @@ def _clean_batches(stored: Sequence[Stored]) -> list[Batch]:
     for record in stored:
         try:
             clean = arrow.clean_from_bytes(record.value)
-            batches.append(Batch(clean.kind, arrow.table_of(clean)))
+            batches += _by_role(clean.kind, arrow.table_of(clean))
             rows["clean_batches"].append({"kind": clean.kind, "rows": len(clean.frame), **record.row_id()})
         except MalformedRecord as error:
             rows["dead_letters"].append(_refused_row(CLEAN, record, error))
     return [*batches, *(batch_of(table, of_table) for table, of_table in rows.items())]
+
+
+def _by_role(kind: CleanKind, columns: pa.Table) -> list[Batch]:
+    """Shadow runs have a table of their own."""
+    if kind != "traces":
+        return [Batch(kind, columns)]
+    shadow = pc.fill_null(pc.equal(columns["role"], b"shadow"), False)
+    split = [Batch("traces", columns.filter(pc.invert(shadow))), Batch("shadow_traces", columns.filter(shadow))]
+    return [batch for batch in split if len(batch.columns)]
 
 
 _ENCODERS: dict[str, Callable[[Stored], Rows]] = {

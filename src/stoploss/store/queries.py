@@ -223,7 +223,11 @@ TRACES_AT = Query(
 SELECT trace_id, at, topic, partition, offset,
     arrayMap(a -> a.variant, arrayFilter(a -> a.experiment = {experiment:String}, assignments)) AS variants,
     quarantined
-FROM traces_shown_v
+FROM (
+    SELECT trace_id, at, topic, topic_uuid, partition, offset, assignments, quarantined FROM traces_shown_v
+    UNION ALL
+    SELECT trace_id, at, topic, topic_uuid, partition, offset, assignments, quarantined FROM shadow_traces_shown_v
+)
 WHERE topic_uuid = {topic_uuid:String} AND partition = {partition:Int32} AND has({offsets:Array(Int64)}, offset)
 ORDER BY offset
 """,

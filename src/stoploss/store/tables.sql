@@ -101,6 +101,72 @@ CREATE OR REPLACE VIEW traces_shown_v DEFINER = CURRENT_USER SQL SECURITY DEFINE
 SELECT * EXCEPT (stored_at, unit_id, conversation_id, input_text, output_text, attributes) FROM traces FINAL
 SETTINGS do_not_merge_across_partitions_select_final = 1;
 
+-- Shadow runs, masked as traces are, in a table of their own: whoever counts traces counts no run that nobody saw.
+-- The attribute shadow_of names the trace of the live request.
+CREATE TABLE IF NOT EXISTS shadow_traces
+(
+    trace_id String,
+    at DateTime64(6, 'UTC') CODEC(Delta, ZSTD),
+    service LowCardinality(String),
+    unit_id Nullable(String),
+    conversation_id Nullable(String),
+    role LowCardinality(String),
+    tenant LowCardinality(Nullable(String)),
+    language LowCardinality(Nullable(String)),
+    channel LowCardinality(Nullable(String)),
+    operation LowCardinality(Nullable(String)),
+    provider LowCardinality(Nullable(String)),
+    model LowCardinality(Nullable(String)),
+    prompt_name LowCardinality(Nullable(String)),
+    prompt_version LowCardinality(Nullable(String)),
+    prompt_hash LowCardinality(Nullable(String)),
+    routing LowCardinality(Nullable(String)),
+    latency_ms Nullable(Float64),
+    time_to_first_token_ms Nullable(Float64),
+    input_tokens Nullable(Int64),
+    output_tokens Nullable(Int64),
+    cached_tokens Nullable(Int64),
+    reasoning_tokens Nullable(Int64),
+    cost_usd Nullable(Float64),
+    error_type LowCardinality(Nullable(String)),
+    finish_reason LowCardinality(Nullable(String)),
+    pii_exposed Bool,
+    privilege_escalation Bool,
+    unapproved_side_effect Bool,
+    guardrail_bypassed Bool,
+    input_text Nullable(String) CODEC(ZSTD(3)),
+    output_text Nullable(String) CODEC(ZSTD(3)),
+    assignments Array(Tuple(experiment String, variant String, consent Nullable(Bool), run Nullable(Int32), epoch Nullable(Int32))),
+    scores Array(Tuple(name String, value Float64)),
+    steps Array(Tuple(kind String, name String, agent Nullable(String), mcp_server Nullable(String), scope Nullable(String), side_effect Bool, approval_id Nullable(String), outcome Nullable(String))),
+    attributes Array(Tuple(key String, value String)),
+    versions Array(Tuple(key String, value String)),
+    pii_classes Array(LowCardinality(String)),
+    broker_at DateTime64(6, 'UTC') CODEC(Delta, ZSTD),
+    quarantined Nullable(String),
+    topic LowCardinality(String),
+    topic_uuid LowCardinality(String),
+    partition Int32,
+    offset Int64 CODEC(Delta, ZSTD),
+    ordinal Int32,
+    stored_at DateTime('UTC') DEFAULT now(),
+    INDEX by_trace_id trace_id TYPE bloom_filter(0.01) GRANULARITY 1
+)
+ENGINE = ReplacingMergeTree
+PARTITION BY if(isNull(quarantined), toYYYYMMDD(at), 0)
+ORDER BY (topic_uuid, partition, offset, ordinal)
+TTL stored_at + INTERVAL 90 DAY;
+
+CREATE OR REPLACE VIEW shadow_traces_v AS
+SELECT * EXCEPT stored_at FROM shadow_traces FINAL SETTINGS do_not_merge_across_partitions_select_final = 1;
+
+-- As traces_shown_v, with the live request that it names.
+CREATE OR REPLACE VIEW shadow_traces_shown_v DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
+SELECT * EXCEPT (stored_at, unit_id, conversation_id, input_text, output_text, attributes),
+    arrayFirst(a -> a.key = 'shadow_of', attributes).value AS shadow_of
+FROM shadow_traces FINAL
+SETTINGS do_not_merge_across_partitions_select_final = 1;
+
 -- One row per outcome: a late fact about a trace.
 CREATE TABLE IF NOT EXISTS outcomes
 (

@@ -29,14 +29,25 @@ class TraceContext:
 
 
 # From the table itself, since FINAL would read all of it: copies of a trace are sorted out here, for these ids alone.
-# Of several traces under one id the first that was judged stands, as in intake.
+# Of several traces under one id the first that was judged stands, as in intake; a live one before a shadow run, of
+# which an outcome has to say so.
 CONTEXTS = Query(
     TraceContext,
     """
 SELECT trace_id, unit_id, conversation_id, tenant, language, channel, assignments, attributes
-FROM traces
-WHERE trace_id IN {trace_ids:Array(String)} AND notEmpty(assignments)
-ORDER BY isNotNull(quarantined), broker_at, topic_uuid, partition, offset
+FROM (
+    SELECT trace_id, unit_id, conversation_id, tenant, language, channel, assignments, quarantined, broker_at,
+        topic_uuid, partition, offset, attributes, false AS is_shadow
+    FROM traces WHERE trace_id IN {trace_ids:Array(String)}
+    UNION ALL
+    SELECT trace_id, unit_id, conversation_id, tenant, language, channel, assignments, quarantined, broker_at,
+        topic_uuid, partition, offset,
+        if(arrayExists(a -> a.key = 'shadow_of', attributes), attributes,
+            arrayPushBack(attributes, CAST(('shadow_of', ''), 'Tuple(key String, value String)'))), true
+    FROM shadow_traces WHERE trace_id IN {trace_ids:Array(String)}
+)
+WHERE notEmpty(assignments)
+ORDER BY is_shadow, isNotNull(quarantined), broker_at, topic_uuid, partition, offset
 LIMIT 1 BY trace_id
 """,
 )

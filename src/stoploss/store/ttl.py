@@ -10,7 +10,7 @@ from clickhouse_connect.driver.client import Client
 
 from stoploss.retention import USUAL_S, Kept, shortest_s
 
-OF_EXPERIMENTS = ("traces", "outcomes")
+OF_EXPERIMENTS = ("traces", "shadow_traces", "outcomes")
 """Tables whose rows say to which experiments they belong."""
 DEAD_LETTERS_S = 7 * 86_400
 _SHOW = "SELECT create_table_query FROM system.tables WHERE database = {database:String} AND name = {table:String}"

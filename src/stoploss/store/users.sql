@@ -25,6 +25,7 @@ GRANT SELECT(topic, topic_uuid, partition, offset) ON stoploss.clean_batches TO 
 -- The resolver: of a trace, what an outcome about it must carry. No text, and no other table.
 CREATE ROLE IF NOT EXISTS stoploss_resolver;
 GRANT SELECT(trace_id, unit_id, conversation_id, tenant, language, channel, assignments, attributes, quarantined, broker_at, topic_uuid, partition, offset) ON stoploss.traces TO stoploss_resolver;
+GRANT SELECT(trace_id, unit_id, conversation_id, tenant, language, channel, assignments, attributes, quarantined, broker_at, topic_uuid, partition, offset) ON stoploss.shadow_traces TO stoploss_resolver;
 
 -- People at the command line: status, watch, explain, replay, verify, knowledge. No texts of people and no ids.
 CREATE SETTINGS PROFILE IF NOT EXISTS stoploss_people SETTINGS
@@ -54,6 +55,7 @@ GRANT SELECT ON stoploss.journal_shown_v TO stoploss_person;
 GRANT SELECT ON stoploss.commands_shown_v TO stoploss_person;
 GRANT SELECT ON stoploss.traces_shown_v TO stoploss_person;
 GRANT SELECT ON stoploss.outcomes_shown_v TO stoploss_person;
+GRANT SELECT ON stoploss.shadow_traces_shown_v TO stoploss_person;
 
 -- Masked texts and ids, beside the role above, for who needs them: review with its sample, incident, cases, calibrate, dead
 -- letters.
@@ -61,6 +63,8 @@ GRANT SELECT ON stoploss.outcomes_shown_v TO stoploss_person;
 CREATE ROLE IF NOT EXISTS stoploss_texts SETTINGS PROFILE 'stoploss_people';
 GRANT SELECT ON stoploss.traces TO stoploss_texts;
 GRANT SELECT ON stoploss.traces_v TO stoploss_texts;
+GRANT SELECT ON stoploss.shadow_traces TO stoploss_texts;
+GRANT SELECT ON stoploss.shadow_traces_v TO stoploss_texts;
 GRANT SELECT ON stoploss.outcomes TO stoploss_texts;
 GRANT SELECT ON stoploss.outcomes_v TO stoploss_texts;
 GRANT SELECT ON stoploss.dead_letters TO stoploss_texts;
@@ -68,6 +72,7 @@ GRANT SELECT ON stoploss.dead_letters TO stoploss_texts;
 -- Who erases a person's data: `stoploss erase`. For nobody else, and for no process that runs all the time.
 CREATE ROLE IF NOT EXISTS stoploss_eraser;
 GRANT SELECT, ALTER DELETE ON stoploss.traces TO stoploss_eraser;
+GRANT SELECT, ALTER DELETE ON stoploss.shadow_traces TO stoploss_eraser;
 GRANT SELECT, ALTER DELETE ON stoploss.outcomes TO stoploss_eraser;
 GRANT SELECT, ALTER DELETE ON stoploss.dead_letters TO stoploss_eraser;
 

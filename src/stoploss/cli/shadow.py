@@ -1,0 +1,45 @@
+"""shadow: what the shadow runs of an experiment show beside their live requests."""
+
+from __future__ import annotations
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from stoploss.cli.output import print_json, show
+from stoploss.cli.reading import stored
+from stoploss.errors import RequestRefused
+from stoploss.review.words import count
+from stoploss.settings import Settings
+from stoploss.spec.base import duration_text, parse_duration
+from stoploss.store.shadow import ShadowReport, report
+
+
+def shadow(settings: Settings, experiment: str, max_age: str, as_json: bool) -> None:
+    """Pairs and their mean differences. Raises RequestRefused where the age is no duration."""
+    try:
+        max_age_s = int(parse_duration(max_age))
+    except ValueError as error:
+        raise RequestRefused(f"--max-age: {error}") from error
+    with stored(settings) as client:
+        found = report(client, experiment, max_age_s)
+    if as_json:
+        print_json(found)
+    else:
+        show(Group(Text(_sentence(experiment, found, max_age_s)), _table(found)))
+
+
+def _sentence(experiment: str, found: ShadowReport, max_age_s: int) -> str:
+    runs = found.runs
+    return (
+        f"{experiment}: {count(runs.runs)} shadow runs, {count(runs.pairs)} beside their live request, "
+        f"{count(runs.stale)} stale (more than {duration_text(max_age_s)} apart), {count(runs.unpaired)} without one"
+    )
+
+
+def _table(found: ShadowReport) -> Table:
+    table = Table("metric", "pairs", "live", "shadow", "shadow minus live")
+    for one in found.metrics:
+        numbers = (f"{value:.6g}" for value in (one.live, one.shadow, one.difference))
+        table.add_row(one.metric, count(one.pairs), *numbers)
+    return table
