@@ -21,14 +21,16 @@ from stoploss.erasure import packs, stored
 from stoploss.erasure.topics import TopicHolds, topics_hold
 from stoploss.errors import ConfigurationError
 from stoploss.followup import UnitErased
+from stoploss.review.overview import in_force
 from stoploss.review.words import count
 from stoploss.settings import Settings
 from stoploss.store import schema
 from stoploss.store.client import connect
 from streams.admin import Admin
+from streams.reading import whole
 
 STDIN = "-"
-ERASED, GOES, KEPT, LEFT = "erased", "goes by itself", "kept", "left"
+ERASED, GOES, KEPT, LEFT, RECORDED = "erased", "goes by itself", "kept", "left", "recorded"
 HASHES = "a hash of the id for each trace, keyed with the installation's secret; without the secret it is nobody's"
 
 
@@ -36,7 +38,8 @@ HASHES = "a hash of the id for each trace, keyed with the installation's secret;
 class PlaceErased:
     """One place where a unit's data may stand.
 
-    did    erased | goes by itself | kept: it is nobody's without the secret, or was never there | left: run it again
+    did    erased | goes by itself | kept: it is nobody's without the secret, or was never there | left: run it again |
+           recorded: there, and nowhere else, stands that it was asked for
     words  what was done, or why nothing was
     """
 
@@ -58,8 +61,9 @@ def erase(settings: Settings, unit: str, pack_paths: Sequence[Path], as_json: bo
     at = settings.need_clickhouse()
     with closing(connect(at, database=settings.clickhouse_database, why="stoploss erase")) as client:
         found = stored.find(client, unit)
-        _record(settings, found, secret)
-        places = [*_of_store(client, found), *_of_packs(found, pack_paths, secret), *_of_topics(settings)]
+        # The packs first: with one that cannot be read nothing is lost that leads to the person's rows.
+        places = [*_of_record(settings, found, secret), *_of_packs(found, pack_paths, secret)]
+        places += [*_of_store(client, found), *_of_topics(settings)]
     if as_json:
         print_json(places)
     else:
@@ -88,12 +92,22 @@ def fact_of(found: stored.OfUnit, secret: bytes) -> UnitErased:
     return UnitErased(unit=digest.hexdigest(), rows=found.rows)
 
 
-def _record(settings: Settings, found: stored.OfUnit, secret: bytes) -> None:
+def _of_record(settings: Settings, found: stored.OfUnit, secret: bytes) -> Iterator[PlaceErased]:
     """Before anything is deleted, for afterwards nobody knows which experiments it was in."""
-    fact = fact_of(found, secret)
-    rows = ", ".join(f"{count(rows)} rows of {table}" for table, rows in found.rows.items() if rows)
+    fact, known = fact_of(found, secret), _registered(settings)
+    rows = ", ".join(f"{table} {count(rows)}" for table, rows in found.rows.items() if rows)
     for experiment in found.experiments:
-        put_on_record(settings, experiment, fact, f"the data of one person are erased: {rows}")
+        place = f"record of {experiment}"
+        if experiment in known:
+            put_on_record(settings, experiment, fact, f"the data of one person are erased, in rows: {rows}")
+            yield PlaceErased(place, RECORDED, "that it was asked for stands in ledger and journal, by a keyed hash")
+        else:
+            yield PlaceErased(place, KEPT, "no experiment of that name was ever registered: it has no record")
+
+
+def _registered(settings: Settings) -> set[str]:
+    messages = whole(settings.need_kafka(), settings.topics("registry"))
+    return {one.experiment for one in in_force((message.key(), message.value()) for message in messages)}
 
 
 def _of_store(client: Client, found: stored.OfUnit) -> Iterator[PlaceErased]:
