@@ -9,7 +9,7 @@ from stoploss.commands import Action, Command, Evidence, Micros, derived_id
 from stoploss.journal import Conclusion, JournalEntry
 from stoploss.leases import Lease
 from stoploss.measures import Measure
-from stoploss.registry import RegistryEntry
+from stoploss.registry import Rechecked, RegistryEntry
 from stoploss.state import ExperimentState
 
 RAISE_EXPIRES_AFTER = 300_000_000
@@ -168,6 +168,7 @@ class Outputs:
             completion=state.governance.completion,
             rehearsed_at=state.governance.rehearsal.acknowledged_at,
             ramp=state.current.pace.stands or None,
+            rechecked=tuple(Rechecked(item, at) for item, at in state.governance.rechecked.items()),
         )
         self._add(RegistryOutput(state.name, self._ordinal(state), registry.encode(entry)))
 

@@ -10,6 +10,14 @@ from stoploss.wire import records
 
 
 @dataclass(frozen=True, slots=True)
+class Rechecked:
+    """A baseline of the spec that somebody has looked at again: it still held, at this ledger time."""
+
+    item: str
+    at: Micros
+
+
+@dataclass(frozen=True, slots=True)
 class RegistryEntry:
     experiment: str
     partition: int
@@ -37,6 +45,7 @@ class RegistryEntry:
     completion: Completion | None = None
     rehearsed_at: Micros | None = None
     ramp: str | None = None
+    rechecked: tuple[Rechecked, ...] = ()
 
 
 def encode(entry: RegistryEntry) -> bytes:

@@ -391,6 +391,16 @@ def test_status_is_a_table_for_people(registered: Settings, capsys: pytest.Captu
 
 
 @pytest.mark.kafka
+def test_status_of_one_experiment_is_asked_for_by_its_name(
+    registered: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reading.status(registered, as_json=True, experiment="checkout")
+    assert [shown["experiment"] for shown in json_of(capsys)] == ["checkout"]
+    with pytest.raises(UnknownExperiment, match="known are checkout"):
+        reading.status(registered, as_json=False, experiment="basket")
+
+
+@pytest.mark.kafka
 def test_status_before_the_topics_exist_says_how_to_make_them(kafka: EmbeddedKafka) -> None:
     with pytest.raises(ConfigurationError, match=r"topic not-there\.registry cannot be read.*stoploss topics"):
         reading.status(Settings(kafka=kafka.bootstrap, topic_prefix="not-there."), as_json=False)

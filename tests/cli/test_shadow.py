@@ -7,6 +7,7 @@ from contextlib import closing
 
 import pytest
 
+from stoploss import registry
 from stoploss.embedded.clickhouse import EmbeddedClickHouse
 from stoploss.store import inserts
 from stoploss.store.arrow import clean_to_bytes
@@ -16,7 +17,7 @@ from tests.cli.conftest import Program
 from tests.intake.records import AT, NAME, take_in, trace
 from tests.store import samples
 
-DATABASE = "shadow_command"
+DATABASE, QUIET = "shadow_command", "quiet"
 OF_LIVE = [{"key": "shadow_of", "value": "live"}]
 
 
@@ -29,9 +30,11 @@ def recorded(clickhouse: EmbeddedClickHouse) -> str:
         trace(trace_id="alone", at=AT, latency_ms=9_999.0, role="shadow"),
     )
     records = samples.stored("traces_clean", [clean_to_bytes(taken.clean, "traces")])
+    entries = samples.stored("registry", [registry.encode(samples.registry_entry("registered", 1, QUIET))])
     with closing(connect(clickhouse.url, database=DATABASE)) as client:
         migrate(client)
         inserts.insert(client, inserts.encode("traces_clean", records))
+        inserts.insert(client, inserts.encode("registry", entries))
     return clickhouse.url
 
 
@@ -54,6 +57,20 @@ def test_a_shorter_age_makes_the_pair_stale(program: Program) -> None:
     """R1"""
     ended = program("shadow", NAME, "--max-age", "1m", "--json")
     assert json.loads(ended.out) == {"runs": {"runs": 2, "pairs": 0, "stale": 1, "unpaired": 1}, "metrics": []}
+
+
+def test_without_shadow_runs_the_way_to_the_first_is_shown(program: Program) -> None:
+    ended = program("shadow", QUIET)
+    assert (ended.code, ended.out) == (
+        0,
+        f'{QUIET}: no shadow run is stored; services send them with role="shadow" (docs/ramps.md)\n',
+    )
+
+
+def test_an_experiment_that_nobody_registered_is_refused_with_those_that_are_known(program: Program) -> None:
+    ended = program("shadow", "nobody")
+    assert ended.code == 1
+    assert f"no experiment 'nobody' is recorded; known are {QUIET}" in ended.sentence
 
 
 def test_an_age_that_is_no_duration_is_refused_in_one_sentence(program: Program) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -79,6 +79,14 @@ def test_what_waits_for_a_person_is_listed_the_longest_first() -> None:
     assert [name for name, _ in listed] == ["c", "b", "d"]
     assert listed[0][1] == "Waits for somebody to start it."
     assert listed[2][1] == "The objective recommends to roll the treatment out."
+
+
+def test_what_people_owe_and_is_overdue_waits_for_them_since_its_day() -> None:
+    """X5, G7"""
+    looks = ("a new look at 'price' is overdue since 2026-02-09",)
+    late = replace(RUNNING, due=looks, overdue=looks, overdue_since=date(2026, 2, 9))
+    (item,) = waiting([Standing(late, None), Standing(replace(RUNNING, due=("a risk is due",)), None)], NOW)
+    assert (item.why, item.owed, f"{item.since:%Y-%m-%d}") == ("What people owe is overdue.", late.due, "2026-02-09")
 
 
 def test_approvals_that_a_spec_asks_for_are_named() -> None:

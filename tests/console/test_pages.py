@@ -9,12 +9,13 @@ import pytest
 from starlette.testclient import TestClient
 
 from tests.console.conftest import console_with, signed_in, words_of
-from tests.console.world import CARD, LEAKED, PAST, RUNNING, WAITING, World
+from tests.console.world import CARD, LEAKED, PAST, RUNNING, TWIN, WAITING, World
 from tests.installation import letters_of
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
 
 NOWHERE = "127.0.0.1:1"
+LOOK = "a new look at 'price of tokens' is overdue since 2026-02-09"
 
 
 def read(client: TestClient, path: str) -> str:
@@ -33,7 +34,7 @@ def test_the_list_has_each_experiment_with_state_exposure_and_health(ada: TestCl
     assert f"{RUNNING} Nothing changes, since nothing was changed. · platform-team running" in under_way
     assert re.search(rf"{LEAKED} .* rolled back 0 % \d+ in flight at the stop, \d+ begun after it", others)
     assert re.search(rf"{WAITING} .* registered 0 % not started", others)
-    assert "1 experiment waits for a person" in shown
+    assert "2 experiments wait for a person" in shown
 
 
 def test_a_story_goes_from_evidence_to_the_last_exposure(ada: TestClient) -> None:
@@ -96,6 +97,13 @@ def test_the_inbox_names_what_waits_and_what_can_be_done(ada: TestClient) -> Non
     assert f"/experiments/{WAITING}/ask/start" in shown
     assert "Waits for approval: product has not approved; privacy has not approved" in words_of(shown)
     assert RUNNING not in shown
+
+
+def test_what_people_owe_and_is_overdue_stands_on_the_list_in_the_inbox_and_on_its_page(ada: TestClient) -> None:
+    """X5, G7"""
+    for page in ("/", "/waiting", f"/experiments/{TWIN}"):
+        assert LOOK in words_of(ada.get(page).text), page
+    assert "What people owe is overdue. Since 2026-02-09" in words_of(ada.get("/waiting").text)
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,8 @@ from tests.installation import Installation, Kafka, appending, installed, journa
 from tests.review import stories
 
 LEAKED, RUNNING, WAITING, PAST = "support-agent-prompt", "answer-style-aa", "checkout-agent-model", stories.EXPERIMENT
-TWIN = "answer-style-twin"  # as RUNNING is, and for one test alone to stop
+TWIN = "answer-style-twin"  # as RUNNING is, and for one test alone to stop; somebody owes a look at a baseline
+OWED = "\n  baselines: [{item: price of tokens, taken: 2026-01-10, recheckWithin: 30d, source: the list}]\n"
 LEAKING_ARM = "v8"
 CARD = "4111 1111 1111 1111"
 PERSON = "ada"
@@ -98,7 +99,7 @@ def _past(settings: Settings, client: Client) -> None:
 
 def _happened(installation: Installation) -> None:
     specs = {name: data_path("examples", "demo", f"{name}.yaml").read_text() for name in (LEAKED, RUNNING)}
-    specs[TWIN] = specs[RUNNING].replace(RUNNING, TWIN)
+    specs[TWIN] = specs[RUNNING].replace(RUNNING, TWIN) + OWED
     for name in (RUNNING, TWIN):  # nobody sends them a trace, however long the tests take
         specs[name] = specs[name].replace("silence: {after: 10m", "silence: {after: 10h")
     for name, spec in specs.items():

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
+
 import pytest
 
 from stoploss.errors import InvalidExperiment
 from stoploss.policy.file import parse_policy
 from stoploss.policy.requirements import violations
 from stoploss.policy.units import new_capabilities, units_changed
+from stoploss.registry import Rechecked
+from stoploss.review.overview import status_of
+from stoploss.review.words import moment
 from stoploss.spec.file import field_of, parse_experiment
 from tests.governance.institution import DAY, POLICY_TEXT, SPEC_TEXT, House, edited
 from tests.timelines import SPEC
@@ -319,6 +325,28 @@ def test_a_baseline_that_nobody_has_looked_at_again_holds_the_ramp_until_somebod
     )
     assert house.ask("note", kind="rechecked", item="resolved today") is None
     assert house.ask("ramp") is None
+
+
+def test_status_says_when_a_baseline_is_due_and_overdue_until_somebody_has_looked_again() -> None:
+    """X5, G7: privacy assessments are baselines."""
+    house = House(policy=None)
+    house.ask("register")
+    entry = house.timeline.registry()[-1]
+    (baseline,) = house.timeline.it.experiment.spec.baselines
+    early, soon = (baseline.due - timedelta(days=days) for days in (15, 14))
+    assert (status_of(entry, early).due, status_of(entry, early).overdue_since) == ((), None)
+    assert status_of(entry, soon).due == (f"a new look at 'resolved today' is due on {baseline.due}",)
+    late = status_of(entry, baseline.due)
+    assert late.due == (f"a new look at 'resolved today' is overdue since {baseline.due}",)
+    assert late.overdue_since == baseline.due
+
+    house.days(29)
+    house.ask("note", kind="rechecked", item="resolved today")
+    again = house.timeline.registry()[-1]
+    assert again.rechecked == (Rechecked("resolved today", house.timeline.at),)
+    assert status_of(again, moment(house.timeline.at).date()).overdue_since is None
+    ended = replace(again, lifecycle="completed")
+    assert status_of(ended, baseline.due + timedelta(days=999)).due == ()
 
 
 def test_an_overdue_baseline_is_a_finding_once_and_another_when_it_was_looked_at() -> None:

@@ -98,6 +98,11 @@ def test_a_cell_that_is_too_small_to_be_read_is_not_found_by_its_sentence(asked:
     assert found(asked, "--segment", "tenant=tiny") == []
 
 
+def test_several_words_need_no_quotes(asked: Program) -> None:
+    together, apart = asked("knowledge", "payment quokka"), asked("knowledge", "payment", "quokka")
+    assert together.out == apart.out
+
+
 def test_what_is_found_is_told_with_how_it_ended(asked: Program) -> None:
     ended = asked("knowledge", "quokka")
     first, second = ended.out.splitlines()

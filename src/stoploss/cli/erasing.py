@@ -68,7 +68,7 @@ def erase(settings: Settings, unit: str, pack_paths: Sequence[Path], as_json: bo
         print_json(places)
     else:
         print("".join(f"{one.place}: {one.did}: {one.words}\n" for one in places), end="")
-        print("not known here: files that `stoploss cases -o` and `emit` wrote, backups, and logs of services")
+        print("not known here: files that `stoploss cases -o` and `review -o` wrote, backups, and logs of services")
     return all(one.did != LEFT for one in places)
 
 

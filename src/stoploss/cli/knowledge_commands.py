@@ -13,7 +13,7 @@ app = typer.Typer()
 
 @app.command()
 def knowledge(
-    query: Annotated[str, typer.Argument(help="Words to look for.", metavar="QUERY")] = "",
+    query: Annotated[list[str] | None, typer.Argument(help="Words to look for.", metavar="QUERY")] = None,
     unit: Annotated[str | None, typer.Option(help="What was changed: prompt, model, workflow, tools, routing.")] = None,
     model: Annotated[str | None, typer.Option(help="A model of either variant.")] = None,
     segment: Annotated[str | None, typer.Option(help="A segment: tenant, or tenant=acme if it was harmed.")] = None,
@@ -28,5 +28,5 @@ def knowledge(
     from stoploss.cli.knowledge import Wanted
     from stoploss.cli.knowledge import knowledge as searched
 
-    if not searched(addresses.resolved(), query, Wanted(unit, model, segment, failure), as_json):
+    if not searched(addresses.resolved(), " ".join(query or ()), Wanted(unit, model, segment, failure), as_json):
         raise typer.Exit(ANSWER_IS_NO)

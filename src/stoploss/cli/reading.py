@@ -57,9 +57,14 @@ _NO_TABLES = re.compile(r"Code: (60|81)\b|UNKNOWN_TABLE|UNKNOWN_DATABASE")
 # ---- commands ------------------------------------------------------------------------------------
 
 
-def status(settings: Settings, as_json: bool) -> None:
-    """Where every experiment stands, from Kafka alone: it works while ClickHouse is down."""
+def status(settings: Settings, as_json: bool, experiment: str | None = None) -> None:
+    """Where every experiment stands, or one of them, from Kafka alone: it works while ClickHouse is down.
+
+    Raises UnknownExperiment.
+    """
     statuses, frozen = read_statuses(settings), read_frozen(settings)
+    if experiment is not None:
+        statuses = _only(experiment, statuses)
     if as_json:
         print_json([replace(status, frozen=frozen) for status in statuses])
         return
@@ -68,6 +73,13 @@ def status(settings: Settings, as_json: bool) -> None:
     show(status_table(statuses))
     for line in told(read_budgets(settings)):
         print(line)
+
+
+def _only(experiment: str, statuses: Sequence[ExperimentStatus]) -> list[ExperimentStatus]:
+    found = [status for status in statuses if status.experiment == experiment]
+    if not found:
+        raise UnknownExperiment(experiment, [status.experiment for status in statuses])
+    return found
 
 
 def watch(settings: Settings, experiment: str | None, once: bool, as_json: bool) -> None:

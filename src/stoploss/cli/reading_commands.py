@@ -13,11 +13,14 @@ app = typer.Typer()
 
 
 @app.command()
-def status(as_json: Json = False) -> None:
+def status(
+    experiment: Annotated[str | None, typer.Argument(help="One experiment; all without.", metavar="EXPERIMENT")] = None,
+    as_json: Json = False,
+) -> None:
     """All experiments and their state."""
     from stoploss.cli import addresses, reading
 
-    reading.status(addresses.connected(), as_json)
+    reading.status(addresses.connected(), as_json, experiment)
 
 
 @app.command()

@@ -9,28 +9,37 @@ from rich.text import Text
 from stoploss.cli.output import print_json, show
 from stoploss.cli.reading import stored
 from stoploss.errors import RequestRefused
+from stoploss.review.errors import UnknownExperiment
 from stoploss.review.words import count
 from stoploss.settings import Settings
 from stoploss.spec.base import duration_text, parse_duration
+from stoploss.store import queries
 from stoploss.store.shadow import ShadowReport, report
 
 
 def shadow(settings: Settings, experiment: str, max_age: str, as_json: bool) -> None:
-    """Pairs and their mean differences. Raises RequestRefused where the age is no duration."""
+    """Pairs and their mean differences. Raises RequestRefused where the age is no duration, UnknownExperiment."""
     try:
         max_age_s = int(parse_duration(max_age))
     except ValueError as error:
         raise RequestRefused(f"--max-age: {error}") from error
     with stored(settings) as client:
         found = report(client, experiment, max_age_s)
+        known = [] if found.runs.runs else [one.experiment for one in queries.status(client)]
+    if not found.runs.runs and experiment not in known:
+        raise UnknownExperiment(experiment, known)
     if as_json:
         print_json(found)
+    elif not found.metrics:
+        print(_sentence(experiment, found, max_age_s))
     else:
         show(Group(Text(_sentence(experiment, found, max_age_s)), _table(found)))
 
 
 def _sentence(experiment: str, found: ShadowReport, max_age_s: int) -> str:
     runs = found.runs
+    if not runs.runs:
+        return f'{experiment}: no shadow run is stored; services send them with role="shadow" (docs/ramps.md)'
     return (
         f"{experiment}: {count(runs.runs)} shadow runs, {count(runs.pairs)} beside their live request, "
         f"{count(runs.stale)} stale (more than {duration_text(max_age_s)} apart), {count(runs.unpaired)} without one"

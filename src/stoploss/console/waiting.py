@@ -1,10 +1,10 @@
-"""What waits for a person: approvals, starts, holds, pauses, reviews, and what is recommended. From the registry."""
+"""What waits for a person: decisions, starts, holds, reviews; what is recommended, or overdue. From the registry."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from stoploss.console.asking import Offer, offers
 from stoploss.console.reads import Standing
@@ -14,6 +14,7 @@ from stoploss.lifecycle import WAITING as BEFORE_START
 from stoploss.lifecycle import Lifecycle
 
 START = "Waits for somebody to start it."
+OVERDUE = "What people owe is overdue."
 WHY = {
     Lifecycle.HOLDING: "Held: its exposure is frozen until a person resumes, pauses or stops it.",
     Lifecycle.PAUSED: "Paused: nobody gets the treatment until a person resumes it.",
@@ -27,10 +28,17 @@ RECOMMENDED = {
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
+    """
+    people  what they have decided; owed: what they owe, with its day; overdue: what of that is
+    since   the last change; where nothing but what is owed waits: the first day on which it was overdue
+    """
+
     experiment: str
     lifecycle: str
     why: str
     people: tuple[str, ...]
+    owed: tuple[str, ...]
+    overdue: tuple[str, ...]
     since: datetime
     offers: tuple[Offer, ...]
 
@@ -43,10 +51,12 @@ def waiting(standings: Iterable[Standing], now: datetime) -> tuple[Waiting, ...]
 def _waiting(standings: Iterable[Standing], now: datetime) -> Iterator[Waiting]:
     for standing in standings:
         status = standing.status
-        if (why := _why(standing, now)) is not None:
-            yield Waiting(
-                status.experiment, status.lifecycle, why, status.people, status.changed_at, offers(status.lifecycle)
-            )
+        why, since, late = _why(standing, now), status.changed_at, status.overdue_since
+        if why is None and late is not None:
+            why, since = OVERDUE, datetime(late.year, late.month, late.day, tzinfo=UTC)
+        if why is not None:
+            said, can = (status.people, status.due, status.overdue), offers(status.lifecycle)
+            yield Waiting(status.experiment, status.lifecycle, why, *said, since, can)
 
 
 def _why(standing: Standing, now: datetime) -> str | None:

@@ -143,6 +143,7 @@ def decide(state: ExperimentState, request: Request, reason: str, out: Outputs) 
             note = body_of(NoteTerms, request.body)
             if note.item is not None:
                 state.governance.rechecked[note.item] = out.at
+                out.registry(state)
     if request.action in ("complete", "reviewed"):
         enter(state, TABLE[request.action][state.lifecycle], reason, out)
 

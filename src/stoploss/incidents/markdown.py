@@ -21,7 +21,7 @@ def markdown(found: PostMortem) -> str:
 def _head(found: PostMortem) -> Iterator[str]:
     yield f"# Post-mortem: {escaped(found.experiment)}, {found.action} {found.command_id[:ID_DIGITS]}"
     yield ""
-    yield f"- **Incident:** {escaped(_standing(found))}"
+    yield f"- **Incident:** {_standing(found)}"
     yield f"- **Summary:** {escaped(found.summary or 'to fill in: --open SUMMARY')}"
     yield f"- **Why the command:** {escaped(found.reason)}"
     yield f"- **Owner of the experiment:** {escaped(found.owner or NO_DATA)}; run {found.run}"
@@ -34,7 +34,8 @@ def _standing(found: PostMortem) -> str:
     if found.standing == "not opened":
         return "nobody has opened it: `--open SUMMARY` keeps its evidence and tracks it"
     waiting = sum(remedy.done_at is None for remedy in found.remedies)
-    return f"{found.standing}, opened by {found.opened_by}; {waiting} of {len(found.remedies)} remedies are not done"
+    by, of = escaped(found.opened_by or NO_DATA), len(found.remedies)
+    return f"{found.standing}, opened by {by}; {waiting} of {of} remedies are not done"
 
 
 def contained(found: Containment) -> str:

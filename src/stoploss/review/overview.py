@@ -10,7 +10,7 @@ from stoploss import registry
 from stoploss.errors import InvalidExperiment
 from stoploss.experiment import Experiment
 from stoploss.registry import RegistryEntry
-from stoploss.review.owed import duties, duty_text
+from stoploss.review.owed import Duty, duties, duty_text, rechecks
 from stoploss.review.words import moment
 from stoploss.spec.checks import not_enforced_yet
 from stoploss.spec.file import parse_experiment
@@ -30,7 +30,8 @@ class ExperimentStatus:
     harm_to_last_s  from the first harmful trace to the last exposure; where none began after the stop, to the stop;
                   None: no gate was tripped, or not counted yet
     open_incidents  ids of the commands whose incidents people have opened and not closed
-    due           what people owe, with its day: reviews after a rollout, assessments of risks
+    due           what people owe, with its day: reviews after a rollout, new looks at baselines, risks, assessments
+    overdue       what of it is; overdue_since: the first day on which something was, None where nothing is
     ramp          where the ramp stands, in a sentence; None: nothing to say
     frozen        since when the whole line is stopped, by whom and why; None: it is not
     """
@@ -53,6 +54,8 @@ class ExperimentStatus:
     people: tuple[str, ...] = ()
     open_incidents: tuple[str, ...] = ()
     due: tuple[str, ...] = ()
+    overdue: tuple[str, ...] = ()
+    overdue_since: date | None = None
     ramp: str | None = None
     frozen: str | None = None
 
@@ -72,6 +75,7 @@ def in_force(records: Iterable[tuple[bytes | None, bytes | None]]) -> list[Regis
 def status_of(entry: RegistryEntry, today: date) -> ExperimentStatus:
     """today: in UTC; what is due by it is told as overdue."""
     spec, fault = _spec(entry)
+    owed = [] if spec is None else sorted(_owed(entry, spec, today), key=lambda duty: duty.due)
     return ExperimentStatus(
         experiment=entry.experiment,
         lifecycle=entry.lifecycle,
@@ -90,9 +94,16 @@ def status_of(entry: RegistryEntry, today: date) -> ExperimentStatus:
         harm_to_last_s=_harm_to_last_s(entry),
         people=tuple(_people(entry)),
         open_incidents=entry.open_incidents,
-        due=() if spec is None else tuple(map(duty_text, duties(spec, entry.lifecycle, entry.completion, today))),
+        due=tuple(map(duty_text, owed)),
+        overdue=tuple(duty_text(duty) for duty in owed if duty.overdue),
+        overdue_since=min((duty.due for duty in owed if duty.overdue), default=None),
         ramp=entry.ramp,
     )
+
+
+def _owed(entry: RegistryEntry, spec: Experiment, today: date) -> Iterator[Duty]:
+    yield from duties(spec, entry.lifecycle, entry.completion, today)
+    yield from rechecks(spec, entry.lifecycle, {one.item: moment(one.at).date() for one in entry.rechecked}, today)
 
 
 def _people(entry: RegistryEntry) -> Iterator[str]:

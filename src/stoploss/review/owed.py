@@ -10,10 +10,12 @@ from stoploss.experiment import Experiment
 from stoploss.governance.bodies import NoteTerms, body_of
 from stoploss.governance.record import Completion
 from stoploss.incidents.facts import Asked
-from stoploss.lifecycle import Lifecycle
+from stoploss.lifecycle import ENDED, Lifecycle
 from stoploss.review.words import moment
 
 ROLLOUT = "rollout"
+SOON = timedelta(days=14)
+"""How long before its day a baseline is shown where people look every day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +77,21 @@ def duties(experiment: Experiment, lifecycle: str, completion: Completion | None
     if lifecycle == Lifecycle.COMPLETED and completion is not None and completion.decision == ROLLOUT:
         due = moment(completion.at).date() + timedelta(seconds=experiment.spec.success.reviewed_within_s)
         yield Duty("the post-implementation review", due, today >= due)
-    if lifecycle in (Lifecycle.REVIEWED, Lifecycle.COMPLETED):
+    if lifecycle in ENDED:
         return
     for risk in experiment.spec.risks:
         if risk.recheck is not None:
             yield Duty(f"a new assessment of the risk that {risk.harm}", risk.recheck, today >= risk.recheck)
+
+
+def rechecks(experiment: Experiment, lifecycle: str, again: Mapping[str, date], today: date) -> Iterator[Duty]:
+    """Baselines, assessments among them, that are overdue or will be soon; none once the experiment has ended.
+
+    again  when an item was last looked at again
+    """
+    for one in _baselines(experiment, again, today):
+        if lifecycle not in ENDED and one.due <= today + SOON:
+            yield Duty(f"a new look at {one.item!r}", one.due, one.overdue)
 
 
 def duty_text(duty: Duty) -> str:

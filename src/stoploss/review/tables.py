@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -50,61 +50,59 @@ def _table(title: str | None, *headers: str) -> Table:
     return table
 
 
-def status_table(statuses: Sequence[ExperimentStatus]) -> Table | Text:
+def status_table(statuses: Sequence[ExperimentStatus]) -> RenderableType:
+    """A row for each experiment; below, what else there is to say of each, which most have little of."""
     if not statuses:
         return text(NONE_REGISTERED)
-    table = _table(
-        None,
-        "experiment",
-        "lifecycle",
-        "run/epoch",
-        "exposure",
-        "release variant",
-        "stopped segments",
-        "last change",
-        "recommended",
-        "served after the stop",
-        "not enforced yet",
-        "decided by people",
-        "owed by people",
-    )
+    headers = ("experiment", "lifecycle", "run/epoch", "exposure", "release variant", "last change", "recommended")
+    table = _table(None, *headers)
     for status in statuses:
         table.add_row(
             text(status.experiment),
-            _lifecycle(status),
+            text(status.lifecycle, LIFECYCLE_STYLE.get(status.lifecycle, "")),
             text(f"{status.run}/{status.epoch}"),
-            lines([share(status.exposure), *([status.ramp] if status.ramp else [])]),
+            text(share(status.exposure)),
             text(status.release_variant),
-            lines(status.stopped_segments or ["none"]),
-            text(utc(status.changed_at)),
+            text(f"{status.changed_at:%Y-%m-%d %H:%M:%S} UTC"),
             text(status.recommendation or "nothing yet"),
-            _served_after(status),
-            _not_enforced(status),
-            lines(status.people or ["nothing"]),
-            lines(status.due or ["nothing"]),
         )
-    return table
+    return Group(table, *(note for status in statuses for note in _notes(status)))
 
 
-def _lifecycle(status: ExperimentStatus) -> Text:
-    state = text(status.lifecycle, LIFECYCLE_STYLE.get(status.lifecycle, ""))
-    for command_id in status.open_incidents:
-        state.append(f"\nincident open: {command_id[:ID_DIGITS]}", style="bold red")
-    return state
+def _notes(status: ExperimentStatus) -> Iterator[Text]:
+    """What there is to say beside its row, under its name; nothing where nothing is."""
+    said = list(_said(status))
+    if said:
+        yield text(status.experiment, "bold")
+    for title, phrase, style in said:
+        yield Text(f"  {title}: {printable(phrase)}", style=style)
 
 
-def _served_after(status: ExperimentStatus) -> Text:
+def _said(status: ExperimentStatus) -> Iterator[tuple[str, str, str]]:
+    """Title, phrase and style of each note."""
+    opened = [command_id[:ID_DIGITS] for command_id in status.open_incidents]
+    of: dict[str, tuple[Sequence[str], str]] = {
+        "incident open": (opened, "bold red"),
+        "stopped segment": (status.stopped_segments, "bold red"),
+        "served after the stop": (_served_after(status), ""),
+        "ramp": ([status.ramp] if status.ramp else [], ""),
+        "decided by people": (status.people, ""),
+        "overdue": (status.overdue, "bold red"),
+        "owed by people": ([owed for owed in status.due if owed not in status.overdue], ""),
+        "not enforced yet": (status.not_enforced or (), ""),
+        "spec cannot be read": ([status.spec_fault] if status.spec_fault else [], "yellow"),
+    }
+    for title, (phrases, style) in of.items():
+        for phrase in phrases:
+            yield title, phrase, style
+
+
+def _served_after(status: ExperimentStatus) -> list[str]:
     if status.in_flight is None or status.after_stop is None:
-        return text("not counted yet" if status.lifecycle in ("paused", "stopped", "rolled_back") else "not stopped")
+        return ["not counted yet"] if status.lifecycle in ("paused", "stopped", "rolled_back") else []
     harmed = status.harm_to_last_s
     took = [] if harmed is None else [f"{harmed:.1f} s from the first harmful trace to the last exposure"]
-    return lines([f"{count(status.in_flight)} in flight, {count(status.after_stop)} begun after it", *took])
-
-
-def _not_enforced(status: ExperimentStatus) -> Text:
-    if status.not_enforced is None:
-        return text(f"unknown: {status.spec_fault}", "yellow")
-    return lines(status.not_enforced or ["nothing: all of it is enforced"])
+    return ["; ".join([f"{count(status.in_flight)} in flight, {count(status.after_stop)} begun after it", *took])]
 
 
 def watch_table(frames: Sequence[Frame], at: datetime) -> Table | Text:
