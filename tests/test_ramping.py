@@ -65,6 +65,76 @@ def test_each_stage_has_a_time_of_its_own_and_the_last_one_stays() -> None:
     assert ordered[1].decided_at - ordered[0].decided_at >= 10_000_000
 
 
+def test_a_stage_has_the_time_and_the_units_that_are_its_own_and_the_others_those_of_the_ramp() -> None:
+    """R1"""
+    own = STAGES.replace("0.3,", "{share: 0.3, minDuration: 25s, minUnits: 300},")
+    timeline = started(ramp(stages=own))
+    [first] = busy(timeline, 11)
+    assert first.exposure == 0.3
+    assert busy(timeline, 24) == [], "the ramp's ten seconds have passed twice"
+    [second] = busy(timeline, 12)
+    assert second.exposure == 0.6
+    assert second.evidence is not None
+    assert second.evidence.bound == 300
+
+
+def test_a_stage_lacks_units_by_its_own_measure_and_is_extended_as_long_as_its_own_time() -> None:
+    """R1: extend before revert, of a stage with minimums of its own."""
+    own = "stages: [0.1, {share: 0.3, minDuration: 15s, minUnits: 100000}, 0.6], minDuration: 5s, minUnits: 1"
+    timeline = started(ramp(stages=f"{own}, autoAdvance: true, then: revert"))
+    assert [one.exposure for one in busy(timeline, 7)] == [0.3]
+    assert busy(timeline, 14) == []
+    busy(timeline, 3)
+    [words] = said(timeline, "stage_extended")
+    assert "of 100,000 units have met the treatment; it goes on for up to 15 s more" in words
+    [revert] = busy(timeline, 20)
+    assert (revert.action, revert.exposure) == ("throttle", 0.1)
+    assert "units have met the treatment after 30 s" in revert.reason
+
+
+def test_an_exposure_between_two_stages_has_what_the_lower_one_needs() -> None:
+    spec_of_ramp = parse_experiment(ramp(stages=STAGES.replace("0.1,", "{share: 0.1, minUnits: 7},"))).spec.ramp
+    found = [spec_of_ramp.at(exposure) for exposure in (0.05, 0.2, 0.3)]
+    assert [one.units for one in found] == [7, 7, 50]
+    assert [one.extension_s for one in found] == [20, 20, 20]
+
+
+def test_an_outage_within_a_longer_stage_counts_as_a_gap_and_no_more() -> None:
+    """R2: one catch-up at most, and none where the stage's own time was not watched."""
+    timeline = started(ramp(stages=STAGES.replace("0.1,", "{share: 0.1, minDuration: 20s},")))
+    busy(timeline, 9)
+    timeline.at += 86_400_000_000
+    assert busy(timeline, 3) == [], "nine seconds, five of the outage, and three"
+    assert [one.exposure for one in busy(timeline, 5)] == [0.3]
+
+
+def test_a_share_alone_and_a_stage_that_says_no_more_are_the_same_spec() -> None:
+    """Specs from before stages had minimums of their own keep their hash."""
+    plain = parse_experiment(ramp())
+    assert plain.model_dump(mode="json")["spec"]["ramp"]["stages"] == [0.1, 0.3, 0.6]
+    assert parse_experiment(ramp(stages=STAGES.replace("0.3,", "{share: 0.3},"))).spec_hash == plain.spec_hash
+    assert parse_experiment(ramp(stages=STAGES.replace("0.3,", "{share: 0.3, minUnits: 50},"))).spec_hash != (
+        plain.spec_hash
+    )
+
+
+@pytest.mark.parametrize(
+    ("stage", "fault"),
+    [
+        ("{share: 0.3, minUnits: -1}", "spec.ramp.stages[1].minUnits: Input should be greater than or equal to 0"),
+        ("{share: 0.3, atLeast: 4h}", "spec.ramp.stages[1].atLeast: is no field"),
+        ("{minDuration: 4h}", "spec.ramp.stages[1].share: is required"),
+        ("{share: 0.3, minDuration: soon}", "spec.ramp.stages[1].minDuration: 'soon' is no duration"),
+        ("{share: 0.05}", "spec.ramp: stages [0.1, 0.05, 0.6] must be above 0 and rise"),
+        ("all", "spec.ramp.stages[1].share: Input should be a valid number"),
+    ],
+)
+def test_a_stage_that_cannot_be_is_named(stage: str, fault: str) -> None:
+    with pytest.raises(InvalidExperiment) as refused:
+        parse_experiment(ramp(stages=STAGES.replace("0.3,", f"{stage},")))
+    assert fault in str(refused.value)
+
+
 def test_without_auto_advance_a_person_ramps() -> None:
     timeline = started(ramp(stages="stages: [0.1, 0.3], minDuration: 1s, minUnits: 0"))
     assert busy(timeline, 20) == []
@@ -280,7 +350,9 @@ def test_a_replay_and_a_restored_judge_go_on_where_it_went_on() -> None:
 
 def test_the_spec_of_the_document_can_be_read() -> None:
     (text,) = re.findall(r"```yaml\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
-    assert parse_experiment(SPEC.replace("  ramp: {stages: [0.5]}\n", text)).spec.ramp.extended == 43_200
+    ramp_of_it = parse_experiment(SPEC.replace("  ramp: {stages: [0.5]}\n", text)).spec.ramp
+    assert ramp_of_it.at(0.05) == (14_400, 2_000, 43_200)
+    assert ramp_of_it.at(0.25) == (86_400, 20_000, 43_200)
 
 
 @pytest.mark.parametrize("field", ["until: safe", "extend: 1h", "then: revert"])

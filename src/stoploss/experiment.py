@@ -10,9 +10,9 @@ import hashlib
 import json
 from datetime import date
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from stoploss import metrics
 from stoploss.spec.accountability import Baseline, Owners, Purpose, Risk
@@ -85,18 +85,56 @@ class GateChoice(Part):
     action: Literal["stop", "rollback"] = "stop"
 
 
+class Stage(Part):
+    """A share of the traffic that the treatment gets; written as the share alone where nothing else is said of it.
+
+    share  of the traffic
+    min_duration, min_units  of this stage, in place of the ramp's
+    """
+
+    share: Share
+    min_duration: Seconds | None = None
+    min_units: int | None = Field(None, ge=0)
+
+    @model_serializer(mode="wrap")
+    def as_written(self, whole: SerializerFunctionWrapHandler) -> float | dict[str, Any]:
+        """A number where it is nothing but a share: so specs without minimums of a stage keep their hash."""
+        given = {name: value for name, value in whole(self).items() if value is not None}
+        return self.share if list(given) == ["share"] else given
+
+
+def _stage(value: Any) -> Any:
+    return value if isinstance(value, dict | Stage) else {"share": value}
+
+
+StageChoice = Annotated[Stage, BeforeValidator(_stage, json_schema_input_type=Share | Stage)]
+
+
+class StageMinimum(NamedTuple):
+    """What a stage has to have before it is passed.
+
+    duration_s, units  how long it is watched, and how many units meet the treatment in it
+    extension_s        how much longer it may take to get what it lacks
+    """
+
+    duration_s: int
+    units: int
+    extension_s: int
+
+
 class Ramp(Part):
     """Shares of the traffic that the treatment gets, one after the other.
 
-    min_duration, min_units  how long a stage is watched, and how many units meet the treatment in it, at least
+    min_duration, min_units  how long a stage is watched, and how many units meet the treatment in it, at least: of each
+                             stage that has no minimum of its own
     auto_advance             goes on by itself, inside the windows; else a person ramps
     until    what every guardrail has to be before it does: judged (the default), or safe, shown within its margin
-    extend   how much longer a stage may take to get what it lacks; without it, as long again
+    extend   how much longer a stage may take to get what it lacks; without it, as long as its minDuration again
     then     what happens if it lacks it still: hold (the default), or revert to the stage before
     watch    how long the treatment is watched at full exposure before that is said to be over
     """
 
-    stages: tuple[Share, ...] = Field(min_length=1)
+    stages: tuple[StageChoice, ...] = Field(min_length=1)
     min_duration: Seconds = 3_600
     min_units: int = Field(1_000, ge=0)
     auto_advance: bool = False
@@ -106,14 +144,20 @@ class Ramp(Part):
     watch: Seconds | None = None
 
     @property
-    def extended(self) -> int:
-        """Seconds for which a stage is extended at most."""
-        return self.min_duration if self.extend is None else self.extend
+    def shares(self) -> tuple[float, ...]:
+        return tuple(stage.share for stage in self.stages)
+
+    def at(self, exposure: float) -> StageMinimum:
+        """What the stage of an exposure has to have: the highest that is not above it, or the first."""
+        stage = next((one for one in reversed(self.stages) if one.share <= exposure), self.stages[0])
+        duration = self.min_duration if stage.min_duration is None else stage.min_duration
+        units = self.min_units if stage.min_units is None else stage.min_units
+        return StageMinimum(duration, units, duration if self.extend is None else self.extend)
 
     @model_validator(mode="after")
     def stages_rise(self) -> Ramp:
-        if list(self.stages) != sorted(set(self.stages)) or self.stages[0] <= 0:
-            raise ValueError(f"stages {list(self.stages)} must be above 0 and rise")
+        if list(self.shares) != sorted(set(self.shares)) or self.shares[0] <= 0:
+            raise ValueError(f"stages {list(self.shares)} must be above 0 and rise")
         return self
 
     @model_validator(mode="after")
@@ -205,7 +249,7 @@ class Spec(Part):
     drift: tuple[DriftWatch, ...] = ()
     budgets: tuple[Budget, ...] = ()
     health: Health = Health()
-    ramp: Ramp = Ramp(stages=(0.05,))
+    ramp: Ramp = Ramp(stages=(Stage(share=0.05),))
     windows: tuple[Window, ...] = ()
     safe_share: Share | None = None
     freezes: tuple[Freeze, ...] = ()

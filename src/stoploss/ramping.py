@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from stoploss.commands import Action, Evidence
 from stoploss.decisions import command
-from stoploss.experiment import Ramp
+from stoploss.experiment import Ramp, StageMinimum
 from stoploss.governance import hours
 from stoploss.governance.admission import in_the_way
 from stoploss.journal import Finding, JournalEntry
@@ -46,7 +46,7 @@ def keep_ramp(partition: PartitionState, state: ExperimentState, out: Outputs) -
     if not _is_watched(state):
         return
     pace.watched += passed
-    higher = next((stage for stage in ramp.stages if stage > state.desired.exposure), None)
+    higher = next((stage for stage in ramp.shares if stage > state.desired.exposure), None)
     if ramp.auto_advance and higher is not None:
         if pace.held:
             _stand(state, HELD, f"the ramp is held: {pace.held}; {A_PERSON}", Severity.INFO, out)
@@ -64,13 +64,13 @@ def _is_watched(state: ExperimentState) -> bool:
 
 
 def _judge_stage(partition: PartitionState, state: ExperimentState, ramp: Ramp, higher: float, out: Outputs) -> None:
-    pace = state.current.pace
-    if pace.watched < ramp.min_duration * SECOND:
+    least = ramp.at(state.desired.exposure)
+    if state.current.pace.watched < least.duration_s * SECOND:
         return
     if finding := next(_findings(state), None):
         _wait(state, "finding", finding, out)
-    elif lack := next(_lacking(state, ramp), None):
-        _extend(state, ramp, *lack, out)
+    elif lack := next(_lacking(state, ramp, least), None):
+        _extend(state, ramp, least, *lack, out)
     else:
         policy = policy_in_force(partition.policy.text) if partition.policy.text else None
         kind, obstacle = next(_obstacles(partition, state, higher, policy, out), ("", ""))
@@ -80,8 +80,8 @@ def _judge_stage(partition: PartitionState, state: ExperimentState, ramp: Ramp, 
             _advance(state, higher, out)
 
 
-def _extend(state: ExperimentState, ramp: Ramp, kind: str, lack: str, out: Outputs) -> None:
-    left = ramp.min_duration + ramp.extended - state.current.pace.watched // SECOND
+def _extend(state: ExperimentState, ramp: Ramp, least: StageMinimum, kind: str, lack: str, out: Outputs) -> None:
+    left = least.duration_s + least.extension_s - state.current.pace.watched // SECOND
     if left > 0:
         words = f"{_stage(state)} is extended: {lack}; it goes on for up to {duration_text(left)} more"
         _stand(state, f"{EXTENDED}/{kind}", words, Severity.INFO, out)
@@ -103,11 +103,11 @@ def _findings(state: ExperimentState) -> Iterator[str]:
             yield f"{stream} says {said.replace('/', ', ')}"
 
 
-def _lacking(state: ExperimentState, ramp: Ramp) -> Iterator[tuple[str, str]]:
+def _lacking(state: ExperimentState, ramp: Ramp, least: StageMinimum) -> Iterator[tuple[str, str]]:
     """What time brings, as (kind, words): units, and verdicts of the guardrails over everybody."""
     units = state.current.pace.units
-    if units < ramp.min_units:
-        yield "units", f"{units:,} of {ramp.min_units:,} units have met the treatment"
+    if units < least.units:
+        yield "units", f"{units:,} of {least.units:,} units have met the treatment"
     for rule in state.rules:
         if rule.kind == "guardrail":
             said = state.current.verdicts.get(f"{rule.key}/everybody", NOT_JUDGED[0])
@@ -146,7 +146,7 @@ def _advance(state: ExperimentState, higher: float, out: Outputs) -> None:
 def _give_up(state: ExperimentState, ramp: Ramp, lack: str, out: Outputs) -> None:
     """Reverts to the stage before, where the spec says so and there is one; else holds. A person goes on from there."""
     pace, before = state.current.pace, state.desired.exposure
-    lower = next((stage for stage in reversed(ramp.stages) if stage < before), None)
+    lower = next((stage for stage in reversed(ramp.shares) if stage < before), None)
     why = f"{lack} after {duration_text(pace.watched // SECOND)}"
     if ramp.then != "revert" or lower is None:
         pace.held = why
@@ -203,7 +203,7 @@ def _evidence(state: ExperimentState, said: JournalEntry | None = None) -> Evide
         metric="units",
         statistic="units that met the treatment in the stage",
         observed=float(units),
-        bound=float(state.experiment.spec.ramp.min_units),
+        bound=float(state.experiment.spec.ramp.at(state.desired.exposure).units),
         units_treatment=units,
         journal_ids=(said.entry_id,) if said else (),
     )

@@ -51,7 +51,7 @@ class Staging:
 
 def usual_exposure(experiment: Experiment) -> float:
     """The largest stage of the ramp that leaves a control arm to compare with; half, where there is none."""
-    return max((stage for stage in experiment.spec.ramp.stages if stage < 1), default=0.5)
+    return max((stage for stage in experiment.spec.ramp.shares if stage < 1), default=0.5)
 
 
 def harmless(text: str) -> tuple[Scenario, ...]:

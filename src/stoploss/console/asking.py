@@ -117,7 +117,7 @@ def _obeying(spec: Experiment | None) -> str:
 
 
 def first_stage(spec: Experiment | None) -> float | None:
-    return spec.spec.ramp.stages[0] if spec else None
+    return spec.spec.ramp.shares[0] if spec else None
 
 
 def asked_of(fields: dict[str, str]) -> Asked:

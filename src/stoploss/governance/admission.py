@@ -144,7 +144,7 @@ def exposure_asked(state: ExperimentState, request: Request) -> float:
     """
     if request.exposure is not None:
         return request.exposure
-    stages = state.experiment.spec.ramp.stages
+    stages = state.experiment.spec.ramp.shares
     if request.action != "ramp":
         return stages[0]
     higher = next((stage for stage in stages if stage > state.desired.exposure), None)

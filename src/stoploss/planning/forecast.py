@@ -114,8 +114,9 @@ def planned(
 
 def _stages(experiment: Experiment, flow: Flow, last_hours: float | None) -> Iterator[Stage]:
     ramp = experiment.spec.ramp
-    for index, exposure in enumerate(ramp.stages):
-        hours = max(ramp.min_duration / 3_600, flow.hours_until_units(ramp.min_units / exposure))
+    for index, exposure in enumerate(ramp.shares):
+        least = ramp.at(exposure)
+        hours = max(least.duration_s / 3_600, flow.hours_until_units(least.units / exposure))
         is_last = index == len(ramp.stages) - 1
         yield Stage(exposure, last_hours if is_last and last_hours is not None else hours)
 

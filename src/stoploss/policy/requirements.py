@@ -60,7 +60,7 @@ def evaluation_faults(experiment: Experiment) -> Iterator[str]:
 
 def _limits(policy: Policy, experiment: Experiment, risk: str) -> Iterator[Fault]:
     limits, spec = policy.spec.risk_classes[risk], experiment.spec
-    for index, stage in enumerate(spec.ramp.stages):
+    for index, stage in enumerate(spec.ramp.shares):
         if stage > limits.largest_exposure:
             at: Path = ("spec", "ramp", "stages", index)
             yield at, f"{stage:g} is more than class {risk!r} may be exposed: at most {limits.largest_exposure:g}"

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from stoploss.experiment import Experiment
+from stoploss.experiment import Experiment, Ramp
 from stoploss.incidents.facts import Asked
 from stoploss.registry import RegistryEntry
 from stoploss.review.guardrails import guardrail_results, margin_text, metric_text
 from stoploss.review.words import listed, moment, number, quantity, share
+from stoploss.spec.base import duration_text
 from stoploss.spec.budgets import Budget
 from stoploss.spec.file import parse_experiment
 
@@ -89,7 +90,15 @@ def terms(experiment: Experiment) -> Iterator[Term]:
     yield Term("gates", listed([f"{choice.gate} ({choice.action})" for choice in experiment.gates]))
     yield from _objective(experiment)
     yield from (Term(f"budget on {budget.watched}", _budget(budget)) for budget in spec.budgets)
-    yield Term("stages of exposure", ", ".join(map(share, spec.ramp.stages)))
+    yield Term("stages of exposure", listed([_stage(spec.ramp, exposure) for exposure in spec.ramp.shares]))
+
+
+def _stage(ramp: Ramp, exposure: float) -> str:
+    """A stage, and what it has to have where the ramp goes on by itself."""
+    if not ramp.auto_advance:
+        return share(exposure)
+    least = ramp.at(exposure)
+    return f"{share(exposure)} (for {duration_text(least.duration_s)} and {least.units:,} units at least)"
 
 
 def _target(experiment: Experiment) -> str:

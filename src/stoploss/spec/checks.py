@@ -157,7 +157,7 @@ def _windows(experiment: Experiment) -> Iterator[Fault]:
     for index, freeze in enumerate(spec.freezes):
         if found := freeze_fault(freeze.from_, freeze.to, freeze.timezone):
             yield ("spec", "freezes", index), found
-    if spec.safe_share is not None and spec.safe_share >= spec.ramp.stages[-1]:
+    if spec.safe_share is not None and spec.safe_share >= spec.ramp.shares[-1]:
         yield (
             ("spec", "safeShare"),
             f"{spec.safe_share:g} is no less than the last stage, so nothing would be lowered when the windows close; "

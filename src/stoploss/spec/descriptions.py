@@ -158,10 +158,15 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
     },
     "Unresolved": {"max": "the largest share", "do": HOLD_OR_PAUSE},
     "DeclaredServing": {"max": "the largest share of units", "do": HOLD_OR_PAUSE},
+    "Stage": {
+        "share": "of the traffic",
+        "minDuration": "how long this stage takes at least; unsaid: as the ramp says",
+        "minUnits": "how many units of the treatment this stage needs; unsaid: as the ramp says",
+    },
     "Ramp": {
         "stages": "shares of traffic that the treatment gets, one after the other",
-        "minDuration": "how long a stage takes at least",
-        "minUnits": "how many units of the treatment a stage needs",
+        "minDuration": "how long a stage takes at least, where it says nothing else",
+        "minUnits": "how many units of the treatment a stage needs, where it says nothing else",
         "autoAdvance": "whether the next stage is entered without a person",
     },
     "Window": {

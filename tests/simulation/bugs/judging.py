@@ -62,7 +62,7 @@ def skips_a_stage() -> AbstractContextManager[None]:
     advance = ramping._advance
 
     def leap(state: Any, _: float, out: Any) -> None:
-        advance(state, state.experiment.spec.ramp.stages[-1], out)
+        advance(state, state.experiment.spec.ramp.shares[-1], out)
 
     return replaced(ramping, "_advance", leap)
 
