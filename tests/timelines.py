@@ -59,7 +59,7 @@ spec:
 
 # One rule of every kind, two segment dimensions, both kinds of guardrail.
 EVERY_RULE = """
-segments: [tenant, language]
+segments: [tenant, language, "experiment:ranking"]
 objective:
   quality: {score: resolved, closesAfter: 8s}
   risk: [{event: refusal, weight: 1}, {event: complaint, weight: 5}]

@@ -22,7 +22,7 @@ from stoploss.sentences import sentence
 from stoploss.state import AfterStop, ExperimentState
 
 QUIET = frozenset({Outcome.OK, Outcome.UNDECIDED})
-STICKY = (Outcome.BREACH, Outcome.WORSE)
+STICKY = (Outcome.BREACH, Outcome.WORSE, Outcome.DIFFERS)
 
 
 def judge(state: ExperimentState, moment: Moment, out: Outputs) -> list[tuple[AnyRule, Verdict]]:

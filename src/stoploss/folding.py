@@ -71,7 +71,7 @@ def settle(state: ExperimentState) -> None:
 
 def _fold_segments(state: ExperimentState, rows: Rows, moment: Moment) -> None:
     for rule in state.rules:
-        if rule.kind == "guardrail":
+        if rule.kind in ("guardrail", "interaction"):
             rule.fold(state.current.rules[rule.key], rows, moment)
     grid = Grid(rows.arm, rows.cells)
     for column, values in rows.metrics.items():

@@ -31,6 +31,8 @@ def watch_sentence(verdict: Verdict, experiment: Experiment) -> str | None:
             )
         case Reason.STILL_OVER_EXPOSED:
             return f"after the exposure was ordered anew, still more units come to {treatment!r} ({_split(evidence)})"
+        case Reason.EFFECTS_DIFFER:
+            return _interaction(verdict, experiment)
         case _:
             return _of_measuring(verdict)
 
@@ -81,6 +83,19 @@ def _of_measuring(verdict: Verdict) -> str | None:
             )
         case _:
             return None
+
+
+def _interaction(verdict: Verdict, experiment: Experiment) -> str:
+    """Both effects, and how they differ; of a logarithm the effects are relative, and so is how they differ."""
+    evidence, statistic = verdict.evidence, str(verdict.evidence.statistic)
+    text, first = _share if statistic.startswith("relative") else _number, statistic.rpartition(" for ")[2]
+    subject = f"{evidence.metric} ({verdict.detail})" if verdict.detail else evidence.metric
+    return (
+        f"{subject}: what {experiment.treatment.name!r} does depends on the other experiment: it changes it by "
+        f"{text(evidence.treatment)} for {verdict.stream} and by {text(evidence.control)} for {first}; the "
+        f"difference is between {text(evidence.lower)} and {text(evidence.upper)} ({_log_e(evidence)}; "
+        f"{evidence.n_treatment:,} and {evidence.n_control:,} traces)"
+    )
 
 
 def _log_e(evidence: Evidence) -> str:

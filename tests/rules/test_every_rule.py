@@ -43,6 +43,7 @@ def traffic(n: int, seed: int) -> Traces:
     some.metrics["regrade"] = np.where(rng.random(n) < 0.2, rng.integers(-50_000, 50_000, n), MISSING)
     some.metrics["judge-agrees"] = np.where(rng.random(n) < 0.2, (rng.random(n) < 0.9) * 1_000_000, MISSING)
     some.segments["language"] = [("de", "en", "fr")[i] for i in rng.integers(0, 3, n)]
+    some.segments["experiment:ranking"] = [("v1", "v2")[i] for i in rng.integers(0, 2, n)]
     some.metrics[UNDECLARED_SERVING] = (rng.random(n) < 0.004).astype(np.int64)
     some.segments[SERVED_INSTEAD] = [("model a", "model b")[i] for i in rng.integers(0, 2, n)]
     return some
@@ -229,6 +230,7 @@ def test_rules_are_judged_in_the_order_gates_guardrails_regressions_budgets_drif
         "forecast",
         "drift",
         "mix_drift",
+        "interaction",
         "declared",
         "judge_drift",
         "audit",

@@ -223,6 +223,17 @@ def budgets(as_json: Json = False) -> None:
 
 
 @app.command()
+def overlaps(as_json: Json = False) -> None:
+    """Which experiments run on the same traffic.
+
+    With what is known of it: whether the effect of one is another in each variant of the other.
+    """
+    from stoploss.cli import overlaps
+
+    overlaps.overlaps(as_json)
+
+
+@app.command()
 def freeze(reason: WhyStopped, as_json: Json = False) -> None:
     """Stop the line: pause every experiment that runs.
 

@@ -25,6 +25,7 @@ from stoploss.experiment import Experiment
 from stoploss.governance.freezing import standing
 from stoploss.kafka import connection
 from stoploss.lifecycle import WAITING
+from stoploss.registry import RegistryEntry
 from stoploss.review import samples
 from stoploss.review.cells import Cells, cells_of
 from stoploss.review.chain import FindingLine
@@ -149,16 +150,20 @@ def _form(output: Path | None) -> str:
 
 
 def read_statuses(settings: Settings) -> list[ExperimentStatus]:
+    today = datetime.now(UTC).date()
+    return [status_of(entry, today) for entry in read_entries(settings)]
+
+
+def read_entries(settings: Settings) -> list[RegistryEntry]:
+    """The last word of each experiment. Raises ConfigurationError."""
     bootstrap, topic = settings.need_kafka(), settings.topics("registry")
     try:
         _require_broker(bootstrap)
-        entries = in_force((message.key(), message.value()) for message in whole(bootstrap, topic))
+        return in_force((message.key(), message.value()) for message in whole(bootstrap, topic))
     except KafkaException as error:
         raise ConfigurationError(
             f"Kafka at {bootstrap} cannot be read ({error.args[0].str()}); start it, or correct STOPLOSS_KAFKA"
         ) from error
-    today = datetime.now(UTC).date()
-    return [status_of(entry, today) for entry in entries]
 
 
 def read_frozen(settings: Settings) -> str | None:

@@ -16,6 +16,7 @@ from stoploss.ledger import JudgeVersion
 from stoploss.lifecycle import WAITING
 from stoploss.registry import RegistryEntry
 from stoploss.review import chain, drawn, owed
+from stoploss.review.beside import InteractionLine, interactions
 from stoploss.review.blindness import BlindLine, blindness
 from stoploss.review.cells import cells_of
 from stoploss.review.chain import CommandLine, EpochLine, FindingLine, RefusedLine, RequestLine
@@ -90,6 +91,8 @@ class Review:
     recommended   None: the spec has no objective
     target        the metric that success is told by, its baseline and the least change worth having in its unit
     minimum_cell  traces in an arm below which a segment's numbers are hidden
+    overlaps      experiments that may run on the same traffic, as declared
+    interactions  how the effect differs between the variants of others
     not_enforced  what the spec asks for and this version did not act on
     people        what they decided and noted, of all runs: amendments, approvals, completion
     offline       what became of the harm as evaluation cases, and how others did on them
@@ -128,6 +131,8 @@ class Review:
     segments: tuple[GuardrailResult, ...]
     stopped_segments: tuple[str, ...]
     minimum_cell: int
+    overlaps: tuple[str, ...]
+    interactions: tuple[InteractionLine, ...]
     watched: tuple[WatchLine, ...]
     not_enforced: tuple[str, ...]
     people: tuple[RequestLine, ...]
@@ -209,6 +214,8 @@ def review(experiment: Experiment, status: Status, rows: Rows) -> Review:
         segments=told.segments,
         stopped_segments=tuple(status.stopped_segments),
         minimum_cell=experiment.spec.privacy.minimum_cell,
+        overlaps=experiment.spec.overlaps,
+        interactions=interactions(experiment, told.verdicts),
         watched=told.watched,
         not_enforced=tuple(not_enforced_yet(experiment)),
         people=tuple(line for line in chain.requests(rows.timeline) if line.action in OF_PEOPLE and line.accepted),

@@ -9,7 +9,7 @@ from stoploss.review.decided import decided_by
 from stoploss.review.document import Review, VariantLine
 from stoploss.review.guardrails import GuardrailResult, interval_text, margin_text, metric_text
 from stoploss.review.mark import escaped, labelled
-from stoploss.review.markdown_numbers import gates, guardrails, result_text, results, segments, worth
+from stoploss.review.markdown_numbers import beside, gates, guardrails, result_text, results, segments, worth
 from stoploss.review.markdown_proof import (
     due,
     evidence,
@@ -34,6 +34,7 @@ SECTIONS = (
     gates,
     results,
     segments,
+    beside,
     watches,
     commands,
     exposures,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from stoploss.review.beside import InteractionLine, difference_text, verdict_text
 from stoploss.review.comparison import ArmNumbers, Comparison
 from stoploss.review.document import Review
 from stoploss.review.guardrails import (
@@ -127,6 +128,27 @@ def segments(review: Review) -> Iterator[str]:
     if decided := [result for result in review.segments if result.verdict != "undecided"]:
         yield ""
         yield from table(("segment", "metric", "effect of B", "margin", "verdict", "n A / B"), map(_segment, decided))
+
+
+def beside(review: Review) -> Iterator[str]:
+    yield "## Other experiments on the same traffic"
+    yield ""
+    if not review.overlaps and not review.interactions:
+        yield "None is declared."
+        return
+    looked = {line.other for line in review.interactions}
+    if unseen := [name for name in review.overlaps if name not in looked]:
+        yield f"Whether the effect depends on these is not known: {escaped(listed(unseen))}."
+        yield ""
+    header = ("experiment", "metric", "effect in", "difference, limits hold at every look", "says", "traces")
+    yield from table(header, map(_beside, review.interactions)) if review.interactions else ()
+
+
+def _beside(line: InteractionLine) -> tuple[str, ...]:
+    metric = line.metric if line.transform == "none" else f"{line.metric} ({line.transform})"
+    n = "hidden" if line.n is None else " / ".join(map(count, line.n))
+    pair = f"{line.variant} less {line.first}"
+    return (line.other, metric, pair, difference_text(line), verdict_text(line), n)
 
 
 def _some(names: Sequence[str]) -> str:

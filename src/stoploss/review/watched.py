@@ -13,7 +13,7 @@ from stoploss.review.chain import FindingLine
 from stoploss.review.words import number
 from stoploss.store.rows import RuleVerdict
 
-SHOWN_ELSEWHERE = ("guardrail[", "gate", "objective")
+SHOWN_ELSEWHERE = ("guardrail[", "gate", "objective", "interaction[")
 GROUPS = (
     ("Sample ratio and exposure", ("sample_ratio", "over_exposure", "declared")),
     ("Drift", ("drift[", "mix", "regression[", "judge_drift", "alignment", "audit")),

@@ -10,7 +10,7 @@
     can_wait     how many rows may come before it need fold any; only of rules that can let them wait (Waits)
 
 Listing a rule here is testing it: tests/rules/test_every_rule.py checks what all of them promise. The order is the
-order in which they are judged: gates, guardrails, regressions, budgets, drift, health, the objective.
+order in which they are judged: gates, guardrails, regressions, budgets, drift, interactions, health, the objective.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from stoploss.rules.forecast import Forecast, ForecastState
 from stoploss.rules.gate import Gate, GateEvents
 from stoploss.rules.guardrail import ContinuousGuardrail, GuardrailState
 from stoploss.rules.guardrail_plan import GuardrailPlan
+from stoploss.rules.interaction import InteractionRule, InteractionState, interactions_of
 from stoploss.rules.judge_drift import JudgeDrift, JudgeDriftState
 from stoploss.rules.mix_drift import MixDrift, MixState
 from stoploss.rules.objective import ObjectiveRule, ObjectiveState
@@ -59,6 +60,7 @@ Rule = (
     | JudgeDrift
     | AuditRule
     | AlignmentRule
+    | InteractionRule
     | SampleRatio
     | OverExposure
     | SilenceRule
@@ -81,6 +83,7 @@ RuleState = (
     | JudgeDriftState
     | AuditState
     | AlignmentState
+    | InteractionState
     | SampleRatioState
     | OverExposureState
     | SilenceState
@@ -103,6 +106,7 @@ RULES: dict[type[Rule], type[RuleState]] = {
     JudgeDrift: JudgeDriftState,
     AuditRule: AuditState,
     AlignmentRule: AlignmentState,
+    InteractionRule: InteractionState,
     SampleRatio: SampleRatioState,
     OverExposure: OverExposureState,
     SilenceRule: SilenceState,
@@ -191,6 +195,7 @@ def _rules(experiment: Experiment) -> Iterator[Rule]:
             yield Forecast.of(experiment, index, budget)
     for index, watch in enumerate(spec.drift):
         yield MixDrift.of(experiment, index, watch) if watch.mix else Drift.of(experiment, index, watch)
+    yield from interactions_of(experiment)
     if experiment.serving is not None:
         yield Declared.of(experiment.serving)
     yield from _health(experiment)

@@ -85,7 +85,7 @@ class GroupTotals:
         if not x.size:
             return
         self.changes += 1
-        self._grow(grown(counted.cells, self.cells))
+        self.make_room(counted.cells)
         places = counted.place(*self.n.shape[1:])
         self.n += places.n
         self.shown_n += places.shown_n
@@ -95,7 +95,9 @@ class GroupTotals:
         if events:
             self.events.take(places.slots[indices(x != 0)])
 
-    def _grow(self, cells: int) -> None:
+    def make_room(self, cells: int) -> None:
+        """For so many cells."""
+        cells = grown(cells, self.cells)
         more = cells - self.cells
         if more <= 0:
             return

@@ -21,6 +21,7 @@ class Outcome(StrEnum):
     ROLLOUT = "rollout"
     ITERATE = "iterate"
     ROLLBACK = "rollback"
+    DIFFERS = "differs"
 
 
 class Reason(StrEnum):
@@ -73,6 +74,7 @@ class Reason(StrEnum):
     SERVED_OTHERWISE = "served_otherwise"
     SERVED_AFTER_STOP = "served_after_stop"
     SERVED_AS_DECLARED = "served_as_declared"
+    EFFECTS_DIFFER = "effects_differ"
 
 
 class Severity(StrEnum):

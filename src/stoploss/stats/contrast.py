@@ -244,7 +244,7 @@ def close_epoch(closed: ClosedEpochs, epoch: EpochTotals, margin: Margin | Margi
     rows, occupied = n.sum(axis=2), (n > 0).sum(axis=2)
     n_c, n_t = rows.astype(np.float64)
     h = np.where((occupied >= 2).all(axis=0), n_t * n_c / np.maximum(n_t + n_c, 1), 0.0)
-    (mean_c, mean_t), (influence_c, influence_t) = _mean_and_influence(n, sum_x, rows, occupied)
+    (mean_c, mean_t), (influence_c, influence_t) = mean_and_influence(n, sum_x, rows, occupied)
     (sign, scale), by_group = margin.by_group, h[:, np.newaxis]
     control_mass, treatment_mass = by_group * n / np.maximum(rows, 1)[:, :, np.newaxis]
     return ClosedEpochs(
@@ -323,7 +323,7 @@ def _rhos(alphas: tuple[float, ...], tstar: float) -> tuple[float, ...]:
     return tuple(tuning_rho(alpha, tstar, sided="one") for alpha in alphas)
 
 
-def _mean_and_influence(
+def mean_and_influence(
     n: IntArray, sum_x: IntArray, rows: IntArray, occupied: IntArray
 ) -> tuple[FloatArray, FloatArray]:
     """Mean (arms, cells) and jackknife influence (arms, cells, groups). Denominators of cells that weigh nothing

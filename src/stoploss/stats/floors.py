@@ -54,7 +54,7 @@ def continuous_floors(*, n_eff: float, units_control: int, units_treatment: int,
     """
     require_count("units_control", units_control)
     require_count("units_treatment", units_treatment)
-    required = MOST_UNITS if _is_strict(alpha) else LEAST_UNITS
+    required = required_units(alpha)
     return (
         Floor("units in the treatment arm", units_treatment, required),
         Floor("units in the control arm", units_control, required),
@@ -91,7 +91,7 @@ def breach_event_floor(*, event_units_treatment: int, alpha: float) -> Floor:
     False
     """
     require_count("event_units_treatment", event_units_treatment)
-    return Floor("treatment units with an event", event_units_treatment, _required_events(alpha))
+    return Floor("treatment units with an event", event_units_treatment, required_events(alpha))
 
 
 def safe_event_floor(*, units_treatment: int, units_control: int, event_units_control: int, alpha: float) -> Floor:
@@ -107,10 +107,16 @@ def safe_event_floor(*, units_treatment: int, units_control: int, event_units_co
     require_count("units_treatment", units_treatment)
     require_part("event_units_control", event_units_control, "units_control", units_control)
     expected = units_treatment * event_units_control / max(units_control, 1)
-    return Floor("expected treatment units with an event", expected, _required_events(alpha))
+    return Floor("expected treatment units with an event", expected, required_events(alpha))
 
 
-def _required_events(alpha: float) -> int:
+def required_units(alpha: float) -> int:
+    """Units that a stream asks for in each arm."""
+    return MOST_UNITS if _is_strict(alpha) else LEAST_UNITS
+
+
+def required_events(alpha: float) -> int:
+    """Units with an event, likewise."""
     return MOST_EVENTS if _is_strict(alpha) else LEAST_EVENTS
 
 
