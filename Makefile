@@ -9,9 +9,10 @@ TOOLS := .tools
 DEMO ?=
 TESTS ?=
 FAULTS ?=
+BENCH ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser servers demo test test-slow check bench faults docs golden schemas sbom audit lock clean
+.PHONY: help setup browser servers demo test test-slow check bench bench-peers faults docs golden schemas sbom audit lock clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -60,6 +61,15 @@ bench: $(STAMP) ## measure: the SDK's cost in the caller's thread, the judge's f
 	$(BIN)/python bench/judge_fold.py
 	$(BIN)/python bench/replay.py
 
+# Each peer has an environment of its own: they do not resolve together with everything.
+.peers/%/.installed: requirements/peers-%.lock | $(STAMP)
+	$(BIN)/uv venv --quiet --clear --python $(PYTHON) .peers/$*
+	$(BIN)/uv pip sync --quiet --compile-bytecode --python .peers/$*/bin/python --require-hashes $<
+	@touch $@
+
+bench-peers: $(STAMP) .peers/quix/.installed .peers/bytewax/.installed ## the same job by stock Faust, Quix Streams, Bytewax, by hand, and ours
+	$(BIN)/python -m bench.peers $(BENCH)
+
 faults: $(STAMP) ## the 32 faults, as a table; some: make faults FAULTS="9 12 --minutes 10"
 	$(BIN)/python -m tests.faults $(FAULTS)
 
@@ -91,6 +101,7 @@ lock: ## resolve the dependencies anew (needs uv on PATH or in .venv)
 	$(BIN)/uv pip compile requirements/bootstrap.in --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" -o requirements/bootstrap.lock
 	$(BIN)/uv pip compile requirements/audit.in --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" -o requirements/audit.lock
 	$(BIN)/uv pip compile requirements/evals.in --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" -o requirements/evals.lock
+	for peer in quix bytewax; do $(BIN)/uv pip compile requirements/peers-$$peer.in --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" -o requirements/peers-$$peer.lock || exit 1; done
 
 clean: ## remove what setup and demo made
-	rm -rf $(VENV) .stoploss
+	rm -rf $(VENV) .stoploss .peers
