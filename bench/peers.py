@@ -35,7 +35,7 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from bench.peer_jobs.job import DIMENSIONS, PARSED, VARIANTS, WATCHED, Given
+from bench.peer_jobs.job import DIMENSIONS, PARSED, VARIANTS, WATCHED, Given, windows
 from bench.peer_jobs.ours import Columns
 from bench.table import RUNS, Table, heading, spread, times
 from stoploss.embedded.kafka import EmbeddedKafka
@@ -194,8 +194,7 @@ def expected(by_variant: list[list[bytes]], folded: tuple[int, ...]) -> dict[str
     for values, count in zip(by_variant, folded, strict=True):
         for start in range(0, count, 5_000):
             columns.add(values[start : min(start + 5_000, count)])
-    windows = {name: [[one.width, one.estimation] for one in several] for name, several in columns.detectors.items()}
-    return {"cells": columns.cells(), "detectors": windows}
+    return {"cells": columns.cells(), "detectors": windows(columns.detectors)}
 
 
 def differences(told: dict[str, Any], wanted: dict[str, Any]) -> Iterator[str]:
@@ -207,8 +206,8 @@ def differences(told: dict[str, Any], wanted: dict[str, Any]) -> Iterator[str]:
         found_n, found_means, found_squares = told["cells"][name]
         if found_n != n or not _close(found_means, means) or not _close(found_squares, squares):
             yield f"{name}: {told['cells'][name]} instead of {wanted['cells'][name]}"
-    for variant, windows in wanted["detectors"].items():
-        for metric, found, window in zip(WATCHED, told["detectors"][variant], windows, strict=True):
+    for variant, held in wanted["detectors"].items():
+        for metric, found, window in zip(WATCHED, told["detectors"][variant], held, strict=True):
             if not _close(found, window):
                 yield f"the detector of {metric} in {variant}: {found} instead of {window}"
 

@@ -16,7 +16,7 @@ def main() -> None:
         for message in consumer.consume(5_000, 0.1):
             if message.error() is not None:
                 raise KafkaException(message.error())
-            if job.add(decode(message.value())):
+            if job.add(decode(message.value() or b"")):
                 job.end()
 
 

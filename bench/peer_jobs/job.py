@@ -123,6 +123,12 @@ class Cell:
     m2: list[float] = field(default_factory=lambda: [0.0] * len(METRICS))
 
 
+def detectors() -> dict[str, list[Any]]:
+    """A detector for each of WATCHED, by variant."""
+    make: Any = ADWIN
+    return {variant: [make() for _ in WATCHED] for variant in VARIANTS}
+
+
 class Job:
     """One trace at a time, in dicts: what a stream processor's handler does."""
 
@@ -130,7 +136,7 @@ class Job:
         self.given = given
         self.watch = Watch(given.traces)
         self.cells: dict[tuple[str, str, str], Cell] = {}
-        self.detectors = {variant: [ADWIN() for _ in WATCHED] for variant in VARIANTS}
+        self.detectors = detectors()
 
     def add(self, trace: Record) -> bool:
         """True once all traces are folded."""
@@ -169,7 +175,11 @@ class Job:
 
 
 def write(
-    given: Given, took: Mapping[str, float], cells: Mapping[str, Any], detectors: Mapping[str, list[ADWIN]]
+    given: Given, took: Mapping[str, float], cells: Mapping[str, Any], detectors: Mapping[str, list[Any]]
 ) -> None:
-    told = {variant: [[one.width, one.estimation] for one in several] for variant, several in detectors.items()}
-    given.result.write_text(json.dumps({"took": took, "cells": cells, "detectors": told}))
+    given.result.write_text(json.dumps({"took": took, "cells": cells, "detectors": windows(detectors)}))
+
+
+def windows(detectors: Mapping[str, list[Any]]) -> dict[str, list[list[float]]]:
+    """Of each detector, how many values it holds to be alike, and their mean."""
+    return {variant: [[one.width, one.estimation] for one in several] for variant, several in detectors.items()}

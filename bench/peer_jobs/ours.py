@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+import faust
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from river.drift import ADWIN
 
-from bench.peer_jobs.job import DIMENSIONS, METRICS, SOURCE, VARIANTS, WATCHED, Given, Watch, write
+from bench.peer_jobs.job import DIMENSIONS, METRICS, SOURCE, VARIANTS, WATCHED, Given, Watch, detectors, write
 from stoploss.intake.quantise import quantise
 from stoploss.intake.segments import dictionary
 from stoploss.metrics import METRICS as KNOWN
@@ -37,7 +37,7 @@ class Columns:
         self.places: dict[str, dict[str, int]] = {name: {} for name in DIMENSIONS}
         self.places["all"][""] = 0
         self.sums = {name: Sums.none(dict(DIMENSIONS), quantiles=False) for name in METRICS}
-        self.detectors = {variant: [ADWIN() for _ in WATCHED] for variant in VARIANTS}
+        self.detectors = detectors()
 
     def add(self, values: Sequence[bytes]) -> bool:
         """True once all traces are folded."""
@@ -115,8 +115,6 @@ def main() -> None:
             os._exit(0)
 
     app = build_app(settings, "peer", {name: fold})
-    import faust
-
     worker = faust.Worker(app, loglevel="WARN", redirect_stdouts=False, quiet=True)
     worker.spinner = None
     worker.execute_from_commandline()

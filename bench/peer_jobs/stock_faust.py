@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 
 import faust
+from faust.types import StreamT
 
 from bench.peer_jobs.job import SESSION_S, Given, Job, decode
 
@@ -27,7 +28,7 @@ def app_of(given: Given) -> faust.App:
     topic = app.topic(given.topic, key_serializer="raw", value_serializer="raw")
 
     @app.agent(topic)
-    async def fold(values: faust.Stream[bytes]) -> None:
+    async def fold(values: StreamT[bytes]) -> None:
         async for value in values:
             if job.add(decode(value)):
                 job.end()
