@@ -22,11 +22,7 @@ from stoploss.lifecycle import Lifecycle
 from tests.timelines import EVERY_RULE, Timeline, Traces, spec, traces
 
 # The traffic is a month's within seconds: a budget that nobody could spend, or the run would end there.
-SPEC = spec(
-    EVERY_RULE.replace("segments: [tenant, language]", "segments: [tenant, language, channel]").replace(
-        "limit: 5000,", "limit: 1000000000,"
-    )
-)
+SPEC = spec(EVERY_RULE.replace('"experiment:ranking"', "channel").replace("limit: 5000,", "limit: 1000000000,"))
 VALUES = {"tenant": 20, "language": 5, "channel": 3}
 BLOCK_ROWS = (20, 200, 1_000, 5_000)
 TRACES_A_SECOND = (5_000, 50_000)

@@ -21,7 +21,7 @@ STALE = """
 SELECT countIf(dateDiff('second', m.last, $__toTime) > 120) AS experiments FROM (
     SELECT experiment, lifecycle FROM registry_v ORDER BY changed_at DESC, ledger_offset DESC LIMIT 1 BY experiment
 ) AS r INNER JOIN (
-    SELECT experiment, max(at) AS last FROM measures_verdicts_v GROUP BY experiment
+    SELECT experiment, max(at) AS last FROM measures_verdicts_copies_v GROUP BY experiment
 ) AS m ON r.experiment = m.experiment
 WHERE lifecycle IN ('running', 'holding')"""
 

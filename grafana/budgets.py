@@ -17,7 +17,7 @@ BURNING = (
 SELECT experiment, ifNull(v.metric, '') AS budget, verdict, observed AS burn, bound AS acts_at,
     observed / bound AS used, v.at AS last
 FROM (
-    SELECT * FROM measures_verdicts_v WHERE startsWith(rule, 'budget') AND $__timeFilter(at)
+    SELECT * FROM measures_verdicts_copies_v WHERE startsWith(rule, 'budget') AND $__timeFilter(at)
     ORDER BY at DESC, offset DESC LIMIT 1 BY experiment, rule, bound
 ) AS v ORDER BY used DESC, experiment, budget, acts_at""",
         columns("experiment:text budget:text verdict:text burn:number acts_at:number used:number last:time"),
@@ -34,7 +34,7 @@ FROM (
         "How fast each budget is spent. Above 1× for an hour: it will not last its period. A step: a new prompt.",
         """
 SELECT $__timeInterval(at) AS time, concat(experiment, ': ', ifNull(metric, '')) AS budget, max(v.observed) AS burn
-FROM measures_verdicts_v AS v WHERE startsWith(rule, 'budget') AND isNotNull(v.observed) AND $__timeFilter(at)
+FROM measures_verdicts_copies_v AS v WHERE startsWith(rule, 'budget') AND isNotNull(v.observed) AND $__timeFilter(at)
 GROUP BY time, budget ORDER BY time, budget""",
         columns("time:time budget:text burn:number"),
         unit=TIMES,
@@ -49,7 +49,7 @@ SPENT = (
         "Mean cost by experiment and variant. The treatment above control: what it costs to go to everybody.",
         f"""
 SELECT $__timeInterval(at) AS time, concat(experiment, ': ', variant) AS arm, argMax(m.mean, (at, offset)) AS cost
-FROM measures_arms_v AS m WHERE {BY_ARM}""",
+FROM measures_arms_copies_v AS m WHERE {BY_ARM}""",
         columns("time:time arm:text cost:number"),
         unit=USD,
     ),
@@ -60,7 +60,7 @@ FROM measures_arms_v AS m WHERE {BY_ARM}""",
         f"""
 SELECT $__timeInterval(at) AS time, concat(experiment, ': ', variant) AS arm,
     argMax(m.mean * m.n, (at, offset)) AS spent
-FROM measures_arms_v AS m WHERE {BY_ARM}""",
+FROM measures_arms_copies_v AS m WHERE {BY_ARM}""",
         columns("time:time arm:text spent:number"),
         unit=USD,
     ),

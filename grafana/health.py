@@ -13,7 +13,7 @@ SEES = (
         "older than 2 minutes means that judge, recorder or Kafka stands. Read StoplossJudgeBehind in the runbook.",
         """
 SELECT experiment, state, m.last AS last, dateDiff('second', m.last, $__toTime) AS age FROM (
-    SELECT experiment, max(at) AS last FROM measures_verdicts_v WHERE at <= $__toTime GROUP BY experiment
+    SELECT experiment, max(at) AS last FROM measures_verdicts_copies_v WHERE at <= $__toTime GROUP BY experiment
 ) AS m INNER JOIN (
     SELECT experiment, lifecycle AS state FROM registry_v
     ORDER BY changed_at DESC, ledger_offset DESC LIMIT 1 BY experiment
@@ -31,7 +31,7 @@ ORDER BY age DESC, experiment""",
         "One every 10 s while an experiment runs. A gap while traffic came: nobody judged, or nobody stored.",
         """
 SELECT $__timeInterval(at) AS time, experiment, uniqExact(ledger_offset) AS measures
-FROM measures_verdicts_v WHERE $__timeFilter(at) GROUP BY time, experiment ORDER BY time, experiment""",
+FROM measures_verdicts_copies_v WHERE $__timeFilter(at) GROUP BY time, experiment ORDER BY time, experiment""",
         columns("time:time experiment:text measures:number"),
         unit="none",
         steps=((None, BLUE),),

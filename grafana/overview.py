@@ -15,7 +15,7 @@ APPLIED = """(
 )"""
 BURN = """(
     SELECT experiment, max(v.observed / v.bound) AS burn FROM (
-        SELECT * FROM measures_verdicts_v WHERE startsWith(rule, 'budget') AND $__timeFilter(at)
+        SELECT * FROM measures_verdicts_copies_v WHERE startsWith(rule, 'budget') AND $__timeFilter(at)
         ORDER BY at DESC, offset DESC LIMIT 1 BY experiment, rule, bound
     ) AS v GROUP BY experiment
 )"""
@@ -113,7 +113,7 @@ FROM registry_v WHERE $__timeFilter(changed_at) GROUP BY time, experiment ORDER 
         "The fastest burn of each experiment as a part of the burn that acts. At 1× it is stopped or throttled.",
         """
 SELECT $__timeInterval(at) AS time, experiment, max(v.observed / v.bound) AS burn
-FROM measures_verdicts_v AS v WHERE startsWith(rule, 'budget') AND $__timeFilter(at)
+FROM measures_verdicts_copies_v AS v WHERE startsWith(rule, 'budget') AND $__timeFilter(at)
 GROUP BY time, experiment ORDER BY time, experiment""",
         columns("time:time experiment:text burn:number"),
         unit=TIMES,

@@ -30,7 +30,7 @@ def arm_panel(title: str, metric: str, unit: str, todo: str, *, rate: bool = Fal
     picked = ", ".join(f"argMax(m.{name}, at) AS {name}" for name in numbers)
     sql = f"""
 SELECT $__timeInterval(at) AS time, variant, {picked}
-FROM measures_arms_v AS m
+FROM measures_arms_copies_v AS m
 WHERE {HERE} AND metric = {metric} AND {EVERYBODY} AND $__timeFilter(at)
 GROUP BY time, variant
 ORDER BY time, variant"""
@@ -125,7 +125,7 @@ RULE_PANELS = (
 SELECT $__timeInterval(at) AS time, argMax(v.estimate, at) AS estimate,
     argMax(if(isFinite(v.lower), v.lower, NULL), at) AS lower,
     argMax(if(isFinite(v.upper), v.upper, NULL), at) AS upper, argMax(v.margin, at) AS margin
-FROM measures_verdicts_v AS v
+FROM measures_verdicts_copies_v AS v
 WHERE {HERE} AND startsWith(rule, 'guardrail') AND metric = ${{guardrail:sqlstring}} AND {EVERYBODY}
     AND isNotNull(v.margin) AND $__timeFilter(at)
 GROUP BY time
@@ -143,7 +143,7 @@ ORDER BY time""",
 SELECT $__timeInterval(at) AS time,
     concat(ifNull(metric, ''), ', acts at ', toString(ifNull(v.bound, 0)), '×') AS budget,
     argMax(v.observed, at) AS burn
-FROM measures_verdicts_v AS v
+FROM measures_verdicts_copies_v AS v
 WHERE {HERE} AND startsWith(rule, 'budget') AND $__timeFilter(at)
 GROUP BY time, budget
 ORDER BY time, budget""",
@@ -190,7 +190,7 @@ SELECT segment, metric, verdict, estimate / nullIf(margin, 0) AS margin_used, es
 FROM (
     SELECT assumeNotNull(segment_value) AS segment, ifNull(v.metric, '') AS metric, verdict, estimate, margin,
         n_control, n_treatment
-    FROM measures_verdicts_v AS v
+    FROM measures_verdicts_copies_v AS v
     WHERE {HERE} AND {LAST_RUN} AND startsWith(rule, 'guardrail') AND segment_dimension = ${{dimension:sqlstring}}
         AND $__timeFilter(at)
     ORDER BY at DESC, offset DESC, verdict = 'breach' DESC
@@ -215,7 +215,7 @@ ORDER BY margin_used DESC NULLS LAST, segment, metric""",
 SELECT segment, variant, n, mean, p50, p95
 FROM (
     SELECT assumeNotNull(segment_value) AS segment, variant, n, mean, p50, p95
-    FROM measures_arms_v AS m
+    FROM measures_arms_copies_v AS m
     WHERE {HERE} AND {LAST_RUN} AND metric = ${{metric:sqlstring}} AND segment_dimension = ${{dimension:sqlstring}}
         AND $__timeFilter(at)
     ORDER BY at DESC, offset DESC
@@ -322,13 +322,13 @@ LIMIT 1 BY command_id"""
 EXPERIMENT = Variable("Experiment", "SELECT DISTINCT experiment FROM registry_v ORDER BY experiment")
 DIMENSION = Variable(
     "Segment dimension",
-    f"SELECT DISTINCT segment_dimension FROM measures_arms_v WHERE {HERE} AND isNotNull(segment_dimension) "
+    f"SELECT DISTINCT segment_dimension FROM measures_arms_copies_v WHERE {HERE} AND isNotNull(segment_dimension) "
     "ORDER BY segment_dimension",
 )
-METRIC = Variable("Metric", f"SELECT DISTINCT metric FROM measures_arms_v WHERE {HERE} ORDER BY metric")
+METRIC = Variable("Metric", f"SELECT DISTINCT metric FROM measures_arms_copies_v WHERE {HERE} ORDER BY metric")
 GUARDRAIL = Variable(
     "Guardrail",
-    f"SELECT DISTINCT metric FROM measures_verdicts_v WHERE {HERE} AND startsWith(rule, 'guardrail') "
+    f"SELECT DISTINCT metric FROM measures_verdicts_copies_v WHERE {HERE} AND startsWith(rule, 'guardrail') "
     "AND isNotNull(metric) ORDER BY metric",
     every=True,
 )

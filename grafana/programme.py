@@ -108,7 +108,7 @@ def side(title: str, metric: str, todo: str) -> Panel:
     """One metric of both variants, to be read beside another."""
     sql = f"""
 SELECT $__timeInterval(at) AS time, variant, argMax(m.mean, (at, offset)) AS mean
-FROM measures_arms_v AS m
+FROM measures_arms_copies_v AS m
 WHERE {HERE} AND metric = {metric} AND {EVERYBODY} AND isNotNull(m.mean) AND $__timeFilter(at)
 GROUP BY time, variant ORDER BY time, variant"""
     return Panel(title, "timeseries", todo, sql, columns("time:time variant:text mean:number"))

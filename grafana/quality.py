@@ -59,7 +59,7 @@ GROUP BY time, service ORDER BY time, service""",
         """
 SELECT experiment, metric, rows, rows / max(rows) OVER (PARTITION BY experiment) AS coverage FROM (
     SELECT experiment, metric, sum(n) AS rows FROM (
-        SELECT experiment, metric, variant, m.n AS n FROM measures_arms_v AS m
+        SELECT experiment, metric, variant, m.n AS n FROM measures_arms_copies_v AS m
         WHERE isNull(segment_dimension) AND isNotNull(m.n) AND $__timeFilter(at)
         ORDER BY run DESC, at DESC, offset DESC LIMIT 1 BY experiment, metric, variant
     ) GROUP BY experiment, metric

@@ -9,7 +9,7 @@ CHOSEN = "segment_dimension = ${dimension:sqlstring}"
 NEWEST = f"""(
     SELECT assumeNotNull(segment_value) AS segment, assumeNotNull(v.metric) AS metric, verdict, reason,
         v.estimate / nullIf(v.margin, 0) AS margin_used, n_control, n_treatment, hidden
-    FROM measures_verdicts_v AS v
+    FROM measures_verdicts_copies_v AS v
     WHERE {HERE} AND {LAST_RUN} AND {CHOSEN} AND isNotNull(v.metric) AND $__timeFilter(at)
     ORDER BY at DESC, offset DESC, verdict = 'breach' DESC LIMIT 1 BY segment, metric
 )"""
@@ -48,7 +48,7 @@ ORDER BY verdict = 'breach' DESC, segment, metric""",
 SELECT coalesce(seen.segment, stopped.value) AS segment, if(isNull(stopped.since), 'served', 'stopped') AS state,
     stopped.since AS since
 FROM (
-    SELECT DISTINCT assumeNotNull(segment_value) AS segment FROM measures_arms_v
+    SELECT DISTINCT assumeNotNull(segment_value) AS segment FROM measures_arms_copies_v
     WHERE {HERE} AND {LAST_RUN} AND {CHOSEN} AND $__timeFilter(at)
 ) AS seen FULL JOIN (
     SELECT one.2 AS value, min(r.changed_at) AS since FROM registry_v AS r ARRAY JOIN stopped_segments AS one
@@ -69,7 +69,7 @@ OVER_TIME = (
         f"""
 SELECT $__timeInterval(at) AS time, concat(assumeNotNull(segment_value), ' ', variant) AS arm,
     argMax(m.mean, (at, offset)) AS mean
-FROM measures_arms_v AS m
+FROM measures_arms_copies_v AS m
 WHERE {HERE} AND metric = ${{metric:sqlstring}} AND {CHOSEN} AND isNotNull(m.mean) AND $__timeFilter(at)
 GROUP BY time, arm ORDER BY time, arm""",
         columns("time:time arm:text mean:number"),
@@ -81,7 +81,7 @@ GROUP BY time, arm ORDER BY time, arm""",
         f"""
 SELECT time, segment, sum(n) AS rows FROM (
     SELECT $__timeInterval(at) AS time, assumeNotNull(segment_value) AS segment, variant, argMax(m.n, (at, offset)) AS n
-    FROM measures_arms_v AS m
+    FROM measures_arms_copies_v AS m
     WHERE {HERE} AND metric = ${{metric:sqlstring}} AND {CHOSEN} AND isNotNull(m.n) AND $__timeFilter(at)
     GROUP BY time, segment, variant
 ) GROUP BY time, segment ORDER BY time, segment""",

@@ -15,8 +15,14 @@ SELECT * FROM stoploss.journal_shown_v WHERE startsWith(experiment, 'checkout-')
 CREATE OR REPLACE VIEW team_checkout.measures_arms_v DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
 SELECT * FROM stoploss.measures_arms_v WHERE startsWith(experiment, 'checkout-');
 
+CREATE OR REPLACE VIEW team_checkout.measures_arms_copies_v DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
+SELECT * FROM stoploss.measures_arms_copies_v WHERE startsWith(experiment, 'checkout-');
+
 CREATE OR REPLACE VIEW team_checkout.measures_verdicts_v DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
 SELECT * FROM stoploss.measures_verdicts_v WHERE startsWith(experiment, 'checkout-');
+
+CREATE OR REPLACE VIEW team_checkout.measures_verdicts_copies_v DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
+SELECT * FROM stoploss.measures_verdicts_copies_v WHERE startsWith(experiment, 'checkout-');
 
 CREATE OR REPLACE VIEW team_checkout.commands_shown_v DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
 SELECT * FROM stoploss.commands_shown_v WHERE startsWith(experiment, 'checkout-');

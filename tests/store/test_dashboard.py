@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,6 +14,7 @@ from clickhouse_connect.driver.client import Client
 from grafana import alerting, build
 from grafana.pages import PAGES
 from grafana.panel import Panel, columns
+from stoploss.store import inserts, schema
 from tests.store import samples
 from tests.store.grafana_macros import expand_macros
 
@@ -201,3 +202,28 @@ def test_every_query_reads_views() -> None:
         sql = node.get("rawSql", node.get("definition", ""))
         relations = [after.split()[0] for after in sql.replace("\n", " ").split(" FROM ")[1:] if after[0] != "("]
         assert all(relation.endswith("_v") for relation in relations), sql
+
+
+@pytest.fixture(scope="module")
+def told_twice(database: Callable[[str], Client]) -> Client:
+    """The story as a recorder leaves it that was killed after its inserts and began again; no copy is merged yet."""
+    client = database("told_twice")
+    for table in schema.tables():
+        client.command(f"SYSTEM STOP MERGES {table}")
+    for stream, records in [*samples.story().items()] * 2:
+        inserts.insert(client, inserts.encode(stream, records))
+    return client
+
+
+def test_copies_are_there_to_be_seen(told: Client, told_twice: Client) -> None:
+    counted = "SELECT count() FROM measures_verdicts_copies_v"
+    assert told_twice.query(counted).first_row[0] > told.query(counted).first_row[0]
+
+
+@pytest.mark.parametrize("found", PANELS, ids=named)
+def test_a_panel_shows_the_same_while_an_insert_stands_there_twice(
+    told: Client, told_twice: Client, found: tuple[str, Panel]
+) -> None:
+    page, panel = found
+    sql = sent(query(panel.title, page))
+    assert told_twice.query(sql).result_rows == told.query(sql).result_rows

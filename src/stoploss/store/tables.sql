@@ -7,6 +7,9 @@
 --
 -- Reading. Numbers are read from the views NAME_v, which show each id once. No materialized view holds sums.
 --
+-- NAME_copies_v shows copies too, until they are merged, and costs a third of it. It is for reads that a copy does not
+-- change: argMax, max, DISTINCT, LIMIT 1 BY. Never for count or sum.
+--
 -- NAME_shown_v is for who may read no raw numbers and no texts: run with the rights of whom it was made by, it needs no
 -- grant on the table below. What a journal or a command says of a segment is told there without its numbers.
 --
@@ -355,6 +358,8 @@ ALTER TABLE measures_arms ADD COLUMN IF NOT EXISTS hidden Bool AFTER p99, MODIFY
 CREATE OR REPLACE VIEW measures_arms_v AS
 SELECT * EXCEPT stored_at FROM measures_arms FINAL SETTINGS do_not_merge_across_partitions_select_final = 1;
 
+CREATE OR REPLACE VIEW measures_arms_copies_v AS SELECT * EXCEPT stored_at FROM measures_arms;
+
 -- What each rule says over time: one row per verdict of a measure.
 CREATE TABLE IF NOT EXISTS measures_verdicts
 (
@@ -397,6 +402,8 @@ ALTER TABLE measures_verdicts ADD COLUMN IF NOT EXISTS hidden Bool AFTER missing
 
 CREATE OR REPLACE VIEW measures_verdicts_v AS
 SELECT * EXCEPT stored_at FROM measures_verdicts FINAL SETTINGS do_not_merge_across_partitions_select_final = 1;
+
+CREATE OR REPLACE VIEW measures_verdicts_copies_v AS SELECT * EXCEPT stored_at FROM measures_verdicts;
 
 -- Commands as published, with their headers; a command that was sent again stands here once per sending.
 CREATE TABLE IF NOT EXISTS commands
