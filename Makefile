@@ -56,18 +56,18 @@ check: $(STAMP) ## ruff, mypy --strict, import contracts, lock file
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(STAMP) ## measure: the SDK's cost in the caller's thread, the judge's fold, a replay
-	$(BIN)/python bench/emit_overhead.py
-	$(BIN)/python bench/judge_fold.py
-	$(BIN)/python bench/replay.py
+PEERS := .peers/quix/.installed .peers/bytewax/.installed
+
+bench: $(STAMP) $(PEERS) ## measure everything, in less than 15 minutes: bench/RESULTS.md; some: make bench BENCH="--only store"
+	$(BIN)/python -m bench.everything $(BENCH)
 
 # Each peer has an environment of its own: they do not resolve together with everything.
 .peers/%/.installed: requirements/peers-%.lock | $(STAMP)
 	$(BIN)/uv venv --quiet --clear --python $(PYTHON) .peers/$*
-	$(BIN)/uv pip sync --quiet --compile-bytecode --python .peers/$*/bin/python --require-hashes $<
+	$(BIN)/uv pip sync --quiet --python .peers/$*/bin/python --require-hashes $<
 	@touch $@
 
-bench-peers: $(STAMP) .peers/quix/.installed .peers/bytewax/.installed ## the same job by stock Faust, Quix Streams, Bytewax, by hand, and ours
+bench-peers: $(STAMP) $(PEERS) ## the same job by stock Faust, Quix Streams, Bytewax, by hand, and ours
 	$(BIN)/python -m bench.peers $(BENCH)
 
 faults: $(STAMP) ## the 32 faults, as a table; some: make faults FAULTS="9 12 --minutes 10"

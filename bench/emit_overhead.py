@@ -11,19 +11,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-import confluent_kafka
-import fastavro
-
+from bench.table import RUNS, Table, heading, spread
 from stoploss.emit import Tracer
 
-RUNS = 5
 YARDSTICK = {str(number): number for number in range(30)}
 TEXT = "The parcel left the warehouse on Monday and reaches you within two working days. " * 13
 
@@ -107,10 +103,6 @@ def yardstick() -> None:
     json.dumps(YARDSTICK)
 
 
-def spread(values: list[float]) -> str:
-    return f"{statistics.median(values):6.1f} ({min(values):.1f}–{max(values):.1f})"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bootstrap", help="Kafka's address, with the topics there; default: librdkafka's own broker")
@@ -120,13 +112,14 @@ def main() -> None:
     in_process = {"bootstrap.servers": "", "test.mock.num.brokers": 1}
     config = {"bootstrap.servers": options.bootstrap} if options.bootstrap else in_process
 
-    print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}, ", end="")
-    print(f"confluent-kafka {confluent_kafka.__version__}, fastavro {fastavro.__version__}")
-    print(f"{RUNS} runs of {options.traces:,} traces; broker {options.bootstrap or 'inside librdkafka'}; ", end="")
-    print("µs in the caller's thread: median of the runs (least–most)\n")
+    heading(
+        "The SDK's cost in the caller's thread",
+        f"{RUNS} runs of {options.traces:,} traces; broker {options.bootstrap or 'inside librdkafka'}; µs a trace, "
+        "median of the runs (least–most).",
+        ("confluent-kafka", "fastavro"),
+    )
     paced = f"{options.rate:,.0f} a second"
-    print(f"| {'':36} | {'back to back, median':>22} | {paced + ', median':>24} | {'p99':>24} |")
-    print(f"|{'-' * 38}|{'-' * 24}|{'-' * 26}|{'-' * 26}|")
+    table = Table(("trace", "back to back, median", f"{paced}, median", f"{paced}, p99"))
     runs: dict[str, Callable[[float | None], Cost]] = {
         name: partial(traced, config, shape, options.traces) for name, shape in SHAPES.items()
     }
@@ -134,12 +127,13 @@ def main() -> None:
     for name, run in runs.items():
         hot = [run(None) for _ in range(RUNS)]
         cold = [run(options.rate) for _ in range(RUNS)]
-        columns = (
-            spread([c.median_us for c in hot]),
-            spread([c.median_us for c in cold]),
-            spread([c.p99_us for c in cold]),
+        table.add(
+            name,
+            spread([cost.median_us for cost in hot], 1),
+            spread([cost.median_us for cost in cold], 1),
+            spread([cost.p99_us for cost in cold], 1),
         )
-        print(f"| {name:36} | {columns[0]:>22} | {columns[1]:>24} | {columns[2]:>24} |", flush=True)
+    print(table.markdown())
 
 
 if __name__ == "__main__":

@@ -11,12 +11,11 @@ same run.
 from __future__ import annotations
 
 import json
-import platform
-import statistics
 import time
 
 import numpy as np
 
+from bench.table import RUNS, Table, heading, spread
 from stoploss.ledger import EvidenceBlock
 from stoploss.lifecycle import Lifecycle
 from tests.timelines import EVERY_RULE, Timeline, Traces, spec, traces
@@ -27,7 +26,6 @@ VALUES = {"tenant": 20, "language": 5, "channel": 3}
 BLOCK_ROWS = (20, 200, 1_000, 5_000)
 TRACES_A_SECOND = (5_000, 50_000)
 ROWS = 50_000
-RUNS = 5
 
 
 def traffic(seed: int) -> Traces:
@@ -70,14 +68,19 @@ def yardstick() -> float:
 
 
 def main() -> None:
-    print(f"{platform.machine()}, Python {platform.python_version()}, {ROWS:,} rows a run, {RUNS} runs")
-    print(f"{'traces/s':>12} {'rows a block':>12} {'median rows/s':>15} {'minimum':>12} {'maximum':>12}")
+    heading(
+        "The judge's fold",
+        f"One experiment with every kind of rule, {ROWS:,} rows a run; rows a second of one core's time, median "
+        f"(least–most) of {RUNS} runs.",
+        ("numpy", "river"),
+    )
+    table = Table(("traces/s, rows a block", "rows/s of the processor"))
     for rows_a_tick in TRACES_A_SECOND:
         for block_rows in BLOCK_ROWS:
             found = [rows_per_second(block_rows, rows_a_tick, seed=100 * run) for run in range(RUNS)]
-            low, middle, high = min(found), statistics.median(found), max(found)
-            print(f"{rows_a_tick:>12,} {block_rows:>12,} {middle:>15,.0f} {low:>12,.0f} {high:>12,.0f}")
-    print(f"yardstick: json.dumps of a small document, {yardstick():,.0f} a second")
+            table.add(f"{rows_a_tick:,}, {block_rows:,}", spread(found))
+    print(table.markdown())
+    print(f"\nYardstick: json.dumps of a small document, {yardstick():,.0f} a second")
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from google.protobuf.json_format import MessageToDict
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from bench.table import RUNS, Table, heading, spread
 from stoploss.otlp.assembly import Assembly
 from stoploss.otlp.assigning import Flags
 from stoploss.otlp.prices import Price, PriceTable
@@ -182,23 +183,30 @@ def translator() -> Translator:
     return Translator(Assembly(Flags({"assistant-model": ("checkout",)}), PRICES))
 
 
-def measured(values: list[bytes], rounds: int) -> tuple[float, int]:
-    """Processor seconds of the best round, and bytes written."""
-    best_s, written = float("inf"), 0
+def measured(values: list[bytes], rounds: int) -> tuple[list[float], int]:
+    """Processor seconds of each round, and bytes written."""
+    took_s, written = [], 0
     for _ in range(rounds):
         busy = translator()
         gc.collect()
         began_s = time.process_time()
         written = sum(len(each.value) for value in values for each in made(busy.take(SPANS, value, 0, 0.0)))
-        best_s = min(best_s, time.process_time() - began_s)
-    return best_s, written
+        took_s.append(time.process_time() - began_s)
+    return took_s, written
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--traces", type=int, default=10_000)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=RUNS)
     given = parser.parse_args()
+    heading(
+        "Spans to traces",
+        f"{given.traces:,} records of each kind, one trace each; spans a second of one core's time, median "
+        f"(least–most) of {given.rounds} rounds.",
+        ("opentelemetry-proto", "protobuf", "fastavro"),
+    )
+    table = Table(("what comes", "spans/s of the processor", "bytes in, of a span", "bytes out"))
     shapes: dict[str, tuple[Callable[[Random], ExportTraceServiceRequest], bool]] = {
         "chat": (chat, False),
         "agent": (agent, False),
@@ -210,9 +218,10 @@ def main() -> None:
         requests = [shape(rng) for _ in range(given.traces)]
         spans = sum(len(request.resource_spans[0].scope_spans[0].spans) for request in requests)
         values = [as_json(request) if json else request.SerializeToString() for request in requests]
-        busy_s, written = measured(values, given.rounds)
+        took_s, written = measured(values, given.rounds)
         size = sum(map(len, values)) / spans
-        print(f"{name:6} {spans / busy_s:10,.0f} spans/s  {size:6,.0f} bytes/span in, {written:10,} bytes out")
+        table.add(name, spread([spans / one for one in took_s]), f"{size:,.0f}", f"{written:,}")
+    print(table.markdown())
 
 
 if __name__ == "__main__":

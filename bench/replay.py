@@ -9,13 +9,12 @@ runs with minimum and maximum, and json.dumps in the same run as a yardstick for
 
 from __future__ import annotations
 
-import platform
-import statistics
 import time
 
 from bench.judge_fold import ROWS as PART
 from bench.judge_fold import SPEC as EVERY_RULE
 from bench.judge_fold import TRACES_A_SECOND, traffic, yardstick
+from bench.table import RUNS, Table, heading, spread
 from stoploss import ledger
 from stoploss.ledger import Entry
 from stoploss.lifecycle import Lifecycle
@@ -24,7 +23,6 @@ from tests.timelines import Timeline, spec, traces
 
 BLOCK_ROWS = 5_000
 ROWS = 1_000_000  # fewer are mostly beginning: every user is new, and no guardrail has frozen what it freezes
-RUNS = 5
 GOAL = 600_000
 
 TWO_GUARDRAILS = spec(
@@ -68,16 +66,19 @@ def rows_per_second(one: Recorded) -> float:
 
 
 def main() -> None:
-    print(f"{platform.machine()}, Python {platform.python_version()}, {ROWS:,} rows in blocks of {BLOCK_ROWS:,}")
-    print(f"goal: {GOAL:,} rows/s")
-    print(f"{'rules':>16} {'traces/s':>12} {'median rows/s':>15} {'minimum':>12} {'maximum':>12}")
+    heading(
+        "A replay",
+        f"{ROWS:,} rows in blocks of {BLOCK_ROWS:,}, decoded, folded, judged and compared; rows a second of one core's "
+        f"time, median (least–most) of {RUNS} runs; goal: {GOAL:,}.",
+        ("numpy", "river"),
+    )
+    table = Table(("rules, traces/s", "rows/s of the processor"))
     for name, text in (("every kind", EVERY_RULE), ("two guardrails", TWO_GUARDRAILS)):
         for rows_a_tick in TRACES_A_SECOND:
             one = recorded(text, rows_a_tick)
-            found = [rows_per_second(one) for _ in range(RUNS)]
-            low, middle, high = min(found), statistics.median(found), max(found)
-            print(f"{name:>16} {rows_a_tick:>12,} {middle:>15,.0f} {low:>12,.0f} {high:>12,.0f}")
-    print(f"yardstick: json.dumps of a small document, {yardstick():,.0f} a second")
+            table.add(f"{name}, {rows_a_tick:,}", spread([rows_per_second(one) for _ in range(RUNS)]))
+    print(table.markdown())
+    print(f"\nYardstick: json.dumps of a small document, {yardstick():,.0f} a second")
 
 
 if __name__ == "__main__":

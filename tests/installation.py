@@ -50,7 +50,8 @@ BEGINS = {
 
 
 class Kafka(Protocol):
-    bootstrap: str
+    @property
+    def bootstrap(self) -> str: ...
 
 
 def settings_of(kafka: Kafka, home: Path, **more: object) -> Settings:
