@@ -14,12 +14,14 @@ BURNING = (
         "Burn of 1× spends exactly the budget in its period. 'Used' is the burn as a part of the one that acts: from "
         "1× on the action is taken. Between 0.5× and 1× lower the exposure, or raise the budget.",
         """
-SELECT experiment, ifNull(v.metric, '') AS budget, verdict, observed AS burn, bound AS acts_at,
-    observed / bound AS used, v.at AS last
+SELECT experiment, ifNull(newest.1, '') AS budget, newest.2 AS verdict, newest.3 AS burn, acts_at,
+    burn / acts_at AS used, last
 FROM (
-    SELECT * FROM measures_verdicts_copies_v WHERE startsWith(rule, 'budget') AND $__timeFilter(at)
-    ORDER BY at DESC, offset DESC LIMIT 1 BY experiment, rule, bound
-) AS v ORDER BY used DESC, experiment, budget, acts_at""",
+    SELECT experiment, rule, v.bound AS acts_at, argMax((v.metric, v.verdict, v.observed), (v.at, v.offset)) AS newest,
+        max(v.at) AS last
+    FROM measures_verdicts_copies_v AS v WHERE startsWith(rule, 'budget') AND $__timeFilter(v.at)
+    GROUP BY experiment, rule, acts_at
+) ORDER BY used DESC, experiment, budget, acts_at""",
         columns("experiment:text budget:text verdict:text burn:number acts_at:number used:number last:time"),
         unit=TIMES,
         width=24,

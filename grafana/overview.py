@@ -14,10 +14,11 @@ APPLIED = """(
     WHERE kind = 'command_acked' AND JSONExtractString(j.details, 'status') = 'applied' GROUP BY of_command
 )"""
 BURN = """(
-    SELECT experiment, max(v.observed / v.bound) AS burn FROM (
-        SELECT * FROM measures_verdicts_copies_v WHERE startsWith(rule, 'budget') AND $__timeFilter(at)
-        ORDER BY at DESC, offset DESC LIMIT 1 BY experiment, rule, bound
-    ) AS v GROUP BY experiment
+    SELECT experiment, max(newest.1 / acts_at) AS burn FROM (
+        SELECT experiment, rule, v.bound AS acts_at, argMax(tuple(v.observed), (v.at, v.offset)) AS newest
+        FROM measures_verdicts_copies_v AS v WHERE startsWith(rule, 'budget') AND $__timeFilter(v.at)
+        GROUP BY experiment, rule, acts_at
+    ) GROUP BY experiment
 )"""
 BLIND = f"SELECT countIf(is_blind) AS experiments FROM {SIGHT}"
 NOT_APPLIED = f"""
