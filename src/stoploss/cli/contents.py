@@ -14,7 +14,7 @@ COMMANDS: dict[str, dict[str, str]] = {
     "running_commands": {
         "up": "Run everything here, until Ctrl-C.",
         "worker": "Run one or several roles in this process.",
-        "controller": "Keep a flagd file as the commands want it, and acknowledge.",
+        "controller": "Keep a flagd file, or a vendor, as the commands want it.",
         "topics": "Create the topics that are missing, or print all of them.",
         "tables": "Create the tables of ClickHouse that are missing.",
         "keys": "Make the key pair that signs commands.",
@@ -44,6 +44,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         "diff": "What a file would change in an experiment.",
         "policy": "Put the organisation's policy in force.",
         "budgets": "What teams and the programme have spent.",
+        "overlaps": "Which experiments run on the same traffic.",
         "freeze": "Stop the line: pause every experiment that runs.",
         "unfreeze": "Lift the stop of the line.",
     },
@@ -52,6 +53,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         "watch": "A live table of arms, verdicts and commands.",
         "explain": "The chain from evidence to command.",
         "review": "The review: hypothesis, guardrails, decision and why.",
+        "shadow": "Shadow runs beside their live requests, pair by pair.",
     },
     "console_commands": {
         "console": "Pages in a browser, with buttons to stop.",
@@ -86,6 +88,7 @@ COMMANDS: dict[str, dict[str, str]] = {
     },
 }
 GROUPS: dict[str, tuple[str, str]] = {
+    "adapter": ("adapter_commands", "See what an HTTP adapter would send; sends nothing."),
     "deadletter": ("dead_letter_commands", "List, show or retry what could not be read."),
     "schemas": ("schema_commands", "Put the schemas into a schema registry, or compare."),
 }
