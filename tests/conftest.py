@@ -11,7 +11,6 @@ import pytest
 from stoploss.embedded.clickhouse import EmbeddedClickHouse
 from stoploss.embedded.kafka import EmbeddedKafka
 
-
 ROOT = Path(__file__).parent
 BEGIN_FIRST = ("faults/test_in_each_run.py", "test_readme.py", "demo/test_demo.py")
 """Files of few tests that take a minute or more."""
