@@ -13,6 +13,7 @@ from functools import cache
 from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
+from stoploss.kafka import connection
 from streams.reading import NO_LEADER_YET
 
 LONGEST_S = 12.0
@@ -50,4 +51,4 @@ def _ends(admin: AdminClient, places: Sequence[TopicPartition], level: Isolation
 
 @cache
 def _admin(bootstrap: str) -> AdminClient:
-    return AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+    return AdminClient({**connection(bootstrap), "log_level": 0})

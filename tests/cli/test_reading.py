@@ -129,9 +129,9 @@ def test_the_statement_that_explain_prints_shows_the_trace_that_tripped_the_gate
     leaked: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     reading.explain(leaked, "checkout", as_json=False)
-    lines = capsys.readouterr().out.splitlines()
-    (tripped,) = [line for line in lines if "tripped by trace" in line]
-    (statement,) = [line.partition("see: ")[2] for line in lines if "see: " in line]
+    said = capsys.readouterr().out
+    (tripped,) = [line for line in said.splitlines() if "tripped by trace" in line]
+    statement = said.partition("see: ")[2].partition("\n\n")[0].replace("\n", " ")  # a terminal is narrower
     client = connect(leaked.need_clickhouse(), database=leaked.clickhouse_database)
     (row,) = client.query(statement).named_results()
     assert f"tripped by trace {row['trace_id']}: stoploss.traces, partition 0, offset {row['offset']}" in tripped

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 from starlette.routing import Route
@@ -63,13 +63,16 @@ def test_no_form_is_taken_without_an_origin_a_session_and_its_token(world: World
 
 def test_a_link_signs_its_person_in_and_its_token_leaves_the_address(world: World) -> None:
     client = stranger(world.console)
-    answer = client.get(world.console.sessions.link("", "grace"), follow_redirects=False)
+    link = world.console.sessions.link("", "grace")
+    answer = client.get(link, follow_redirects=False)
     assert answer.status_code == 200
     cookie = answer.headers["set-cookie"].lower()
     assert "httponly" in cookie
     assert "samesite=strict" in cookie
     assert 'content="0; url=/"' in answer.text
-    assert "token" not in client.get("/").text
+    token = parse_qs(urlsplit(link).query)["token"][0]
+    assert token in link
+    assert token not in client.get("/").text
     assert "<span>grace</span>" in client.get("/").text
 
 

@@ -16,9 +16,10 @@ from stoploss.control.adapter.actuator import HttpAdapter, NotTaken, Time
 from stoploss.control.adapter.parsing import parse_adapter, recipes
 from stoploss.control.adapter.signed import verify
 from stoploss.control.controller import Controller
+from stoploss.control.credentials import Authority
 from stoploss.control.position import PositionFile
+from stoploss.embedded.ports import LOOPBACK
 from stoploss.errors import CommandRefused, ConfigurationError
-from tests.security.broker import Authority
 
 from .orders import NOW, order, rollback
 from .site import Site
@@ -156,9 +157,9 @@ def test_a_vendor_with_a_certificate_of_its_own_is_believed_by_its_file_alone(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("GATEWAY_TOKEN", TOKEN)
-    authority = Authority.new()
+    authority = Authority.new("an authority made by a test")
     (tmp_path / "ca.pem").write_bytes(authority.pem)
-    (tmp_path / "identity.pem").write_bytes(authority.identity())
+    (tmp_path / "identity.pem").write_bytes(authority.identity([LOOPBACK]))
     with serving(Vendor(), tmp_path / "identity.pem") as vendor:
         gateway = Gateway(vendor)
         gateway.adapter(f"caFile: {tmp_path / 'ca.pem'}").apply(rollback())

@@ -80,7 +80,7 @@ def test_growing_changes_no_contrast() -> None:
         totals.close_epoch(margin)
         totals.fold(rows(4_000, seed=2, cells=2), TENANTS, "x")
     large.fold(rows(50, seed=3, cells=20), TENANTS, "absent")
-    large._grow(32)
+    large.make_room(32)
     first, second = (list(totals.contrasts(margin, [0.01, 0.01], 5_000)) for totals in (small, large))
     assert all(isinstance(contrast, Contrast) for contrast in first)
     assert first == second

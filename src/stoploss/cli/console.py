@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import importlib.util
+import ipaddress
 import os
 import signal
 import socket
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from urllib.parse import urlsplit
 
 from stoploss.cli import addresses
 from stoploss.errors import ConfigurationError
@@ -104,14 +106,16 @@ def address_of(listening: socket.socket) -> str:
 def public_address(console_url: str, address: str) -> str:
     """Where people find the console: what is set, or else where it listens, seen from this machine.
 
-    >>> public_address("https://stoploss.example/", "http://0.0.0.0:8765")
-    'https://stoploss.example'
-    >>> public_address("", "http://0.0.0.0:8765"), public_address("", "http://[::]:8765")
-    ('http://127.0.0.1:8765', 'http://[::1]:8765')
+    >>> public_address("https://stoploss.example/", "http://[::]:8765"), public_address("", "http://[::]:8765")
+    ('https://stoploss.example', 'http://[::1]:8765')
     """
     if console_url:
         return console_url.rstrip("/")
-    return address.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
+    listening = urlsplit(address)
+    ip = ipaddress.ip_address(listening.hostname or LOOPBACK[0])
+    if not ip.is_unspecified:
+        return address
+    return f"http://{'[::1]' if ip.version == 6 else LOOPBACK[0]}:{listening.port}"  # as this machine reaches it
 
 
 @contextmanager
