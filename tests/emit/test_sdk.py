@@ -13,10 +13,18 @@ from openfeature.client import OpenFeatureClient
 from openfeature.evaluation_context import EvaluationContext
 from openfeature.provider.in_memory_provider import InMemoryFlag, InMemoryProvider
 
-from stoploss.emit import Assignment, Tracer, current_request
+from stoploss.emit import Assignment, Tracer, current, current_request
 from stoploss.emit.context import from_token
 from stoploss.emit.hook import AssignmentHook
 from stoploss.emit.sender import Sender
+
+
+@pytest.fixture(autouse=True)
+def _no_request_of_another_test() -> Iterator[None]:
+    """Whoever enters a request and never leaves it, as the abandoned ones of tests do, leaves it to this thread."""
+    before = current._current.set(None)
+    yield
+    current._current.reset(before)
 
 
 @pytest.fixture

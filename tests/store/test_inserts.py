@@ -38,7 +38,7 @@ def rows(client: Client, relation: str) -> list[tuple[str, ...]]:
 @pytest.fixture(scope="module")
 def told_twice(database: Callable[[str], Client]) -> Client:
     """The story inserted whole, and again record by record from the end; both copies kept apart in their parts."""
-    client = database("told_twice")
+    client = database("inserted_twice")
     for table in TABLES:
         client.command("SYSTEM STOP MERGES {table:Identifier}", parameters={"table": table})
     for stream, records in samples.story().items():
