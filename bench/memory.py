@@ -33,9 +33,9 @@ from bench.judge_fold import SPEC, VALUES, traffic
 from bench.table import Table, heading, mib
 from stoploss import snapshot
 from stoploss.embedded.kafka import EmbeddedKafka
-from stoploss.intake.pipeline import process_traces
+from stoploss.intake.pipeline import read_traces
 from stoploss.intake.repeats import Remembered
-from stoploss.intake.results import RawRecord
+from stoploss.intake.results import Fetched, RawRecord
 from stoploss.ledger import Entry, EvidenceBlock, Fact, SegmentColumn
 from stoploss.lifecycle import Lifecycle
 from stoploss.monitor import step
@@ -182,7 +182,7 @@ def intake_traces(points: tuple[int, ...], every_tenant_new: bool) -> list[Told]
     watched, seen, told = watching(), Remembered(), [(0, resident_bytes())]
     for first in range(0, max(points), BATCH):
         records = batch(first, every_tenant_new)
-        found = process_traces(records, SOURCE, watched, salt=SALT, now_micros=AT, seen=seen)
+        [found] = read_traces([Fetched(SOURCE, records)], watched, salt=SALT, now_micros=AT, seen=seen)
         if found.counts.valid != BATCH:
             raise SystemExit(f"intake refused some of {BATCH} traces: {found.rejects[:1]}")
         if any(first < point <= first + BATCH for point in points):

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from stoploss.errors import UnknownSchema
-from stoploss.intake.pipeline import process_traces
 from stoploss.wire import schemas
 from stoploss.wire.block import is_columnar
 from streams import schema_registry
 from streams.schema_registry import MOST_DENIED, SchemaRegistry, schema_of
 from tests.fuzz.corpus import NEWER, REGISTRY, confluent, resolver
+from tests.intake.alone import process_traces
 from tests.intake.records import AT, NAME, SALT, SOURCE, raw, trace, watching
 
 TRACE = json.dumps(schemas.schema("trace").source)

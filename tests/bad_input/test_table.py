@@ -18,7 +18,7 @@ import pytest
 from stoploss.errors import DeliveryFailed
 from stoploss.intake import dead_letters
 from stoploss.intake.dead_letters import dead_letter
-from stoploss.intake.pipeline import process_outcomes, process_traces, read_traces
+from stoploss.intake.pipeline import read_traces
 from stoploss.intake.repeats import Remembered
 from stoploss.intake.results import IntakeResult, RawRecord, Reject
 from stoploss.intake.rows import build_blocks
@@ -32,6 +32,7 @@ from stoploss.wire.block import zigzag
 from streams.feeding import Feeder
 from tests.fuzz.corpus import confluent, resolver
 from tests.installation import Kafka, create_topics, settings_of, values
+from tests.intake.alone import process_outcomes, process_traces
 from tests.intake.records import (
     AT,
     NAME,

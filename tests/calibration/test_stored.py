@@ -11,7 +11,6 @@ from stoploss.calibration import stored
 from stoploss.calibration.recording import of_traces
 from stoploss.calibration.requests import SOURCE
 from stoploss.embedded.clickhouse import EmbeddedClickHouse
-from stoploss.intake.pipeline import process_traces
 from stoploss.intake.results import RawRecord
 from stoploss.intake.watched import Watched
 from stoploss.spec.file import parse_experiment
@@ -19,6 +18,7 @@ from stoploss.store import inserts
 from stoploss.store.arrow import clean_to_bytes
 from stoploss.store.client import connect
 from stoploss.store.schema import migrate
+from tests.intake.alone import process_traces
 from tests.store import samples
 from tests.timelines import spec
 

@@ -178,7 +178,8 @@ def test_a_text_of_the_command_cannot_become_structure(gateway: Gateway) -> None
     assert second.body == {"share": 0.1, "why": '", "share": 1, "x": "${token}'}
 
 
-def test_a_controller_acks_applied_only_after_a_2xx(gateway: Gateway, site: Site) -> None:
+def obeying(gateway: Gateway, site: Site) -> None:
+    """A controller with the adapter behind it."""
     site.controller = Controller(
         name="gateway",
         instance="a",
@@ -188,6 +189,10 @@ def test_a_controller_acks_applied_only_after_a_2xx(gateway: Gateway, site: Site
         clock=lambda: site.now,
         listed_only=True,
     )
+
+
+def test_a_controller_acks_applied_only_after_a_2xx(gateway: Gateway, site: Site) -> None:
+    obeying(gateway, site)
     gateway.answers(500, 500, 500)
     rejected = site.send(rollback(controllers=("gateway",)))[1]
     assert (rejected.status, "answered 500" in rejected.reason) == (AckStatus.REJECTED, True)
@@ -195,15 +200,7 @@ def test_a_controller_acks_applied_only_after_a_2xx(gateway: Gateway, site: Site
 
 
 def test_commands_that_ask_other_controllers_are_passed_over(gateway: Gateway, site: Site) -> None:
-    site.controller = Controller(
-        name="gateway",
-        instance="a",
-        actuator=gateway.adapter(),
-        verifier=site.verifier,
-        positions=PositionFile(site.positions),
-        clock=lambda: site.now,
-        listed_only=True,
-    )
+    obeying(gateway, site)
     assert site.send(rollback(controllers=("flagd",))) == []
     assert gateway.vendor.asked == []
 

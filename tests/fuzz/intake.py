@@ -15,13 +15,13 @@ from stoploss import ledger
 from stoploss.evidence import block_columns
 from stoploss.intake import dead_letters
 from stoploss.intake.bare import bare_outcomes
-from stoploss.intake.pipeline import process_outcomes, process_traces
 from stoploss.intake.repeats import Remembered
 from stoploss.intake.results import IntakeResult, RawRecord
 from stoploss.intake.rows import ProjectedRows, build_blocks
 from stoploss.store.arrow import clean_from_bytes, clean_to_bytes, table_of
 from stoploss.wire.traces import decode_values
 from tests.fuzz import corpus, mutations, oracle
+from tests.intake.alone import process_outcomes, process_traces
 from tests.intake.records import AT, NAME, SALT, SOURCE, declaring
 
 WATCHED = declaring(

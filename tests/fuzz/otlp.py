@@ -11,12 +11,12 @@ from typing import Any
 import orjson
 
 from stoploss.errors import MalformedRecord
-from stoploss.intake.pipeline import process_outcomes, process_traces
 from stoploss.intake.results import RawRecord
 from stoploss.otlp.assembly import Released
 from stoploss.otlp.assigning import Flags
 from stoploss.otlp.translating import LOGS, SPANS, Made, Translator, made
 from tests.fuzz.mutations import DOUBLES, LONGS, STRINGS, damaged
+from tests.intake.alone import process_outcomes, process_traces
 from tests.intake.records import SALT, SOURCE, declaring
 from tests.otlp.telling import AT_NS, CHAT, EVALUATED, EXPERIMENT, FLAG, Telling, event, logged, translator
 

@@ -10,7 +10,6 @@ from typing import Any
 import fastavro
 
 from stoploss.experiment import Experiment
-from stoploss.intake.pipeline import process_outcomes, process_traces
 from stoploss.intake.results import IntakeResult, RawRecord
 from stoploss.intake.rows import ProjectedRows
 from stoploss.intake.watched import Watched
@@ -19,6 +18,7 @@ from stoploss.spec.file import parse_experiment
 from stoploss.wire import schemas
 from stoploss.wire.framing import single_object
 from stoploss.wire.json_records import conform
+from tests.intake.alone import process_outcomes, process_traces
 
 AT = 1_790_000_000_000_000
 SALT = b"a salt of the installation"

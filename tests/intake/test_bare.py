@@ -8,9 +8,9 @@ import pytest
 
 from stoploss.intake import bare
 from stoploss.intake.bare import bare_outcomes, with_context
-from stoploss.intake.pipeline import process_outcomes
 from stoploss.intake.results import IntakeResult, RawRecord
 from stoploss.wire.traces import decode_values
+from tests.intake.alone import process_outcomes
 from tests.intake.records import AT, NAME, SALT, SOURCE, assigned, avro, outcome, raw, rows_of, trace, watching
 
 CONTEXT = ("trace_id", "unit_id", "conversation_id", "tenant", "language", "channel", "assignments", "attributes")

@@ -7,11 +7,11 @@ from stoploss.emit.assignment import Assignment
 from stoploss.emit.encoding import encode_trace
 from stoploss.evidence import CONTROL, block_columns
 from stoploss.intake.canaries import canaries
-from stoploss.intake.pipeline import process_traces
 from stoploss.intake.results import IntakeResult, RawRecord
 from stoploss.intake.rows import build_blocks
 from stoploss.intake.watched import Watched
 from stoploss.ledger import Source
+from tests.intake.alone import process_traces
 from tests.intake.records import NAME, SALT, assigned, avro, experiment, trace
 
 SOURCE = Source("stoploss.traces", "uuid", 0)

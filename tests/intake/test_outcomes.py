@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from stoploss.intake.pipeline import process_outcomes
 from stoploss.intake.rows import build_blocks
 from stoploss.metrics import MISSING
+from tests.intake.alone import process_outcomes
 from tests.intake.records import (
     AT,
     NAME,

@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 
 from stoploss.evidence import CODE
 from stoploss.intake.hashing import hash_ids, salted
-from stoploss.intake.pipeline import process_traces, read_traces
+from stoploss.intake.pipeline import read_traces
 from stoploss.intake.results import Fetched
 from stoploss.intake.rows import ProjectedRows, build_blocks, concatenate
 from stoploss.intake.tallies import MOST_NAMES_COUNTED
 from stoploss.ledger import SegmentColumn, Source
 from stoploss.metrics import MISSING
+from tests.intake.alone import process_traces
 from tests.intake.records import (
     AT,
     NAME,

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from stoploss.intake.pipeline import process_traces
 from stoploss.intake.results import RawRecord
 from stoploss.metrics import LARGEST
+from tests.intake.alone import process_traces
 from tests.intake.records import (
     AT,
     NAME,

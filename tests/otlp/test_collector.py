@@ -9,7 +9,7 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -57,12 +57,19 @@ def running(binary: Path, installation: Installation, encoding: str) -> Iterator
         "HTTP_PORT": ports[1],
         "ENCODING": encoding,
     }
-    command = [str(binary), "--config", str(DEPLOY / "config.yaml")]
-    with (installation.settings.home / "collector.log").open("w") as log:
-        process = subprocess.Popen(command, env={**os.environ, **environment}, stdout=log, stderr=log)
+    with collecting(binary, ["config.yaml"], environment, installation.settings.home / "collector.log") as url:
+        yield url
+
+
+@contextmanager
+def collecting(binary: Path, configs: Sequence[str], environment: Mapping[str, str], log: Path) -> Iterator[str]:
+    """A Collector with files of deploy/collector; gives its HTTP address."""
+    command = [str(binary), *(word for name in configs for word in ("--config", str(DEPLOY / name)))]
+    with log.open("w") as file:
+        process = subprocess.Popen(command, env={**os.environ, **environment}, stdout=file, stderr=file)
         try:
-            listening(int(ports[1]))
-            yield f"http://127.0.0.1:{ports[1]}"
+            listening(int(environment["HTTP_PORT"]))
+            yield f"http://127.0.0.1:{environment['HTTP_PORT']}"
         finally:
             process.terminate()
             process.wait(PATIENCE_S)

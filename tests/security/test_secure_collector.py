@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,8 +12,8 @@ from stoploss.acls import all_acls
 from stoploss.control.credentials import PASSWORD_SUFFIX
 from stoploss.settings import Settings, load
 from streams.admin import Admin
-from tests.installation import PATIENCE_S, Tail
-from tests.otlp.test_collector import DEPLOY, built, free_port, listening, serve_one_request
+from tests.installation import Tail
+from tests.otlp.test_collector import built, collecting, free_port, serve_one_request
 
 from .broker import SecureKafka
 
@@ -34,15 +32,8 @@ def running(kafka: SecureKafka, log: Path) -> Iterator[str]:
         "KAFKA_PASSWORD_FILE": str(kafka.credentials / f"{USER}{PASSWORD_SUFFIX}"),
         "KAFKA_CA_FILE": str(kafka.ca_file),
     }
-    command = [str(built()), "--config", str(DEPLOY / "config.yaml"), "--config", str(DEPLOY / "secure.yaml")]
-    with log.open("w") as file:
-        process = subprocess.Popen(command, env={**os.environ, **environment}, stdout=file, stderr=file)
-        try:
-            listening(int(ports[1]))
-            yield f"http://127.0.0.1:{ports[1]}"
-        finally:
-            process.terminate()
-            process.wait(PATIENCE_S)
+    with collecting(built(), ["config.yaml", "secure.yaml"], environment, log) as url:
+        yield url
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ import pytest
 from clickhouse_connect.driver.client import Client
 
 from stoploss import journal, ledger
-from stoploss.intake.pipeline import process_outcomes, process_traces
 from stoploss.intake.results import IntakeResult, RawRecord
 from stoploss.journal import Conclusion
 from stoploss.ledger import Source
@@ -19,6 +18,7 @@ from stoploss.store import inserts, schema
 from stoploss.store.arrow import CleanKind, clean_to_bytes
 from stoploss.store.positions import POSITION_TABLE, highest_offsets
 from stoploss.store.stored import Stored
+from tests.intake.alone import process_outcomes, process_traces
 from tests.store import samples
 
 TABLES = sorted(schema.tables())

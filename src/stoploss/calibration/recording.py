@@ -16,8 +16,8 @@ from typing import Any
 from stoploss.calibration.requests import SOURCE, Requests, of_projected
 from stoploss.errors import ConfigurationError
 from stoploss.experiment import Experiment
-from stoploss.intake.pipeline import process_traces
-from stoploss.intake.results import IntakeResult, RawRecord
+from stoploss.intake.pipeline import read_traces
+from stoploss.intake.results import Fetched, IntakeResult, RawRecord
 from stoploss.intake.watched import Watched
 from stoploss.simulate.arrivals import INPUT, OUTPUT, TIME, read_arrivals
 from stoploss.simulate.assign import arms_of
@@ -100,7 +100,8 @@ def _taken_in(values: list[bytes], experiment: Experiment) -> IntakeResult:
     now = 1_000 * max(sent_ms.values(), default=0) + 1_000
     control, treatment = (watched := Watched.of(experiment, 0)).arms
     alike = replace(watched, arms=(control, replace(control, name=treatment.name)))
-    return process_traces(records, SOURCE, {experiment.name: alike}, salt=SALT, now_micros=now)
+    [result] = read_traces([Fetched(SOURCE, records)], {experiment.name: alike}, salt=SALT, now_micros=now)
+    return result
 
 
 def _first_reason(result: IntakeResult) -> str:

@@ -29,33 +29,15 @@ from stoploss.intake.checked import NOWHERE, Checked, Part, assignments_of, part
 from stoploss.intake.project import Origin, Share, project_outcomes, project_traces
 from stoploss.intake.quantise import Mask
 from stoploss.intake.repeats import Remembered
-from stoploss.intake.results import Counts, Fetched, IntakeResult, RawRecord, Reject
+from stoploss.intake.results import Counts, Fetched, IntakeResult, Reject
 from stoploss.intake.rows import ProjectedRows, by_source
 from stoploss.intake.tallies import counts_of
 from stoploss.intake.watched import Watched
-from stoploss.ledger import Source
 from stoploss.wire.traces import Decoded, Resolver, decode_values
 
 NO_STAMP = -1
 
 Project = Callable[[Batch, Watched, Share, Origin], ProjectedRows]
-
-
-def process_traces(
-    records: Sequence[RawRecord],
-    source: Source,
-    watched: Mapping[str, Watched],
-    *,
-    salt: bytes,
-    now_micros: int,
-    resolve: Resolver | None = None,
-    seen: Remembered | None = None,
-) -> IntakeResult:
-    """Traces of one source partition, as `read_traces` has them of several."""
-    [result] = read_traces(
-        [Fetched(source, records)], watched, salt=salt, now_micros=now_micros, resolve=resolve, seen=seen
-    )
-    return result
 
 
 def read_traces(
@@ -87,23 +69,6 @@ def read_traces(
     parts = parts_of(fetched, checked)
     counts = counts_of(checked, parts, watched, unassigned=checked.judged & ~assigned)
     return _results(checked, parts, rows, whole, _stored(checked) & assigned, counts)
-
-
-def process_outcomes(
-    records: Sequence[RawRecord],
-    source: Source,
-    watched: Mapping[str, Watched],
-    *,
-    salt: bytes,
-    now_micros: int,
-    resolve: Resolver | None = None,
-    looked_up: bool = False,
-) -> IntakeResult:
-    """Outcomes of one source partition, as `read_outcomes` has them of several."""
-    [result] = read_outcomes(
-        [Fetched(source, records)], watched, salt=salt, now_micros=now_micros, resolve=resolve, looked_up=looked_up
-    )
-    return result
 
 
 def read_outcomes(
