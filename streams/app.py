@@ -91,7 +91,7 @@ def build_app(
         loghandlers=[],
     )
     topics = {name: settings.topics(name) for name in handlers}
-    transport = make_transport(topics.values(), restore=restore, limits=limits)
+    transport = make_transport(settings.need_kafka(), topics.values(), restore=restore, limits=limits)
     app.transport = transport(app.conf.broker_consumer, app)
     for name, handle in handlers.items():
         app.agent(app.topic(topics[name]), name=f"streams.{role}.{name}")(each_batch(app, handle))

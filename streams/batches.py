@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple, cast
 
-from aiokafka import ConsumerRecord
+from confluent_kafka import Message
 from faust.types import TP
 
 from stoploss.errors import StoplossError
 
-RECORD_OVERHEAD_BYTES = 500  # what a ConsumerRecord costs in memory beside its value, about
+RECORD_OVERHEAD_BYTES = 500  # what a record costs in memory beside its value, about
 
 
 class StaleBatch(StoplossError):
@@ -26,33 +27,67 @@ class BatchMisuse(StoplossError):
     """An agent broke the contract: it began a batch out of turn, or completed one that it never began."""
 
 
+class Record(NamedTuple):
+    """One record of a topic; timestamp_ms as the topic stamps it."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]]
+
+    @classmethod
+    def of(cls, message: Message) -> Record:
+        headers = cast(list[tuple[str, bytes | None]], message.headers() or [])
+        return cls(
+            message.topic() or "",
+            message.partition() or 0,
+            message.offset() or 0,
+            message.timestamp()[1],
+            message.key(),
+            message.value(),
+            [(name, content or b"") for name, content in headers],
+        )
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
     """The records of one fetch from one partition, in offset order; at least one.
 
-    records     aiokafka's: key, value and headers are bytes, timestamp is in milliseconds
+    messages    as they were read; whoever has many of them takes values and stamps and makes no records
     generation  which take-over of the partition it belongs to; rises each time this process starts one anew
     """
 
     tp: TP
-    records: Sequence[ConsumerRecord]
+    messages: Sequence[Message]
     generation: int
+
+    @property
+    def records(self) -> list[Record]:
+        return [Record.of(message) for message in self.messages]
 
     @property
     def first(self) -> int:
         """Offset of the first record."""
-        return int(self.records[0].offset)
+        return offset_of(self.messages[0])
 
     @property
     def last(self) -> int:
         """Offset of the last record. Offsets between may be missing: commit markers, compaction."""
-        return int(self.records[-1].offset)
+        return offset_of(self.messages[-1])
 
     def __len__(self) -> int:
-        return len(self.records)
+        return len(self.messages)
 
     def __str__(self) -> str:
         return f"{self.tp.topic}-{self.tp.partition} offsets {self.first} to {self.last}"
+
+
+def offset_of(message: Message) -> int:
+    """Each message that was read has one; the type of Message is that of messages yet to be sent as well."""
+    return message.offset() or 0
 
 
 @dataclass(slots=True)
@@ -90,15 +125,20 @@ class Partition:
     _delivered: dict[int, _Delivered] = field(default_factory=dict)  # by first offset, oldest first
     _waiting: deque[_Delivered] = field(default_factory=deque)  # those that are not begun
 
+    @property
+    def started(self) -> bool:
+        """It is known where to read on, and what is read counts."""
+        return self.next_offset is not None and not self.fenced
+
     def start(self, at: int, committed: int | None, *, claim: bool) -> None:
         """Begin reading at an offset. With claim it is committed too: a lost last commit is made good."""
         self.next_offset = at
         self.committed = committed
         self._completed_to = at if claim else None
 
-    def deliver(self, records: Sequence[ConsumerRecord], now_s: float) -> Batch:
-        batch = Batch(self.tp, records, self.generation)
-        size_bytes = sum(r.serialized_value_size for r in records) + RECORD_OVERHEAD_BYTES * len(records)
+    def deliver(self, messages: Sequence[Message], now_s: float) -> Batch:
+        batch = Batch(self.tp, messages, self.generation)
+        size_bytes = sum(map(len, messages)) + RECORD_OVERHEAD_BYTES * len(messages)
         delivered = _Delivered(batch.first, batch.last + 1, size_bytes, now_s)
         self._delivered[batch.first] = delivered
         self._waiting.append(delivered)

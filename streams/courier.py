@@ -14,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import cast
 
 import structlog
-from aiokafka import ConsumerRecord
 from confluent_kafka import Message
 
 from stoploss import journal, ledger
@@ -44,7 +43,7 @@ from streams.admin import Admin
 from streams.alerting import REPEAT_EVERY_S, Alerting, is_all_clear, is_over, receivers_of
 from streams.app import App, build_app
 from streams.appender import Appender
-from streams.batches import Batch
+from streams.batches import Batch, Record
 from streams.measuring import UNACKED
 from streams.outstanding import Outstanding
 from streams.presence import Presence
@@ -180,14 +179,14 @@ class Courier:
             self._broken_glass.add(command.command_id)
         self._appender.flush()
 
-    def _record_forged(self, record: ConsumerRecord, partition: int, why: str) -> None:
+    def _record_forged(self, record: Record, partition: int, why: str) -> None:
         """As controllers answer it, and also where none was there to answer."""
         entry = self._registry.get((record.key or b"").decode("utf-8", "replace"))
         if entry is None:
             return
         command_id = UNVERIFIED + hashlib.sha256(record.value or b"").hexdigest()
         source = f"{record.topic}/{partition}/{record.offset}"
-        at, status = record.timestamp * 1_000, AckStatus.REJECTED.value
+        at, status = record.timestamp_ms * 1_000, AckStatus.REJECTED.value
         fact = AckReceived(entry.experiment, command_id, "courier", "", status, why, at, 0, 0, source)
         self._to_ledger(fact, entry.partition)
 
@@ -354,7 +353,7 @@ def _request_of(command: Command, key_id: str, partition: int, offset: int) -> R
     )
 
 
-def _journal_entries(found: Iterable[ConsumerRecord]) -> Iterable[JournalEntry]:
+def _journal_entries(found: Iterable[Record]) -> Iterable[JournalEntry]:
     for record in found:
         try:
             yield journal.decode(record.value)

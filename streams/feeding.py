@@ -36,7 +36,7 @@ from stoploss.store.arrow import CleanKind, clean_to_bytes
 from streams.admin import Admin
 from streams.app import App, build_app
 from streams.appender import Appender
-from streams.batches import Batch
+from streams.batches import Batch, offset_of
 from streams.gathering import Gathering
 from streams.measuring import DEAD_LETTERS
 from streams.pace import Pace
@@ -177,7 +177,8 @@ class Feeder:
         return [Read(part, result) for part, result in zip(parts, results, strict=True)]
 
     def _fetched(self, batches: Sequence[Batch]) -> Fetched:
-        records = [RawRecord(r.offset, r.value, r.timestamp) for batch in batches for r in batch.records]
+        messages = [message for batch in batches for message in batch.messages]
+        records = [RawRecord(offset_of(message), message.value(), message.timestamp()[1]) for message in messages]
         return Fetched(self._source(batches[0].tp), records)
 
     def _source(self, tp: TP) -> Source:

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from aiokafka import ConsumerRecord
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from faust.types import TP
@@ -19,6 +18,7 @@ from stoploss.store.client import connect
 from stoploss.store.trace_contexts import TraceContext, contexts_of
 from stoploss.wire.framing import CONFLUENT, CONFLUENT_SIZE
 from stoploss.wire.traces import Decoded, decode_values
+from streams.batches import Record
 from streams.schema_registry import resolver_of
 from streams.source_transactions import SourceTransactor
 from streams.transactions import Headers, Outgoing
@@ -73,12 +73,12 @@ class Waypoint:
         self._transactor.close()
 
     @staticmethod
-    def due_s(record: ConsumerRecord) -> float:
+    def due_s(record: Record) -> float:
         """When it is to be looked up, seconds since 1970; 0 where nobody has said."""
         said = dict(record.headers).get(DUE_HEADER) or b""
         return int(said) / 1_000 if said.isdigit() and len(said) < 16 else 0.0
 
-    def look_up(self, records: Sequence[ConsumerRecord]) -> LookedUp:
+    def look_up(self, records: Sequence[Record]) -> LookedUp:
         """Raises ClickHouseError, ConfigurationError, NotAnswered or OSError where nobody can say now."""
         values = [record.value for record in records]
         decoded = decode_values(values, "outcome", self._registry)
@@ -110,7 +110,7 @@ class Waypoint:
             raise
 
     def _fates(
-        self, bare: Bare, records: Sequence[ConsumerRecord], known: Mapping[str, TraceContext]
+        self, bare: Bare, records: Sequence[Record], known: Mapping[str, TraceContext]
     ) -> Iterator[tuple[str, Outgoing]]:
         for position, outcome in zip(bare.positions, bare.outcomes, strict=True):
             context, record = known.get(outcome["trace_id"]), records[position]
@@ -118,15 +118,13 @@ class Waypoint:
                 yield AGAIN, self._again(record, outcome["trace_id"], *self._then)
                 continue
             resolved = None if context is None else with_context(outcome, asdict(context))
-            fate, value = (UNRESOLVED, record.value) if resolved is None else (RESOLVED, resolved)
+            fate, value = (UNRESOLVED, record.value or b"") if resolved is None else (RESOLVED, resolved)
             yield fate, self._outgoing(self.settings.topics(GIVEN_BACK_ON), record, outcome["trace_id"], value)
 
-    def _again(self, record: ConsumerRecord, trace_id: str, topic: str, wait_s: float) -> Outgoing:
+    def _again(self, record: Record, trace_id: str, topic: str, wait_s: float) -> Outgoing:
         due_ms = round((time.time() + wait_s) * 1_000)
-        return self._outgoing(topic, record, trace_id, record.value, ((DUE_HEADER, str(due_ms).encode()),))
+        return self._outgoing(topic, record, trace_id, record.value or b"", ((DUE_HEADER, str(due_ms).encode()),))
 
-    def _outgoing(
-        self, topic: str, record: ConsumerRecord, trace_id: str, value: bytes, headers: Headers = ()
-    ) -> Outgoing:
+    def _outgoing(self, topic: str, record: Record, trace_id: str, value: bytes, headers: Headers = ()) -> Outgoing:
         """Under the stamp of the original: whether it is timely does not hang on how long its trace was looked for."""
-        return Outgoing(topic, trace_id.encode(), value, headers, max(0, record.timestamp))
+        return Outgoing(topic, trace_id.encode(), value, headers, max(0, record.timestamp_ms))

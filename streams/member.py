@@ -1,4 +1,4 @@
-"""The thread in which aiokafka lives: reading, committing and heartbeats, whatever the agents' loop is doing."""
+"""The thread in which aiokafka lives: membership, committing and heartbeats, whatever the agents' loop is doing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Any, Literal, TypeVar, cast
 
 from aiokafka.errors import CommitFailedError, KafkaError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
-from faust.transport.consumer import RecordMap
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
@@ -26,7 +25,7 @@ class Limits:
 
     isolation              read_committed reads transactional and other topics alike
     outstanding_bytes_max  per partition: delivered and not completed; one batch is always let through
-    fetch_max_wait_ms      an empty fetch returns after this; a partition that was left out waits as long
+    fetch_max_wait_ms      the broker answers an empty fetch after this; a partition that was left out waits as long
     fetch_rest_s           after a small fetch: at some hundred records a second each would bring one record
     drain_timeout_s        a rebalance or a stop waits so long for batches that were begun
     commit_timeout_s       a commit that the broker does not answer is given up, and repeated
@@ -54,15 +53,9 @@ class MemberThread(driver.AIOKafkaConsumerThread):
     limits: Limits
     _member_until_s: float = 0.0
 
-    def _create_worker_consumer(self, transport: driver.Transport) -> Any:
-        consumer = super()._create_worker_consumer(transport)
-        consumer._isolation_level = self.limits.isolation  # all three are read by its start()
-        consumer._fetch_max_wait_ms = self.limits.fetch_max_wait_ms
-        consumer._fetch_min_bytes = 1
-        return consumer
-
     async def on_start(self) -> None:
         await super().on_start()
+        self._ensure_consumer()._fetcher._fetch_task.cancel()  # records are read by librdkafka (fetching.py)
         self._note_heartbeats()
 
     def _note_heartbeats(self) -> None:
@@ -92,14 +85,6 @@ class MemberThread(driver.AIOKafkaConsumerThread):
 
     def start_here(self, coroutine: Coroutine[Any, Any, Result]) -> Future[Result]:
         return asyncio.run_coroutine_threadsafe(coroutine, self.thread_loop)
-
-    async def seek_and_fetch(self, seeks: Mapping[TP, int], tps: set[TP], timeout_s: float) -> RecordMap:
-        consumer = self._ensure_consumer()
-        mine = consumer.assignment()
-        for tp, offset in seeks.items():
-            if tp in mine:
-                consumer.seek(tp, offset)
-        return await self._fetch_records(consumer, tps, timeout=timeout_s)
 
     async def start_offset(self, tp: TP) -> tuple[int | None, int]:
         """What the group has committed, and where to start if nothing was restored."""

@@ -33,7 +33,7 @@ from stoploss.settings import Settings
 from streams.admin import Admin
 from streams.app import App, build_app
 from streams.appender import Appender
-from streams.batches import Batch
+from streams.batches import Batch, Record
 from streams.gathering import Gathering
 from streams.measuring import DEAD_LETTERS, OTLP, UNPRICED
 from streams.member import Limits
@@ -163,17 +163,17 @@ class Collected:
                 released = self._translator.take(topic, record.value, _key(batch), now_s)
             except MalformedRecord as error:
                 totals.rejected += 1
-                work.letters.append(self._letter(batch.tp, record.offset, record.value, record.timestamp, str(error)))
+                work.letters.append(self._letter(batch.tp, record, str(error)))
             else:
                 totals.unassigned += released.counts["spans_unassigned"]
                 work.add(released)
         totals.done = batch.last + 1
 
-    def _letter(self, tp: TP, offset: int, value: bytes | None, timestamp_ms: int, reason: str) -> bytes:
+    def _letter(self, tp: TP, record: Record, reason: str) -> bytes:
         DEAD_LETTERS.labels(ROLE, "malformed_otlp").inc()
-        reject = Reject(offset, "malformed_otlp", reason, b"", timestamp_ms)
+        reject = Reject(record.offset, "malformed_otlp", reason, b"", record.timestamp_ms)
         letter = dead_letters.dead_letter(reject, self._source(tp), ROLE)
-        return dead_letters.encode(replace(letter, size=len(value or b"")))
+        return dead_letters.encode(replace(letter, size=len(record.value or b"")))
 
     def _source(self, tp: TP) -> Source:
         return Source(tp.topic, self._uuids[tp.topic], tp.partition)

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
-from aiokafka import ConsumerRecord
 
 from stoploss import __version__, checkpoints, ledger, registry
 from stoploss.control.messages import write_command
@@ -29,6 +28,7 @@ from stoploss.signing import Signer
 from stoploss.state import Cursor, ExperimentState, PartitionState
 from stoploss.succession import can_judge, follow
 from streams.appender import Appender
+from streams.batches import Record
 from streams.measuring import COMMANDS, CONCLUSIONS, DEAD_LETTERS
 from streams.reading import reader, watermarks, whole
 from streams.snapshot_store import cursor_record, read_snapshots, write_snapshot
@@ -132,7 +132,7 @@ class PartitionJudge:
         self._appender.append(self.topics("ledger"), ledger.encode(fact), partition=self.partition)
         self._appender.flush()
 
-    def judge(self, records: Sequence[ConsumerRecord]) -> None:
+    def judge(self, records: Sequence[Record]) -> None:
         """Folds the records and publishes what follows from them; entries before the snapshot are passed over."""
         self._said = False
         said: list[Output] = []
@@ -158,10 +158,10 @@ class PartitionJudge:
     def blind_runs(self) -> int:
         return sum(experiment.current.sight.since is not None for experiment in list(self._state.experiments.values()))
 
-    def _fold(self, record: ConsumerRecord) -> list[Output]:
+    def _fold(self, record: Record) -> list[Output]:
         """Outputs of one entry that were not published before."""
         try:
-            entry = Entry(self.partition, record.offset, record.timestamp * 1_000, ledger.decode(record.value))
+            entry = Entry(self.partition, record.offset, record.timestamp_ms * 1_000, ledger.decode(record.value))
             outputs = step(self._state, entry, self.topics("control"))
         except WireError as error:
             self._dead_letter(record, error)
@@ -291,10 +291,10 @@ class PartitionJudge:
         self._generation, self._largest_parts = self._generation + 1, max(before, written.parts)
         self._folded_since_snapshot, self._snapshot_at_s = 0, time.monotonic()
 
-    def _dead_letter(self, record: ConsumerRecord, error: WireError) -> None:
+    def _dead_letter(self, record: Record, error: WireError) -> None:
         log.warning("ledger entry passed over", partition=self.partition, offset=record.offset, reason=str(error))
         source = Source(self.topics("ledger"), "", self.partition)
-        reject = Reject(record.offset, "malformed", str(error), record.value or b"", record.timestamp)
+        reject = Reject(record.offset, "malformed", str(error), record.value or b"", record.timestamp_ms)
         DEAD_LETTERS.labels("judge", reject.code).inc()
         letter = dead_letters.dead_letter(reject, source, "judge", record.key)
         self._appender.append(self.topics("deadletter"), dead_letters.encode(letter))

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import structlog
-from aiokafka import ConsumerRecord
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
@@ -20,7 +19,7 @@ from stoploss.store.client import connect
 from stoploss.store.stored import Stored
 from streams.admin import Admin
 from streams.app import App, build_app
-from streams.batches import Batch
+from streams.batches import Batch, Record
 from streams.gathering import Gathering
 from streams.member import Limits
 from streams.transport import consumer_of
@@ -92,13 +91,13 @@ class Recorder:
             self._client = client
         return self._client
 
-    def _stored(self, batch: Batch, record: ConsumerRecord) -> Stored:
+    def _stored(self, batch: Batch, record: Record) -> Stored:
         return Stored(
             topic=batch.tp.topic,
             topic_uuid=self._uuids[batch.tp.topic],
             partition=batch.tp.partition,
             offset=record.offset,
-            timestamp_ms=record.timestamp,
+            timestamp_ms=record.timestamp_ms,
             key=record.key,
             value=record.value,
             headers=tuple(record.headers),

@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import structlog
-from aiokafka import ConsumerRecord
 from faust.types import TP
 
 from stoploss import followup, ledger
@@ -36,7 +35,7 @@ from stoploss.wire import records
 from streams.admin import Admin
 from streams.app import App, build_app
 from streams.appender import Appender
-from streams.batches import Batch
+from streams.batches import Batch, Record
 from streams.canary import CanarySender
 from streams.limits import Limits
 from streams.measuring import DEAD_LETTERS
@@ -174,7 +173,7 @@ class Registrar:
             self._append(record, Source(batch.tp.topic, self._uuid, batch.tp.partition))
         self._appender.flush()
 
-    def _append(self, record: ConsumerRecord, source: Source) -> None:
+    def _append(self, record: Record, source: Source) -> None:
         try:
             request = self._checked(record, opinion(records.decode(record.value, {"request": Request})))
         except WireError as error:
@@ -218,7 +217,7 @@ class Registrar:
                 self._appender.append(self.topics("ledger"), value, key=key, partition=entry.partition)
         self._appender.flush()
 
-    def _checked(self, record: ConsumerRecord, request: Request) -> Request:
+    def _checked(self, record: Record, request: Request) -> Request:
         """What is well-formed may still be nobody's to ask for, or against the policy."""
         if not request.accepted:
             return request
@@ -253,9 +252,9 @@ class Registrar:
         except InvalidExperiment:
             return None
 
-    def _identified(self, identity: Identity, record: ConsumerRecord, request: Request) -> Request:
+    def _identified(self, identity: Identity, record: Record, request: Request) -> Request:
         signature = next((value for name, value in record.headers if name == SIGNATURE_HEADER), None)
-        signed = Signed(request, record.value or b"", signature, record.timestamp * 1_000)
+        signed = Signed(request, record.value or b"", signature, record.timestamp_ms * 1_000)
         return identity.checked(signed, self._teams_of(request))
 
     def _teams_of(self, request: Request) -> frozenset[str]:
@@ -287,9 +286,9 @@ class Registrar:
             return self._given.setdefault(request.experiment, given)
         return self._given.get(request.experiment)
 
-    def _dead_letter(self, record: ConsumerRecord, source: Source, code: str, why: str) -> None:
+    def _dead_letter(self, record: Record, source: Source, code: str, why: str) -> None:
         log.warning("request refused", offset=record.offset, code=code, reason=why)
-        reject = Reject(record.offset, code, why, record.value or b"", record.timestamp)
+        reject = Reject(record.offset, code, why, record.value or b"", record.timestamp_ms)
         DEAD_LETTERS.labels("registrar", code).inc()
         letter = dead_letters.dead_letter(reject, source, "registrar", record.key)
         self._appender.append(self.topics("deadletter"), dead_letters.encode(letter))

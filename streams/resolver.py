@@ -20,14 +20,13 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import structlog
-from aiokafka import ConsumerRecord
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from faust.types import TP
 
 from stoploss.errors import ConfigurationError
 from stoploss.settings import Settings
 from streams.app import App, build_app
-from streams.batches import Batch
+from streams.batches import Batch, Record
 from streams.gathering import Gathering
 from streams.looking_up import LookedUp, NotAnswered, Waypoint
 from streams.measuring import BARE_OUTCOMES, BARE_WAITING
@@ -128,7 +127,7 @@ class Resolver:
                 if due[0].offset <= batch.last <= due[-1].offset:
                     consumer.complete(batch)
 
-    async def _due(self, tp: TP, records: Sequence[ConsumerRecord]) -> Sequence[ConsumerRecord]:
+    async def _due(self, tp: TP, records: Sequence[Record]) -> Sequence[Record]:
         """The first records, once the first of them is due. They became due in their order, or nearly so."""
         longest_s = self._stages[tp.topic].wait_s
         if not longest_s:
@@ -138,7 +137,7 @@ class Resolver:
         others = itertools.takewhile(lambda record: Waypoint.due_s(record) <= now_s, records[1:MOST_AT_ONCE])
         return [records[0], *others]
 
-    async def _looked_up(self, waypoint: Waypoint, batch: Batch, records: Sequence[ConsumerRecord]) -> LookedUp | None:
+    async def _looked_up(self, waypoint: Waypoint, batch: Batch, records: Sequence[Record]) -> LookedUp | None:
         """Asks until there is an answer; None where the partition was lost meanwhile."""
         wait_s = RETRY_FIRST_S
         while consumer_of(self.app).owns(batch):

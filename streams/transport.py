@@ -4,6 +4,7 @@ Written against faust-streaming 0.15.3, mode-streaming 0.7.1 and aiokafka 0.14.0
 their internals. What is replaced, and what would go wrong without it:
 
 - the fetch loop: one event per fetch, and what was fetched but not delivered is always fetched again;
+- the fetching itself: librdkafka's (fetching.py), several times as fast, beside aiokafka's membership;
 - the commit: from our own book of completed batches, never from Faust's acks, bounded in time, and remembered
   only when the broker took it;
 - seeking after a rebalance: Faust stops reading for ever, without a word, when a seek takes longer than
@@ -21,19 +22,21 @@ import asyncio
 import os
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import count
 from time import monotonic
 from typing import Any, ClassVar, cast
 
-from aiokafka.errors import ConsumerStoppedError, KafkaError
-from faust.transport.consumer import RecordMap, ensure_TP
+from confluent_kafka import KafkaException, Message
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, AppT, ConsumerMessage, StreamT
 from faust.types.transports import TPorTopicSet
 from mode import Service, ServiceT
 
 from stoploss.errors import ConfigurationError
-from streams.batches import Batch, Partition, StaleBatch
+from streams.batches import Batch, Partition, StaleBatch, offset_of
+from streams.fetching import Fetched, Fetcher
 from streams.measuring import STALL
 from streams.member import LEAVE_TIMEOUT_S, Limits, MemberThread
 from streams.watchdog import Watchdog, overdue
@@ -42,7 +45,8 @@ Restore = Callable[[TP], Awaitable[int | None]]
 
 EXIT_CODE = os.EX_SOFTWARE  # 70: this worker could not go on; whoever supervises it starts another
 FETCH_TIMEOUT_S = 1.0
-HELD_BACK_POLL_S = 0.01  # while a partition is full or starting: aiokafka cannot be told to wait for it as well
+HELD_BACK_POLL_S = 0.01  # while a partition is full or starting: a fetch that waits does not wait for it as well
+HOLD_S = 0.5  # all wait so long for a full one: to leave it out and take it in again costs what was read ahead of it
 IDLE_POLL_S = 0.1
 MANY_RECORDS = 1_000  # a fetch of fewer costs broker and worker about as much as one of a single record
 
@@ -54,6 +58,7 @@ class BatchConsumer(driver.Consumer):
     """
 
     limits: ClassVar[Limits] = Limits()
+    bootstrap: ClassVar[str]
     batch_topics: ClassVar[frozenset[str]] = frozenset()
 
     _thread: MemberThread
@@ -62,11 +67,14 @@ class BatchConsumer(driver.Consumer):
         self._partitions: dict[TP, Partition] = {}
         self._starts: dict[TP, asyncio.Task[None]] = {}
         self._generations = count(1)
-        self._fetching: asyncio.Future[RecordMap] | None = None
+        self._fetching: asyncio.Future[Fetched] | None = None
         self._committing = asyncio.Lock()
         self._failing = False
         self._ticked_at_s = self._polled_at_s = self._sound_at_s = monotonic()
         super().__init__(*args, **kwargs)
+        self._fetcher = Fetcher(self.bootstrap, self.app.conf.id, self.limits)
+        self._fetch_thread = ThreadPoolExecutor(1, "fetch")
+        self._full_since_s: float | None = None
         self._watchdog = Watchdog(self._complaint, self.fail, interval_s=self.limits.watch_interval_s)
 
     def _new_consumer_thread(self) -> MemberThread:
@@ -133,6 +141,9 @@ class BatchConsumer(driver.Consumer):
         """Per owned partition: the next offset to be read, and the log's end as of the last fetch (None: unknown)."""
         return {tp: (cast(int, self._partitions[tp].next_offset), self.highwater(tp)) for tp in self.owned()}
 
+    def highwater(self, tp: TP) -> int | None:  # type: ignore[override]
+        return self._fetcher.highwater(tp)
+
     def lags(self) -> dict[TP, int]:
         """Records of each owned partition that are not handed over yet. From any thread."""
         ends = {tp: (p.next_offset, self.highwater(tp)) for tp, p in dict(self._partitions).items() if not p.fenced}
@@ -168,58 +179,63 @@ class BatchConsumer(driver.Consumer):
                     await self._pump()
                 else:
                     await self.wait_first(self.can_resume_flow.wait(), timeout=IDLE_POLL_S)
-            except ConsumerStoppedError:
-                return
-            except KafkaError as why:
+            except KafkaException as why:
                 self.fail(f"reading from Kafka failed: {why!r}", why)
 
     async def _pump(self) -> None:
         """Fetch once, from the partitions that are started and have room, and hand over what came."""
         open_ = {tp: p for tp, p in self._partitions.items() if self._has_room(p)}
-        if not open_:
+        if not open_ or self._holds_for_a_full_one(monotonic()):
             await self.sleep(HELD_BACK_POLL_S if self._partitions else IDLE_POLL_S)
             return
         timeout_s = FETCH_TIMEOUT_S if len(open_) == len(self._partitions) else HELD_BACK_POLL_S
         fetched = await self._fetch(open_, timeout_s)
-        for tp, records in fetched.items():
-            if records:
-                await self._hand_over(open_[ensure_TP(tp)], records)
+        for tp, messages in fetched.items():
+            if tp in open_:
+                await self._hand_over(open_[tp], messages)
         if 0 < sum(map(len, fetched.values())) < MANY_RECORDS:
             await self.sleep(self.limits.fetch_rest_s)
 
     def _has_room(self, partition: Partition) -> bool:
-        started = partition.next_offset is not None and not partition.fenced
-        return started and partition.outstanding_bytes < self.limits.outstanding_bytes_max
+        return partition.started and partition.outstanding_bytes < self.limits.outstanding_bytes_max
 
-    async def _fetch(self, partitions: Mapping[TP, Partition], timeout_s: float) -> RecordMap:
+    def _holds_for_a_full_one(self, now_s: float) -> bool:
+        if all(self._has_room(p) for p in self._partitions.values() if p.started):
+            self._full_since_s = None
+            return False
+        self._full_since_s = self._full_since_s or now_s
+        return now_s - self._full_since_s < HOLD_S
+
+    async def _fetch(self, partitions: Mapping[TP, Partition], timeout_s: float) -> Fetched:
         """One fetch at a time, seeks included: a position never moves under a fetch that is under way."""
         if self._fetching is not None and not self._fetching.done():
             await asyncio.wait({self._fetching})  # its caller was cancelled: what it brings is read again
-        seeks = {tp: cast(int, p.next_offset) for tp, p in partitions.items() if p.seek_due}
+        positions = {tp: cast(int, p.next_offset) for tp, p in partitions.items()}
+        anew = {tp for tp, p in partitions.items() if p.seek_due}
         for partition in partitions.values():
             partition.seek_due = True  # until the records are in our hands
-        fetch = self._thread.seek_and_fetch(seeks, set(partitions), timeout_s)
-        self._fetching = asyncio.ensure_future(self._thread.run_here(fetch))
-        records = await asyncio.shield(self._fetching)
+        fetch = partial(self._fetcher.fetch, positions, anew, timeout_s)
+        self._fetching = asyncio.get_running_loop().run_in_executor(self._fetch_thread, fetch)
+        fetched = await asyncio.shield(self._fetching)
         for tp, partition in partitions.items():
-            partition.seek_due = bool(records.get(tp))  # until they are delivered
-        return records
+            partition.seek_due = tp in fetched  # until they are delivered
+        return fetched
 
-    async def _hand_over(self, partition: Partition, records: list[Any]) -> None:
+    async def _hand_over(self, partition: Partition, messages: Sequence[Message]) -> None:
         current = self._partitions.get(partition.tp) is partition and not partition.fenced
-        if not (current and self.flow_active) or self._went_back(partition, records):
+        if not (current and self.flow_active) or self._went_back(partition, messages):
             return
-        batch = partition.deliver(records, monotonic())
+        batch = partition.deliver(messages, monotonic())
         await self.wait_first(self.callback(self._event(batch)), self.suspend_flow.wait())
 
     def _event(self, batch: Batch) -> Any:
-        last = batch.records[-1]
+        kind, timestamp_ms = batch.messages[-1].timestamp()
         return ConsumerMessage(
             topic=batch.tp.topic,
             partition=batch.tp.partition,
             offset=batch.last,
-            timestamp=last.timestamp / 1000.0,
-            timestamp_type=last.timestamp_type,
+            timestamp=timestamp_ms / 1000.0,
+            timestamp_type=kind,
             headers=None,
             key=None,
             value=batch,  # type: ignore[arg-type]  # the raw codec passes it through
@@ -253,10 +269,10 @@ class BatchConsumer(driver.Consumer):
         await super().on_partitions_revoked(revoked)
         self._let_go()
 
-    def _went_back(self, partition: Partition, records: Sequence[Any]) -> bool:
+    def _went_back(self, partition: Partition, messages: Sequence[Message]) -> bool:
         """Whether a log ends before what was read of it, and is given from its beginning: its topic was made again
         between two looks at the cluster. Then the partition is taken over anew, and begins where the new log does."""
-        first, awaited = records[0].offset, cast(int, partition.next_offset)
+        first, awaited = offset_of(messages[0]), cast(int, partition.next_offset)
         if first >= awaited:
             return False
         tp = partition.tp
@@ -357,6 +373,7 @@ class BatchConsumer(driver.Consumer):
     async def on_stop(self) -> None:
         self._watchdog.stop()
         await super().on_stop()
+        await asyncio.get_running_loop().run_in_executor(self._fetch_thread, self._fetcher.close)
 
     async def verify_all_partitions_active(self) -> None:
         """Nothing: Faust's livelock detector counts its own acks and commits; the watchdog looks at ours."""
@@ -420,14 +437,15 @@ def each_batch(
 
 
 def make_transport(
-    topics: Iterable[str], *, restore: Restore | None = None, limits: Limits | None = None
+    bootstrap: str, topics: Iterable[str], *, restore: Restore | None = None, limits: Limits | None = None
 ) -> type[driver.Transport]:
     """A transport class for `app.transport = make_transport(...)(app.conf.broker_consumer, app)`.
 
-    topics   every topic that an agent of the app reads
-    restore  async (tp) -> the offset to start at, or None for the group's committed one. Called each time this
-             worker starts a partition anew, so it also means: forget what you hold of it. May take long; other
-             partitions and heartbeats go on meanwhile. It is cancelled when the partition is lost.
+    bootstrap  where records are read; the app's own broker is for membership and commits
+    topics     every topic that an agent of the app reads
+    restore    async (tp) -> the offset to start at, or None for the group's committed one. Called each time this
+               worker starts a partition anew, so it also means: forget what you hold of it. May take long; other
+               partitions and heartbeats go on meanwhile. It is cancelled when the partition is lost.
     """
 
     class Consumer(BatchConsumer):
@@ -439,6 +457,7 @@ def make_transport(
     class Transport(driver.Transport):
         pass
 
+    Consumer.bootstrap = bootstrap
     Consumer.limits = limits or Limits()
     Transport.Consumer = Consumer
     return Transport

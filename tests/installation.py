@@ -15,7 +15,6 @@ from functools import cache
 from pathlib import Path
 from typing import Protocol, TypeVar, cast
 
-from aiokafka import ConsumerRecord
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
@@ -35,6 +34,7 @@ from stoploss.signing import Signer, Verifier
 from stoploss.topics import TOPICS
 from streams.admin import Admin, partitions_of
 from streams.appender import Appender
+from streams.batches import Record
 from streams.partition_judge import Keys
 from streams.reading import partitions_from_start, reader, whole
 from tests.markers import wait_for_markers
@@ -98,28 +98,9 @@ def values(settings: Settings, name: str, partition: int | None = None) -> list[
     return [message.value() or b"" for message in messages(settings, name, partition)]
 
 
-def consumed(settings: Settings, name: str, partition: int) -> list[ConsumerRecord]:
+def consumed(settings: Settings, name: str, partition: int) -> list[Record]:
     """The same as the batch transport hands them to agents."""
-    return [as_consumed(message) for message in messages(settings, name, partition)]
-
-
-def as_consumed(message: Message) -> ConsumerRecord:
-    kind, timestamp = message.timestamp()
-    key, value = message.key(), message.value()
-    headers = [(name, content or b"") for name, content in headers_of(message)]
-    return ConsumerRecord(
-        message.topic() or "",
-        message.partition() or 0,
-        message.offset() or 0,
-        timestamp,
-        kind,
-        key,
-        value,
-        None,
-        len(key or b""),
-        len(value or b""),
-        headers,
-    )
+    return [Record.of(message) for message in messages(settings, name, partition)]
 
 
 def headers_of(message: Message) -> Headers:

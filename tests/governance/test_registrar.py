@@ -20,7 +20,7 @@ from streams.policy import read_policy
 from streams.registrar import Registrar, opinion
 from tests.governance.institution import POLICY_TEXT, SPEC_TEXT, edited
 from tests.governance.people import ROLES_TEXT, SIGNERS
-from tests.installation import Kafka, appending, consumed, installed, values
+from tests.installation import Kafka, appending, installed, messages, values
 
 pytestmark = pytest.mark.kafka
 
@@ -55,7 +55,7 @@ def handled(settings: Settings, registrar: Registrar, *requests: Request, signed
         headers = [(SIGNATURE_HEADER, SIGNERS[one.by].sign(value).encode())] if signed else []
         appender.append(settings.topics("experiments"), value, key=b"k", partition=0, headers=headers)
     appender.flush()
-    found = consumed(settings, "experiments", 0)
+    found = messages(settings, "experiments", 0)
     registrar._append_all(Batch(TP(settings.topics("experiments"), 0), found[-len(requests) :], 1))
     return in_ledger(settings)[before:]
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
-from tests.simulation.broker import Headers, Log, Stored
+from tests.simulation.broker import Log, Stored
 from tests.simulation.now import running
 
 if TYPE_CHECKING:
@@ -21,48 +21,9 @@ NOTHING = -1001
 """The offset that stands for none (librdkafka's OFFSET_INVALID)."""
 
 
-@dataclass(slots=True)
-class SimMessage:
-    """As confluent_kafka.Message: everything is a call."""
-
-    _topic: str
-    _partition: int
-    _offset: int = 0
-    _key: bytes | None = None
-    _value: bytes | None = None
-    _headers: Headers = field(default_factory=list)
-    _timestamp_ms: int = 0
-    _error: KafkaError | None = None
-
-    def topic(self) -> str:
-        return self._topic
-
-    def partition(self) -> int:
-        return self._partition
-
-    def offset(self) -> int:
-        return self._offset
-
-    def key(self) -> bytes | None:
-        return self._key
-
-    def value(self) -> bytes | None:
-        return self._value
-
-    def headers(self) -> Headers | None:
-        return self._headers or None
-
-    def timestamp(self) -> tuple[int, int]:
-        return (2, self._timestamp_ms)
-
-    def error(self) -> KafkaError | None:
-        return self._error
-
-
-def message_of(log: Log, record: Stored) -> SimMessage:
-    return SimMessage(
-        log.topic.name, log.partition, record.offset, record.key, record.value, record.headers, record.timestamp_ms
-    )
+def message_of(log: Log, record: Stored) -> Message:
+    place = log.topic.name, log.partition, record.offset, record.key, record.value
+    return Message(*place, headers=record.headers, timestamp=(2, record.timestamp_ms))
 
 
 @dataclass(slots=True)
@@ -137,7 +98,7 @@ class SimReader:
         for at in partitions:
             self._positions.pop((at.topic, at.partition), None)
 
-    def poll(self, timeout: float = -1) -> SimMessage | None:
+    def poll(self, timeout: float = -1) -> Message | None:
         self.world.effect(self.process, "poll")
         for at in self.world.shuffled(self._positions):
             log = self.world.broker.topics[at[0]].logs[at[1]]
@@ -148,7 +109,7 @@ class SimReader:
                 return message_of(log, found[0])
             if self.tells_ends and at not in self._told:
                 self._told.add(at)
-                return SimMessage(*at, _error=KafkaError(KafkaError._PARTITION_EOF))
+                return Message(*at, error=KafkaError(KafkaError._PARTITION_EOF))
         if (baton := self.world.stack[-1][1]) is not None:
             baton.pause()
         return None

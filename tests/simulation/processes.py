@@ -12,13 +12,13 @@ from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from aiokafka import ConsumerRecord
 from faust.types import TP
 
 from streams.batches import Batch, Partition
 from streams.member import Limits
 from streams.transport import BatchConsumer, Restore, each_batch
 from tests.simulation.broker import Group, Log
+from tests.simulation.clients import message_of
 from tests.simulation.loop import SimLoop
 from tests.simulation.now import Silent, running
 
@@ -318,20 +318,12 @@ class GroupConsumer:
         found, _ = log.read(self._position(partition), committed=self._committed_only, most=most)
         if not found:
             return
-        records = [_consumed(log, r.offset, r.key, r.value, r.headers, r.timestamp_ms) for r in found]
+        messages = [message_of(log, record) for record in found]
         with self.process.loop.running():
-            if self._went_back(partition, records):
+            if self._went_back(partition, messages):
                 return
-        batch = partition.deliver(records, self.world.now_us / 1e6)
+        batch = partition.deliver(messages, self.world.now_us / 1e6)
         self._queues[partition.tp.topic].put_nowait(batch)
 
     def _commit(self) -> None:
         self._commit_task = self.process.loop.create_task(self.commit())
-
-
-def _consumed(
-    log: Log, offset: int, key: bytes | None, value: bytes | None, headers: Any, timestamp_ms: int
-) -> ConsumerRecord:
-    size = (len(key or b""), len(value or b""))
-    kept = [(name, content or b"") for name, content in headers]
-    return ConsumerRecord(log.topic.name, log.partition, offset, timestamp_ms, 1, key, value, None, *size, kept)

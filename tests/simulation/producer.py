@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from tests.simulation.broker import FencedByBroker, Headers
-from tests.simulation.clients import SimMessage
 from tests.simulation.now import running
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ class Queued:
 
     def tell(self, error: KafkaError | None) -> None:
         if self.told is not None:
-            self.told(error, SimMessage(self.topic, self.partition))
+            self.told(error, Message(self.topic, self.partition))
 
 
 class SimProducer:

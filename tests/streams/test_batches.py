@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from aiokafka import ConsumerRecord
+from confluent_kafka import Message
 from faust.types import TP
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,8 +13,8 @@ from streams.batches import Batch, BatchMisuse, Partition
 HERE = TP("traces", 3)
 
 
-def record(offset: int, value: bytes = b"x") -> ConsumerRecord[bytes, bytes]:
-    return ConsumerRecord("traces", 3, offset, 0, 0, None, value, None, -1, len(value), ())
+def message(offset: int, value: bytes = b"x") -> Message:
+    return Message("traces", 3, offset, value=value)
 
 
 def partition(at: int = 0, committed: int | None = None, *, claim: bool = False) -> Partition:
@@ -24,7 +24,7 @@ def partition(at: int = 0, committed: int | None = None, *, claim: bool = False)
 
 
 def delivered(book: Partition, *spans: tuple[int, int]) -> list[Batch]:
-    return [book.deliver([record(offset) for offset in range(first, end)], 0.0) for first, end in spans]
+    return [book.deliver([message(offset) for offset in range(first, end)], 0.0) for first, end in spans]
 
 
 @given(order=st.permutations(range(6)), done=st.integers(0, 6))

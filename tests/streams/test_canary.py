@@ -71,7 +71,7 @@ def fed(installation: Installation) -> None:
     settings = installation.settings
     feeder = Feeder(settings, "intake", {"traces": read_traces}, "traces", SALT)
     topic = settings.topics("traces")
-    batches = [Batch(TP(topic, p), consumed(settings, "traces", p), 1) for p in range(settings.source_partitions)]
+    batches = [Batch(TP(topic, p), messages(settings, "traces", p), 1) for p in range(settings.source_partitions)]
     feeder._publish(feeder._read(batches))
     feeder._registry.stop()
 
@@ -105,7 +105,7 @@ def test_a_canary_that_came_through_is_a_signed_lease_stamped_by_the_broker(inst
     lease = read_lease(message.value(), headers_of(message), Verifier.load(settings.keys / "monitor.pub"))
     assert (message.partition(), lease.partition, lease.experiments) == (HOME, HOME, (LeasedRun("checkout", 1),))
     newest = consumed(settings, "ledger", HOME)[-1]
-    assert (lease.watermark, lease.at) == (newest.offset, newest.timestamp * 1_000)
+    assert (lease.watermark, lease.at) == (newest.offset, newest.timestamp_ms * 1_000)
     assert abs(message.timestamp()[1] * 1_000 - lease.at) < 60_000_000
 
 
@@ -135,7 +135,7 @@ def test_what_services_count_is_a_fact_of_their_experiment_and_what_cannot_be_re
         appender.append(settings.topics("assignments"), value, partition=0)
     appender.flush()
     registrar = Registrar(settings)
-    registrar._append_counts(Batch(TP(settings.topics("assignments"), 0), consumed(settings, "assignments", 0), 1))
+    registrar._append_counts(Batch(TP(settings.topics("assignments"), 0), messages(settings, "assignments", 0), 1))
     registrar._registry.stop()
     facts = [fact for fact in facts_of(settings) if isinstance(fact, AssignmentsCounted)]
     assert facts == [

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from aiokafka import ConsumerRecord
+from confluent_kafka import Message
 from faust.types import TP
 
 from stoploss import registry
@@ -27,7 +27,6 @@ from streams.source_status import tell
 from tests.installation import (
     Kafka,
     appending,
-    consumed,
     create_topics,
     facts_of,
     letters_of,
@@ -83,8 +82,8 @@ def sent(settings: Settings, *values_: bytes, topic: str = "traces", partition: 
     for value in values_:
         appender.append(settings.topics(topic), value, partition=partition)
     appender.flush()
-    records = consumed(settings, topic, partition)
-    return Batch(TP(settings.topics(topic), partition), records[-len(values_) :], 1)
+    found = messages(settings, topic, partition)
+    return Batch(TP(settings.topics(topic), partition), found[-len(values_) :], 1)
 
 
 def feed(feeder: Feeder, *batches: Batch) -> None:
@@ -130,8 +129,8 @@ def test_a_record_cut_off_anywhere_is_a_dead_letter_and_never_the_end_of_the_wor
 
 def batch_with(settings: Settings, value: bytes) -> Batch:
     """As it is fetched; it need not stand on the topic."""
-    record = ConsumerRecord(settings.topics("traces"), 0, 0, 0, 0, None, value, None, 0, len(value), [])
-    return Batch(TP(settings.topics("traces"), 0), [record], 1)
+    topic = settings.topics("traces")
+    return Batch(TP(topic, 0), [Message(topic, 0, 0, value=value)], 1)
 
 
 def test_rows_name_the_topic_by_its_uuid_and_stand_in_the_partition_of_their_experiment(

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from aiokafka import ConsumerRecord
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
@@ -23,6 +22,7 @@ from stoploss.settings import Settings
 from stoploss.signing import Verifier
 from stoploss.verification import Verification, verify
 from streams import partition_judge as module
+from streams.batches import Record
 from streams.partition_judge import Keys, PartitionJudge
 from streams.snapshot_store import read_snapshots
 from tests.installation import (
@@ -60,13 +60,15 @@ def judge_of(settings: Settings, keys: Keys) -> PartitionJudge:
     return judge
 
 
-def ledger_of(settings: Settings) -> list[ConsumerRecord]:
+def ledger_of(settings: Settings) -> list[Record]:
     return consumed(settings, "ledger", 0)
 
 
 def folded(settings: Settings) -> list[bytes]:
     """The journal as a fresh fold of the ledger as recorded has it."""
-    entries = [StoredEntry(0, record.offset, record.timestamp * 1_000, record.value) for record in ledger_of(settings)]
+    entries = [
+        StoredEntry(0, record.offset, record.timestamp_ms * 1_000, record.value) for record in ledger_of(settings)
+    ]
     return replay(entries, 0, settings.topics("control"))["checkout"]
 
 
@@ -78,7 +80,7 @@ def commands_of(settings: Settings) -> list[Command]:
     return [read_command(message.value(), headers_of(message), topic, verifier) for message in found]
 
 
-def judged_in_pieces(judge: PartitionJudge, records: Sequence[ConsumerRecord], size: int) -> None:
+def judged_in_pieces(judge: PartitionJudge, records: Sequence[Record], size: int) -> None:
     for start in range(0, len(records), size):
         judge.judge(records[start : start + size])
 

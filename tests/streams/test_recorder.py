@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 
 import pytest
-from aiokafka import ConsumerRecord
 from clickhouse_connect.driver.client import Client
+from confluent_kafka import Message
 from faust.types import TP
 
 from stoploss import ledger
@@ -62,12 +61,12 @@ def settings(installation: Installation) -> Settings:
 @pytest.fixture(scope="module")
 def gathered(settings: Settings) -> Gathered:
     """Everything that was written, a batch for each partition."""
-    read = [(name, partition, consumed(settings, name, partition)) for name in WRITTEN for partition in (0, 1)]
-    return [(name, batch_of(settings, name, partition, records)) for name, partition, records in read if records]
+    read = [(name, partition, messages(settings, name, partition)) for name in WRITTEN for partition in (0, 1)]
+    return [(name, batch_of(settings, name, partition, found)) for name, partition, found in read if found]
 
 
-def batch_of(settings: Settings, name: str, partition: int, records: list[ConsumerRecord]) -> Batch:
-    return Batch(TP(settings.topics(name), partition), records, 1)
+def batch_of(settings: Settings, name: str, partition: int, found: list[Message]) -> Batch:
+    return Batch(TP(settings.topics(name), partition), found, 1)
 
 
 @pytest.fixture(scope="module")
@@ -117,9 +116,9 @@ def test_one_record_that_cannot_be_read_does_not_keep_its_neighbours_out(
     settings: Settings, gathered: Gathered
 ) -> None:
     (journal,) = [batch for name, batch in gathered if name == "journal"]
-    first, *others = journal.records
-    wrong = dataclasses.replace(first, value=ledger.encode(ledger.Tick(0, "a fact on the wrong topic")), offset=9_999)
+    first, *others = journal.messages
+    wrong = Message(journal.tp.topic, 0, 9_999, value=ledger.encode(ledger.Tick(0, "a fact on the wrong topic")))
     elsewhere = settings.model_copy(update={"clickhouse_database": f"{settings.clickhouse_database}_broken"})
     assert Recorder(elsewhere)._insert([("journal", Batch(journal.tp, [first, wrong, *others], 1))])
     client = client_of(elsewhere)
-    assert (count(client, "journal_v"), count(client, "dead_letters_v")) == (len(journal.records), 1)
+    assert (count(client, "journal_v"), count(client, "dead_letters_v")) == (len(journal), 1)

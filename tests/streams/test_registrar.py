@@ -16,7 +16,7 @@ from stoploss.settings import Settings
 from stoploss.wire import records
 from streams.batches import Batch
 from streams.registrar import Registrar, opinion, partition_for
-from tests.installation import Kafka, appending, consumed, installed, letters_of, values
+from tests.installation import Kafka, appending, installed, letters_of, messages, values
 from tests.timelines import SPEC, Timeline
 
 
@@ -93,7 +93,7 @@ def asked(settings: Settings, *requests: Request | bytes) -> Batch:
         value = one if isinstance(one, bytes) else records.encode("request", one)
         appender.append(settings.topics("experiments"), value, key=b"k", partition=0)
     appender.flush()
-    found = consumed(settings, "experiments", 0)
+    found = messages(settings, "experiments", 0)
     return Batch(TP(settings.topics("experiments"), 0), found[-len(requests) :], 1)
 
 

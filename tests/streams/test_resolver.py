@@ -5,7 +5,6 @@ The roles run as processes, the resolver with waits of seconds instead of an hou
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import signal
 import subprocess
@@ -19,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiokafka import ConsumerRecord
 from clickhouse_connect.driver.client import Client
 from faust.types import TP
 
@@ -38,6 +36,7 @@ from stoploss.store.client import connect
 from stoploss.store.schema import migrate
 from stoploss.store.stored import Stored
 from stoploss.wire.traces import decode_values
+from streams.batches import Record
 from streams.looking_up import LookedUp, Waypoint
 from streams.resolver import STAGES
 from tests.faults.proxy import Proxy, Wire
@@ -46,7 +45,6 @@ from tests.installation import (
     Kafka,
     Role,
     appending,
-    as_consumed,
     consumed,
     create_topics,
     facts_of,
@@ -305,7 +303,7 @@ class Place:
     def tp(self) -> TP:
         return TP(self.settings.topics("outcomes"), 0)
 
-    def rest(self, waypoint: Waypoint) -> list[ConsumerRecord]:
+    def rest(self, waypoint: Waypoint) -> list[Record]:
         """What is not done yet, to one who has just taken over."""
         begun = waypoint.open() or 0
         return [record for record in consumed(self.settings, "outcomes", 0) if record.offset >= begun]
@@ -395,19 +393,19 @@ def test_an_outcome_keeps_its_stamp_and_what_waits_is_told_until_when(place: Pla
     waypoint.publish(waypoint.look_up(records))
     [resolved] = consumed_all(place.settings, "outcomes_resolved")
     [waiting] = consumed_all(place.settings, "outcomes_retry_1m")
-    assert (resolved.timestamp, waiting.timestamp) == (records[0].timestamp, records[1].timestamp)
+    assert (resolved.timestamp_ms, waiting.timestamp_ms) == (records[0].timestamp_ms, records[1].timestamp_ms)
     assert waiting.value == records[1].value
     assert began_s + 59 < Waypoint.due_s(waiting) < time.time() + 61
 
 
-def consumed_all(settings: Settings, topic: str) -> list[ConsumerRecord]:
-    return [as_consumed(message) for message in messages(settings, topic)]
+def consumed_all(settings: Settings, topic: str) -> list[Record]:
+    return [Record.of(message) for message in messages(settings, topic)]
 
 
 def test_records_that_carry_their_context_cost_no_transaction_and_no_look_up(place: Place) -> None:
     waypoint = Waypoint(place.settings.model_copy(update={"clickhouse_url": None}), place.tp, None)
     [record, _] = place.rest(waypoint)
-    whole = dataclasses.replace(record, value=avro(outcome(), "outcome"))
+    whole = record._replace(value=avro(outcome(), "outcome"))
     found = waypoint.look_up([whole])
     waypoint.publish(found)
     assert found.fates == []

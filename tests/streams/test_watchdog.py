@@ -11,7 +11,7 @@ from streams.batches import Batch, Partition
 from streams.member import Limits
 from streams.watchdog import Watchdog, overdue
 
-from .test_batches import record
+from .test_batches import message
 
 LIMITS = Limits(progress_timeout_s=60.0, restore_timeout_s=600.0)
 
@@ -19,7 +19,7 @@ LIMITS = Limits(progress_timeout_s=60.0, restore_timeout_s=600.0)
 def at_work(*, delivered_at_s: float) -> tuple[Partition, list[Batch]]:
     book = Partition(TP("traces", 3), generation=1, taken_at_s=0.0)
     book.start(7, None, claim=False)
-    batches = [book.deliver([record(offset)], delivered_at_s) for offset in (7, 8)]
+    batches = [book.deliver([message(offset)], delivered_at_s) for offset in (7, 8)]
     for batch in batches:
         book.begin(batch)
     return book, batches

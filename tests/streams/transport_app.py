@@ -101,7 +101,7 @@ def build_app(job: Job, log: Log) -> faust.App:
         broker_commit_interval=0.2,
         broker_max_poll_interval=job.max_poll_interval_s,
     )
-    transport = make_transport([job.topic], restore=restoring(job, log), limits=Limits(**job.limits))
+    transport = make_transport(job.bootstrap, [job.topic], restore=restoring(job, log), limits=Limits(**job.limits))
     if job.broken_recovery:
         transport.Consumer = type("Broken", (transport.Consumer,), {"perform_seek": asyncio.Event().wait})
     app.transport = transport(app.conf.broker_consumer, app)

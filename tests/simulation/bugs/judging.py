@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from typing import Any
-
-from aiokafka import ConsumerRecord
 
 from stoploss import monitor, ramping, snapshot
 from stoploss.ledger import Request
 from stoploss.lifecycle import LATCHED
 from streams import partition_judge
+from streams.batches import Record
 from tests.simulation.bugs.planting import Bug, replaced
 
 
@@ -25,10 +23,10 @@ def judges_at_the_end_of_a_fetch() -> AbstractContextManager[None]:
     """What was fetched together is judged together, so ids and journal depend on the fetch."""
     judge = partition_judge.PartitionJudge.judge
 
-    def together(self: Any, records: Sequence[ConsumerRecord]) -> None:
+    def together(self: Any, records: Sequence[Record]) -> None:
         if len(records) > 1:
-            last = records[-1].timestamp
-            records = [replace(record, timestamp=last) for record in records]
+            last = records[-1].timestamp_ms
+            records = [record._replace(timestamp_ms=last) for record in records]
         judge(self, records)
 
     return replaced(partition_judge.PartitionJudge, "judge", together)
