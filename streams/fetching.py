@@ -51,9 +51,7 @@ class Fetcher:
                 "auto.offset.reset": "earliest",
                 "check.crcs": True,
                 "fetch.wait.max.ms": limits.fetch_max_wait_ms,
-                # One answer ahead: whoever rests between two fetches (fetch_rest_s) spares the broker as well.
-                "queued.min.messages": 1,
-                "fetch.queue.backoff.ms": max(1, round(limits.fetch_rest_s * 1_000)),
+                "fetch.queue.backoff.ms": 1,
                 "reconnect.backoff.max.ms": 1_000,
                 # A topic that was made again is found after this, by default after five minutes.
                 "topic.metadata.refresh.interval.ms": 5_000,

@@ -85,7 +85,7 @@ class Batch:
     def __init__(self, frame: pl.DataFrame, salt: bytes) -> None:
         self.frame = frame
         self.salt = salt
-        self._derived = frame.select(_computed(frozenset(frame.columns)))
+        self._derived = frame.select_seq(_computed(frozenset(frame.columns)))
         self._items: dict[str, Items] = {}
         self._segments: dict[str, Coded] = {}
         self._units: dict[str, hashing.Hashes] = {}

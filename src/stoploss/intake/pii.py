@@ -98,7 +98,7 @@ def _suspects(texts: pl.Series) -> dict[str, npt.NDArray[np.bool_]]:
     text = pl.col("text")
     looks = [text.str.contains(cls.pattern).fill_null(False).alias(cls.name) for cls in CLASSES]
     looks.append(text.str.contains(MASKED_BEFORE, literal=True).fill_null(False).alias(MASKED_BEFORE))
-    seen = texts.alias("text").to_frame().select(looks)
+    seen = texts.alias("text").to_frame().select_seq(looks)
     return {name: seen[name].to_numpy() for name in seen.columns}
 
 

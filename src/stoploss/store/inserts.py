@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 from clickhouse_connect.driver.client import Client
@@ -19,7 +20,7 @@ from stoploss.errors import MalformedRecord, WireError
 from stoploss.intake import dead_letters
 from stoploss.journal import Conclusion, Finding, JournalEntry
 from stoploss.store import arrow, schema, withholding
-from stoploss.store.arrow import CleanKind
+from stoploss.store.arrow import Clean, CleanKind
 from stoploss.store.positions import POSITION_TABLE
 from stoploss.store.stored import Stored
 from stoploss.wire import records, schemas
@@ -273,16 +274,31 @@ def _refused_row(stream: str, record: Stored, error: WireError) -> Row:
 
 
 def _clean_batches(stored: Sequence[Stored]) -> list[Batch]:
-    batches: list[Batch] = []
+    alike: dict[object, list[tuple[Stored, Clean]]] = defaultdict(list)
     rows: dict[str, list[Row]] = defaultdict(list)
     for record in stored:
         try:
             clean = arrow.clean_from_bytes(record.value)
-            batches += _by_role(clean.kind, arrow.table_of(clean))
-            rows["clean_batches"].append({"kind": clean.kind, "rows": len(clean.frame), **record.row_id()})
+            alike[clean.kind, *clean.frame.schema.items()].append((record, clean))
         except MalformedRecord as error:
             rows["dead_letters"].append(_refused_row(CLEAN, record, error))
+    batches = [batch for some in alike.values() for batch in _together(some, rows)]
     return [*batches, *(batch_of(table, of_table) for table, of_table in rows.items())]
+
+
+def _together(some: Sequence[tuple[Stored, Clean]], rows: dict[str, list[Row]]) -> list[Batch]:
+    """Frames with the same columns are converted as one, since that costs as much as for one of them; each by itself
+    where that fails, for it is one of them that cannot be."""
+    kind = some[0][1].kind
+    try:
+        table = arrow.table_of(Clean(kind, pl.concat([clean.frame for _, clean in some])))
+    except MalformedRecord as error:
+        if len(some) > 1:
+            return [batch for one in some for batch in _together([one], rows)]
+        rows["dead_letters"].append(_refused_row(CLEAN, some[0][0], error))
+        return []
+    rows["clean_batches"] += [{"kind": kind, "rows": len(clean.frame), **record.row_id()} for record, clean in some]
+    return _by_role(kind, table)
 
 
 def _by_role(kind: CleanKind, columns: pa.Table) -> list[Batch]:

@@ -188,7 +188,9 @@ def _without_long_lists(read: Decoded, values: Sequence[bytes], name: str) -> De
     if max(map(len, values), default=0) <= 2 * MOST_ITEMS:
         return read
     lists = [column for column, dtype in columns_of(name).items() if isinstance(dtype, pl.List)]
-    longest = read.frame.select(pl.max_horizontal(pl.col(column).list.len() for column in lists)).to_series().to_numpy()
+    longest = (
+        read.frame.select_seq(pl.max_horizontal(pl.col(column).list.len() for column in lists)).to_series().to_numpy()
+    )
     kept = longest <= MOST_ITEMS
     refused = [_too_long(read, row, int(longest[row])) for row in np.flatnonzero(~kept).tolist()]
     if not refused:
