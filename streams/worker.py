@@ -83,6 +83,10 @@ ROLES: dict[str, Callable[[Settings], App]] = {
     "recorder": _recorder,
     "otlp": _otlp,
 }
+STORING = frozenset({"recorder"})
+YIELDING = 10
+"""What only stores gives way to what decides: where they share processors a command comes a fifth sooner."""
+
 OPTIONAL = ("otlp",)
 """Roles that an installation may do without: there need not be a Collector."""
 
@@ -94,9 +98,10 @@ def run(settings: Settings, roles: Sequence[str]) -> None:
         raise ConfigurationError(f"unknown role {', '.join(unknown) or '(none given)'}; roles: {', '.join(ROLES)}")
     os.environ["RUST_BACKTRACE"] = "0"  # polars tells a malformed block with a backtrace on stderr otherwise
     logs.to_stderr(settings.log_level)
-    if set(roles) - {"recorder"}:
+    if set(roles) - STORING:
         shared_schemas.share(settings)
     else:
+        os.nice(YIELDING)
         shared_schemas.learn(settings)  # it writes to ClickHouse alone
     apps = {role: ROLES[role](settings) for role in roles}
     if settings.health_port is not None:

@@ -51,6 +51,9 @@ CONTENT_TYPES = (
     ("CSV", "text/csv; charset=UTF-8"),
 )
 
+YIELDING = 10
+"""Of how nice it is to whoever decides on the same machine."""
+
 T = TypeVar("T")
 log = logging.getLogger("stoploss.embedded.clickhouse")
 
@@ -188,6 +191,7 @@ def main(arguments: list[str]) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     spool = directory / "spool"
     spool.mkdir(exist_ok=True)
+    os.nice(YIELDING)
     engine = Engine(directory / "data")
     log.info("ClickHouse %s on %s:%d, loopback only, every user accepted", engine.version, LOOPBACK, port)
     web.run_app(
