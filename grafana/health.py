@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from grafana.overview import APPLIED
-from grafana.panel import BLUE, GREEN, GREY, RED, YELLOW, Page, Panel, columns
+from grafana.panel import BLUE, BY_MINUTES, GREEN, GREY, RED, YELLOW, Page, Panel, columns
 
 SEES = (
     Panel(
@@ -40,9 +40,9 @@ FROM measures_verdicts_copies_v WHERE $__timeFilter(at) GROUP BY time, experimen
         "Traces stored",
         "timeseries",
         "Traces by service. One that falls to nothing while it serves: its sender, the Collector or intake.",
-        """
-SELECT $__timeInterval(broker_at) AS time, service, count() AS traces
-FROM traces_shown_v WHERE $__timeFilter(broker_at) GROUP BY time, service ORDER BY time, service""",
+        f"""
+SELECT {BY_MINUTES} AS time, service, sum(m.traces) AS traces
+FROM trace_minutes_v AS m WHERE $__timeFilter(minute) GROUP BY time, service ORDER BY time, service""",
         columns("time:time service:text traces:number"),
         unit="none",
     ),

@@ -29,6 +29,8 @@ Rows = dict[str, tuple["Panel", ...]]
 HERE = "experiment = ${experiment:sqlstring}"
 EVERYBODY = "isNull(segment_dimension)"
 LAST_RUN = "run = (SELECT max(run) FROM registry_v WHERE " + HERE + ")"
+BY_MINUTES = "toStartOfInterval(minute, toIntervalSecond(60 * intDiv($__interval_s + 59, 60)))"
+"""The points of a series of minutes: whole ones, or their counts would swing with where a point begins."""
 IN_FORCE = """(
     SELECT experiment, lifecycle, run, exposure, command_id, changed_at FROM registry_v
     ORDER BY changed_at DESC, ledger_offset DESC LIMIT 1 BY experiment

@@ -83,10 +83,9 @@ INNER JOIN (
     Panel(
         "Traces stored",
         "stat",
-        "Traces of this experiment in the chosen time, each once. None while services run: look at dead letters.",
-        """
-SELECT count() AS traces FROM traces_shown_v
-WHERE $__timeFilter(at) AND arrayExists(a -> a.experiment = ${experiment:sqlstring}, assignments)""",
+        "Traces of this experiment that came in the chosen minutes, each once. None while services run: look at dead "
+        "letters.",
+        f"SELECT sum(e.traces) AS traces FROM experiment_minutes_v AS e WHERE {HERE} AND $__timeFilter(minute)",
         columns("traces:number"),
         width=6,
         height=4,

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from grafana.panel import GREEN, RED, SHARE, YELLOW, Page, Panel, columns
+from grafana.panel import BY_MINUTES, GREEN, RED, SHARE, YELLOW, Page, Panel, columns
 from grafana.panels import DEAD_LETTERS
+
+
+def _share(condition: str) -> str:
+    """Of a service's traces."""
+    return f"sumIf(m.traces, {condition}) / traces"
+
 
 TRACES = (
     Panel(
@@ -11,11 +17,11 @@ TRACES = (
         "table",
         "Shares of each service's traces that carry no variant, latency, cost or tokens, or that were stored but not "
         "judged. No variant: its flag evaluation is not recorded. No cost: its model has no price.",
-        """
-SELECT service, count() AS traces, countIf(empty(assignments)) / traces AS no_variant,
-    countIf(isNull(latency_ms)) / traces AS no_latency, countIf(isNull(cost_usd)) / traces AS no_cost,
-    countIf(isNull(output_tokens)) / traces AS no_tokens, countIf(isNotNull(t.quarantined)) / traces AS quarantined
-FROM traces_shown_v AS t WHERE $__timeFilter(broker_at) GROUP BY service ORDER BY traces DESC, service""",
+        f"""
+SELECT service, sum(m.traces) AS traces, {_share("bitTest(lacks, 0)")} AS no_variant,
+    {_share("bitTest(lacks, 1)")} AS no_latency, {_share("bitTest(lacks, 2)")} AS no_cost,
+    {_share("bitTest(lacks, 3)")} AS no_tokens, {_share("fate != 'judged'")} AS quarantined
+FROM trace_minutes_v AS m WHERE $__timeFilter(minute) GROUP BY service ORDER BY traces DESC, service""",
         columns(
             "service:text traces:number no_variant:number no_latency:number no_cost:number no_tokens:number "
             "quarantined:number"
@@ -30,9 +36,9 @@ FROM traces_shown_v AS t WHERE $__timeFilter(broker_at) GROUP BY service ORDER B
         "Judged and not judged",
         "timeseries",
         "Traces by what became of them. 'judged' is normal; each other name says why a trace was only stored.",
-        """
-SELECT $__timeInterval(broker_at) AS time, ifNull(quarantined, 'judged') AS fate, count() AS traces
-FROM traces_shown_v WHERE $__timeFilter(broker_at) GROUP BY time, fate ORDER BY time, fate""",
+        f"""
+SELECT {BY_MINUTES} AS time, fate, sum(m.traces) AS traces
+FROM trace_minutes_v AS m WHERE $__timeFilter(minute) GROUP BY time, fate ORDER BY time, fate""",
         columns("time:time fate:text traces:number"),
         unit="suffix: traces",
         bars=True,
@@ -40,13 +46,13 @@ FROM traces_shown_v WHERE $__timeFilter(broker_at) GROUP BY time, fate ORDER BY 
     Panel(
         "On the way to Kafka",
         "timeseries",
-        "From the end of a request to the broker, the slowest twentieth of each service. Rising: a sender batches too "
-        "long, or its clock is off. Negative: its clock is ahead.",
-        """
-SELECT $__timeInterval(broker_at) AS time, service,
-    quantileExact(0.95)(dateDiff('millisecond', t.at, broker_at)) / 1000 AS seconds
-FROM traces_shown_v AS t WHERE isNull(quarantined) AND $__timeFilter(broker_at)
-GROUP BY time, service ORDER BY time, service""",
+        "From the end of a request to the broker, the slowest twentieth of each service, to a fifth of it. Rising: a "
+        "sender batches too long, or its clock is off. Negative: its clock is ahead.",
+        f"""
+SELECT time, service, sign(slow) * exp2(abs(slow) / 4) / 1000 AS seconds FROM (
+    SELECT {BY_MINUTES} AS time, service, quantileExactWeighted(0.95)(delay, d.traces) AS slow
+    FROM trace_delays_v AS d WHERE $__timeFilter(minute) GROUP BY time, service
+) ORDER BY time, service""",
         columns("time:time service:text seconds:number"),
         unit="s",
         steps=((None, GREEN), (10, YELLOW), (60, RED)),

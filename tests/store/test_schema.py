@@ -15,6 +15,7 @@ from stoploss.store.client import connect
 from stoploss.store.positions import POSITION_TABLE
 
 TABLES = sorted(schema.tables())
+SETS = ("experiment_minutes", "trace_delays", "trace_minutes")
 
 
 def statement(table: str) -> str:
@@ -35,7 +36,8 @@ def test_migrating_twice_leaves_every_table_and_view_as_it_was(database: Callabl
     assert client.query(listed).result_rows == before
     shown = ("commands_shown_v", "journal_shown_v", "outcomes_shown_v", "shadow_traces_shown_v", "traces_shown_v")
     copies = ("measures_arms_copies_v", "measures_verdicts_copies_v")
-    assert [row[0] for row in before] == sorted([*TABLES, *(f"{table}_v" for table in TABLES), *shown, *copies])
+    sets = [f"{name}{of}" for name in SETS for of in ("", "_fed", "_v")]
+    assert [row[0] for row in before] == sorted([*TABLES, *(f"{table}_v" for table in TABLES), *shown, *copies, *sets])
     assert client.query("SELECT offset FROM clean_batches_v").result_rows == [(7,)]
 
 
@@ -49,7 +51,7 @@ def test_a_tables_sorting_key_ends_with_the_row_id(told: Client, table: str) -> 
     assert key[1] == "ReplacingMergeTree"
 
 
-@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("table", [*TABLES, *SETS])
 def test_a_table_forgets_by_a_ttl(table: str) -> None:
     assert " DAY" in statement(table).partition("\nTTL ")[2]
 
@@ -66,7 +68,8 @@ def test_arrow_columns_are_the_tables_and_the_view_shows_them_all_but_a_dead_let
 
 def test_nothing_is_ever_updated_or_deleted_but_by_ttl() -> None:
     for text in schema.statements():
-        assert text.startswith(("CREATE TABLE IF NOT EXISTS ", "CREATE OR REPLACE VIEW ")) or is_of_columns(text)
+        made = ("CREATE TABLE IF NOT EXISTS ", "CREATE OR REPLACE VIEW ", "CREATE MATERIALIZED VIEW IF NOT EXISTS ")
+        assert text.startswith(made) or is_of_columns(text)
 
 
 def is_of_columns(text: str) -> bool:

@@ -1,4 +1,7 @@
-"""The tables: tables.sql is their one definition, and the Arrow columns of an insert are read off it."""
+"""The tables: tables.sql is their one definition, and the Arrow columns of an insert are read off it.
+
+sets.sql defines what ClickHouse makes of them by itself, and nobody inserts.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 from clickhouse_connect.driver.client import Client
 
-STATEMENTS = Path(__file__).with_name("tables.sql")
+TABLES, SETS = (Path(__file__).with_name(name) for name in ("tables.sql", "sets.sql"))
 ID_COLUMNS = ("topic_uuid", "partition", "offset", "ordinal")
 """Where a row came from: what makes two rows one."""
 STORED_AT = "stored_at"
@@ -30,17 +33,17 @@ _WORD = re.compile(r"\s*(\w+|'[^']*'|[(),])")
 
 
 @cache
-def statements() -> tuple[str, ...]:
-    """The statements of tables.sql, without comments. No string in them holds a semicolon."""
-    lines = STATEMENTS.read_text().splitlines()
+def statements(*files: Path) -> tuple[str, ...]:
+    """The statements of both files, or of those given, without comments. No string in them holds a semicolon."""
+    lines = [line for file in files or (TABLES, SETS) for line in file.read_text().splitlines()]
     text = "\n".join(line for line in lines if not line.startswith("--"))
     return tuple(statement.strip() for statement in text.split(";") if statement.strip())
 
 
 @cache
 def tables() -> dict[str, pa.Schema]:
-    """Arrow schema of every table by name, without stored_at; nullable where the column is."""
-    matches = (_TABLE.match(statement) for statement in statements())
+    """Arrow schema of every table that is inserted into by name, without stored_at; nullable where the column is."""
+    matches = (_TABLE.match(statement) for statement in statements(TABLES))
     return {match[1]: _columns(match[2]) for match in matches if match}
 
 

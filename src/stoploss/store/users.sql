@@ -8,6 +8,10 @@
 -- Makes the tables and changes them with a new version. Not for a process that runs all the time.
 CREATE ROLE IF NOT EXISTS stoploss_owner;
 GRANT CREATE DATABASE, CREATE TABLE, CREATE VIEW, DROP VIEW, ALTER ADD COLUMN, ALTER MODIFY COLUMN, ALTER TTL, SELECT ON stoploss.* TO stoploss_owner;
+-- The sets are fed in the owner's name, whoever inserts.
+GRANT INSERT ON stoploss.trace_minutes TO stoploss_owner;
+GRANT INSERT ON stoploss.trace_delays TO stoploss_owner;
+GRANT INSERT ON stoploss.experiment_minutes TO stoploss_owner;
 
 -- The recorder: inserts, and reads how far it was. Run it with STOPLOSS_CLICKHOUSE_MIGRATE=false.
 CREATE ROLE IF NOT EXISTS stoploss_recorder;
@@ -56,6 +60,9 @@ GRANT SELECT ON stoploss.dead_letters_v TO stoploss_person;
 GRANT SELECT ON stoploss.journal_shown_v TO stoploss_person;
 GRANT SELECT ON stoploss.commands_shown_v TO stoploss_person;
 GRANT SELECT ON stoploss.traces_shown_v TO stoploss_person;
+GRANT SELECT ON stoploss.trace_minutes_v TO stoploss_person;
+GRANT SELECT ON stoploss.trace_delays_v TO stoploss_person;
+GRANT SELECT ON stoploss.experiment_minutes_v TO stoploss_person;
 GRANT SELECT ON stoploss.outcomes_shown_v TO stoploss_person;
 GRANT SELECT ON stoploss.shadow_traces_shown_v TO stoploss_person;
 
@@ -94,5 +101,8 @@ GRANT SELECT ON stoploss.measures_verdicts_v TO stoploss_grafana;
 GRANT SELECT ON stoploss.measures_verdicts_copies_v TO stoploss_grafana;
 GRANT SELECT ON stoploss.commands_shown_v TO stoploss_grafana;
 GRANT SELECT ON stoploss.traces_shown_v TO stoploss_grafana;
+GRANT SELECT ON stoploss.trace_minutes_v TO stoploss_grafana;
+GRANT SELECT ON stoploss.trace_delays_v TO stoploss_grafana;
+GRANT SELECT ON stoploss.experiment_minutes_v TO stoploss_grafana;
 GRANT SELECT(at, stage, code, reason, source_topic, source_topic_uuid, source_partition, source_offset, size, topic, topic_uuid, partition, offset, ordinal) ON stoploss.dead_letters TO stoploss_grafana;
 GRANT SELECT ON stoploss.dead_letters_v TO stoploss_grafana;
