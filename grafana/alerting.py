@@ -12,9 +12,9 @@ from typing import Any
 import yaml
 
 from grafana import overview
+from grafana.query import DATASOURCE
 
 PATH = Path(__file__).parent / "provisioning" / "alerting" / "stoploss.yaml"
-DATASOURCE_UID = "stoploss-clickhouse"
 LOOKS_BACK_S = 3_600
 
 STALE = """
@@ -71,7 +71,7 @@ def rule_json(rule: Rule) -> dict[str, Any]:
     query = {
         "refId": "A",
         "relativeTimeRange": {"from": LOOKS_BACK_S, "to": 0},
-        "datasourceUid": DATASOURCE_UID,
+        "datasourceUid": DATASOURCE.uid,
         "model": {"refId": "A", "editorType": "sql", "queryType": "table", "format": 1, "rawSql": rule.sql.strip()},
     }
     above = {

@@ -4,168 +4,130 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import cast
+
+from grafana_foundation_sdk.builders import common as option
+from grafana_foundation_sdk.builders import dashboard as build
+from grafana_foundation_sdk.builders import stat, table, timeseries
+from grafana_foundation_sdk.cog.builder import Builder
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models import common, dashboard
 
 from grafana import alerting
 from grafana.pages import PAGES
-from grafana.panel import RED, Page, Panel, Rows, Variable, Visual
+from grafana.panel import RED, Page, Panel, Variable
+from grafana.query import DATASOURCE, Query
 
-DATASOURCE = {"type": "grafana-clickhouse-datasource", "uid": "stoploss-clickhouse"}
 FOLDER = Path(__file__).parent / "dashboards"
-PAGE_WIDTH = 24
 
-Json = dict[str, Any]
-
-COLOURED = {"type": "color-background", "mode": "basic"}
-LINKS = {"title": "stoploss", "type": "dashboards", "tags": ["stoploss"], "asDropdown": True, "keepTime": True}
+COLOURED = common.TableColoredBackgroundCellOptions(mode=common.TableCellBackgroundDisplayMode.BASIC)
+LINKS = build.DashboardLink("stoploss").type(dashboard.DashboardLinkType.DASHBOARDS).tags(["stoploss"])
 TO_EXPERIMENT = {"title": "Show it", "url": "/d/stoploss-experiment?var-experiment=${__value.raw:percentencode}"}
 
-
-def target(sql: str, visual: Visual) -> Json:
-    """A query as the plugin's SQL editor saves it: format 0 is a time series, 1 a table."""
-    series = visual == "timeseries"
-    return {
-        "refId": "A",
-        "datasource": DATASOURCE,
-        "editorType": "sql",
-        "queryType": "timeseries" if series else "table",
-        "format": 0 if series else 1,
-        "rawSql": sql.strip(),
-    }
+Shown = stat.Panel | timeseries.Panel | table.Panel
 
 
-def panel_json(panel: Panel, number: int, x: int, y: int) -> Json:
-    made: Json = {
-        "id": number,
-        "type": panel.visual,
-        "title": panel.title,
-        "description": panel.todo,
-        "datasource": DATASOURCE,
-        "gridPos": {"x": x, "y": y, "w": panel.width, "h": panel.height},
-        "fieldConfig": {"defaults": _defaults(panel), "overrides": _overrides(panel)},
-        "options": _options(panel),
-        "targets": [target(panel.sql, panel.visual)],
-    }
-    if panel.matrix:
-        made["transformations"] = [_as_matrix(*panel.matrix)]
-    if panel.repeat:
-        made |= {"repeat": panel.repeat, "repeatDirection": "h", "maxPerRow": 2}
-    return made
-
-
-def _as_matrix(row: str, column: str, value: str) -> Json:
-    fields = {"rowField": row, "columnField": column, "valueField": value, "emptyValue": "null"}
-    return {"id": "groupingToMatrix", "options": fields}
-
-
-def _defaults(panel: Panel) -> Json:
-    words = {text: {"color": colour, "index": index} for index, (text, colour) in enumerate(panel.colours.items())}
-    defaults: Json = {
-        "unit": panel.unit,
-        "thresholds": {
-            "mode": "absolute",
-            "steps": [{"value": value, "color": colour} for value, colour in panel.steps],
-        },
-        "mappings": [{"type": "value", "options": words}] if words else [],
-        "color": {"mode": "palette-classic" if panel.visual == "timeseries" else "thresholds"},
-        "noValue": "no data",
-    }
-    if panel.matrix:
-        defaults["custom"] = {"cellOptions": COLOURED}
-    if panel.visual == "timeseries":
-        style: Json = {"drawStyle": "line", "showPoints": "never", "spanNulls": True, "lineWidth": 1}
-        bars: Json = {"drawStyle": "bars", "fillOpacity": 80, "stacking": {"mode": "normal", "group": "A"}}
-        lines_at_thresholds = {"thresholdsStyle": {"mode": "dashed" if len(panel.steps) > 1 else "off"}}
-        defaults["custom"] = (bars if panel.bars else style) | lines_at_thresholds
-    return defaults
-
-
-def _overrides(panel: Panel) -> list[Json]:
-    units = [(name, {"id": "unit", "value": unit}) for name, unit in panel.units.items()]
-    cells = [(name, {"id": "custom.cellOptions", "value": COLOURED}) for name in panel.coloured]
-    links = [(name, {"id": "links", "value": [TO_EXPERIMENT]}) for name in panel.links]
-    changes = [*units, *cells, *links]
-    return [{"matcher": {"id": "byName", "options": name}, "properties": [change]} for name, change in changes]
-
-
-def _options(panel: Panel) -> Json:
+def _visual(panel: Panel) -> Shown:
     match panel.visual:
         case "stat":
-            picked = {"calcs": ["lastNotNull"], "fields": "/.*/", "values": True, "limit": 1}
-            return {"reduceOptions": picked, "colorMode": "background", "graphMode": "none", "textMode": "value"}
+            picked = option.ReduceDataOptions().calcs(["lastNotNull"]).fields("/.*/").values(True).limit(1)
+            made = stat.Panel().reduce_options(picked).text_mode(common.BigValueTextMode.VALUE)
+            return made.color_mode(common.BigValueColorMode.BACKGROUND).graph_mode(common.BigValueGraphMode.NONE)
         case "timeseries":
-            return {
-                "legend": {"displayMode": "list", "placement": "bottom"},
-                "tooltip": {"mode": "multi", "sort": "desc"},
-            }
+            return _styled(timeseries.Panel(), panel)
         case "table":
-            return {"showHeader": True, "cellHeight": "sm"}
+            return table.Panel().cell_options(COLOURED) if panel.matrix else table.Panel()
 
 
-def heading_json(title: str, number: int, y: int) -> Json:
-    grid = {"x": 0, "y": y, "w": PAGE_WIDTH, "h": 1}
-    return {"id": number, "type": "row", "title": title, "gridPos": grid, "collapsed": False, "panels": []}
+def _styled(made: timeseries.Panel, panel: Panel) -> timeseries.Panel:
+    """Lines or stacked bars, with a dashed line at each threshold."""
+    made.legend(option.VizLegendOptions().show_legend(True).placement(common.LegendPlacement.BOTTOM))
+    made.tooltip(option.VizTooltipOptions().mode(common.TooltipDisplayMode.MULTI).sort(common.SortOrder.DESCENDING))
+    if len(panel.steps) > 1:
+        made.thresholds_style(option.GraphThresholdsStyleConfig().mode(common.GraphThresholdsStyleMode.DASHED))
+    if panel.bars:
+        stacked = option.StackingConfig().mode(common.StackingMode.NORMAL).group("A")
+        return made.draw_style(common.GraphDrawStyle.BARS).fill_opacity(80).stacking(stacked)
+    return made.show_points(common.VisibilityMode.NEVER).span_nulls(True)
 
 
-def laid_out(rows: Rows) -> list[Json]:
-    """Panels under their row's heading, from left to right, in lines of PAGE_WIDTH."""
-    made: list[Json] = []
-    y = 0
-    for heading, panels in rows.items():
-        made.append(heading_json(heading, len(made) + 1, y))
-        x, y, line = 0, y + 1, 0
-        for panel in panels:
-            if x + panel.width > PAGE_WIDTH:
-                x, y, line = 0, y + line, 0
-            made.append(panel_json(panel, len(made) + 1, x, y))
-            x, line = x + panel.width, max(line, panel.height)
-        y += line
+def shown(panel: Panel, number: int) -> Shown:
+    steps = [dashboard.Threshold(value, colour) for value, colour in panel.steps]
+    words = {text: dashboard.ValueMappingResult(color=colour) for text, colour in panel.colours.items()}
+    mode = dashboard.FieldColorModeId
+    series = panel.visual == "timeseries"
+    made = (
+        _visual(panel)
+        .id(number)
+        .title(panel.title)
+        .description(panel.todo)
+        .datasource(DATASOURCE)
+        .with_target(Query(panel.sql, series=series))
+        .span(panel.width)
+        .height(panel.height)
+        .unit(panel.unit)
+        .thresholds(build.ThresholdsConfig().mode(dashboard.ThresholdsMode.ABSOLUTE).steps(steps))
+        .color_scheme(build.FieldColor().mode(mode.PALETTE_CLASSIC if series else mode.THRESHOLDS))
+        .mappings([dashboard.ValueMap(words)] if words else [])
+        .no_value("no data")
+    )
+    for name, change in _changes(panel):
+        made.override_by_name(name, [change])
+    if panel.matrix:
+        made.with_transformation(_as_matrix(*panel.matrix))
+    return made.repeat(panel.repeat).max_per_row(2) if panel.repeat else made
+
+
+def _changes(panel: Panel) -> list[tuple[str, dashboard.DynamicConfigValue]]:
+    """What single columns have of their own."""
+    value = dashboard.DynamicConfigValue
+    return [
+        *((name, value("unit", unit)) for name, unit in panel.units.items()),
+        *((name, value("custom.cellOptions", COLOURED)) for name in panel.coloured),
+        *((name, value("links", [TO_EXPERIMENT])) for name in panel.links),
+    ]
+
+
+def _as_matrix(row: str, column: str, value: str) -> dashboard.DataTransformerConfig:
+    fields = {"rowField": row, "columnField": column, "valueField": value, "emptyValue": "null"}
+    return dashboard.DataTransformerConfig(id_val="groupingToMatrix", options=fields)
+
+
+def chosen(name: str, variable: Variable) -> build.QueryVariable:
+    made = build.QueryVariable(name).label(variable.label).query(variable.sql).datasource(DATASOURCE)
+    made.refresh(dashboard.VariableRefresh.ON_TIME_RANGE_CHANGED).sort(dashboard.VariableSort.ALPHABETICAL_ASC)
+    if variable.every:
+        made.multi(True).include_all(True).current(dashboard.VariableOption(text=["All"], value=["$__all"]))
     return made
 
 
-def variable_json(name: str, variable: Variable) -> Json:
-    return {
-        "name": name,
-        "label": variable.label,
-        "type": "query",
-        "datasource": DATASOURCE,
-        "query": variable.sql,
-        "definition": variable.sql,
-        "refresh": 2,
-        "sort": 1,
-        "multi": variable.every,
-        "includeAll": variable.every,
-        "current": {"text": ["All"], "value": ["$__all"]} if variable.every else {},
-    }
+def annotation(sql: str) -> build.AnnotationQuery:
+    """The SDK knows marks of Grafana's own data source alone; Grafana takes any query there."""
+    query = cast(Builder[dashboard.AnnotationTarget], Query(sql))
+    return build.AnnotationQuery().name("Commands").enable(True).icon_color(RED).datasource(DATASOURCE).target(query)
 
 
-def annotation(sql: str) -> Json:
-    return {
-        "name": "Commands",
-        "enable": True,
-        "iconColor": RED,
-        "datasource": DATASOURCE,
-        "target": target(sql, "table"),
-    }
-
-
-def dashboard(page: Page) -> Json:
-    return {
-        "uid": f"stoploss-{page.name}",
-        "title": page.title,
-        "description": page.description,
-        "tags": ["stoploss"],
-        "schemaVersion": 41,
-        "editable": False,
-        "timezone": "utc",
-        "refresh": "10s",
-        "graphTooltip": 1,
-        "time": {"from": f"now-{page.span}", "to": "now"},
-        "links": [LINKS],
-        "templating": {"list": [variable_json(name, variable) for name, variable in page.variables.items()]},
-        "annotations": {"list": [annotation(page.annotations)] if page.annotations else []},
-        "panels": laid_out(page.rows),
-    }
+def made(page: Page) -> dashboard.Dashboard:
+    out = (
+        build.Dashboard(page.title)
+        .uid(f"stoploss-{page.name}")
+        .description(page.description)
+        .tags(["stoploss"])
+        .readonly()
+        .timezone("utc")
+        .refresh("10s")
+        .tooltip(dashboard.DashboardCursorSync.CROSSHAIR)
+        .time(f"now-{page.span}", "now")
+        .link(LINKS.as_dropdown(True).keep_time(True))
+        .variables([chosen(name, variable) for name, variable in page.variables.items()])
+        .annotations([annotation(page.annotations)] if page.annotations else [])
+    )
+    number = 0
+    for heading, panels in page.rows.items():
+        out.with_row(build.Row(heading).id(number := number + 1))
+        for panel in panels:
+            out.with_panel(shown(panel, number := number + 1))
+    return out.build()
 
 
 def path_of(page: Page) -> Path:
@@ -173,7 +135,7 @@ def path_of(page: Page) -> Path:
 
 
 def text_of(page: Page) -> str:
-    return json.dumps(dashboard(page), indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(made(page), cls=JSONEncoder, indent=2, ensure_ascii=False) + "\n"
 
 
 def files() -> dict[Path, str]:

@@ -14,12 +14,14 @@ from clickhouse_connect.driver.client import Client
 from grafana import alerting, build
 from grafana.pages import PAGES
 from grafana.panel import Panel, columns
+from grafana.query import DATASOURCE
 from stoploss.store import inserts, schema
 from tests.store import samples
 from tests.store.grafana_macros import expand_macros
 
 DASHBOARDS: dict[str, dict[str, Any]] = {page.name: json.loads(build.text_of(page)) for page in PAGES}
 DASHBOARD = DASHBOARDS["experiment"]
+PAGE_WIDTH = 24
 PANELS = [(page.name, panel) for page in PAGES for panel in page.panels]
 SERIES = [(page, panel) for page, panel in PANELS if panel.visual == "timeseries"]
 MADE = [panel for made in DASHBOARDS.values() for panel in made["panels"] if panel["type"] != "row"]
@@ -99,7 +101,7 @@ def test_alert_rules_stand_in_the_file_as_grafana_reads_them() -> None:
     (group,) = yaml.safe_load(alerting.PATH.read_text())["groups"]
     for rule in group["rules"]:
         query, above = rule["data"]
-        assert (query["refId"], query["datasourceUid"]) == ("A", build.DATASOURCE["uid"])
+        assert (query["refId"], query["datasourceUid"]) == ("A", DATASOURCE.uid)
         assert (rule["condition"], above["model"]["expression"]) == ("B", "A")
         assert len(rule["uid"]) <= 40
 
@@ -177,21 +179,21 @@ def test_panels_have_their_own_ids_and_do_not_overlap(page: str) -> None:
         for y in range(made["gridPos"]["y"], made["gridPos"]["y"] + made["gridPos"]["h"])
     ]
     assert len(cells) == len(set(cells))
-    assert max(x for x, _ in cells) < build.PAGE_WIDTH
+    assert max(x for x, _ in cells) < PAGE_WIDTH
 
 
 def test_a_repeated_panel_has_its_line_to_itself() -> None:
     repeated = [made for made in MADE if "repeat" in made]
-    assert [made["gridPos"]["w"] for made in repeated] == [build.PAGE_WIDTH]
+    assert [made["gridPos"]["w"] for made in repeated] == [PAGE_WIDTH]
     assert [made["repeat"] for made in repeated] == ["guardrail"]
 
 
 def test_every_query_goes_to_the_provisioned_data_source_by_both_its_addresses() -> None:
     provisioned = build.FOLDER.parent / "provisioning" / "datasources" / "clickhouse.yaml"
     (source,) = yaml.safe_load(provisioned.read_text())["datasources"]
-    assert {"type": source["type"], "uid": source["uid"]} == build.DATASOURCE
+    assert {"type": source["type"], "uid": source["uid"]} == DATASOURCE.to_json()
     named = [node["datasource"] for node in walk(DASHBOARDS) if "datasource" in node]
-    assert named == [build.DATASOURCE] * len(named)
+    assert named == [DATASOURCE.to_json()] * len(named)
     settings = source["jsonData"]
     assert settings["protocol"] == "http"
     assert settings["server"] == settings["host"]
@@ -199,7 +201,7 @@ def test_every_query_goes_to_the_provisioned_data_source_by_both_its_addresses()
 
 def test_every_query_reads_views() -> None:
     for node in walk([DASHBOARDS, yaml.safe_load(alerting.PATH.read_text())]):
-        sql = node.get("rawSql", node.get("definition", ""))
+        sql = node.get("rawSql", node.get("query", ""))
         relations = [after.split()[0] for after in sql.replace("\n", " ").split(" FROM ")[1:] if after[0] != "("]
         assert all(relation.endswith("_v") for relation in relations), sql
 
