@@ -5,17 +5,19 @@ Posting happens in a thread of its own with a bounded queue: a slow Alertmanager
 
 from __future__ import annotations
 
+import itertools
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import structlog
 
-from stoploss.commands import Action, Command, Micros
+from stoploss.commands import Action, Command
 from stoploss.control.alert_routes import Route, read_routes
 from stoploss.control.alertmanager import Alertmanager
-from stoploss.control.alerts import Alert, Identity, resolved
+from stoploss.control.alerts import Alert
 from stoploss.control.chat import Chat
+from stoploss.control.firing import Firing, News
 from stoploss.control.pagerduty import PagerDuty
 from stoploss.control.post import Endpoint
 from stoploss.control.routed import Receiver, Routed
@@ -65,33 +67,31 @@ class Alerting:
 
     def __init__(self, receivers: Sequence[Receiver]) -> None:
         self._receivers = list(receivers)
-        self._firing: dict[Identity, Alert] = {}
+        self.firing = Firing()
         self._queue: queue.Queue[list[Alert] | None] = queue.Queue(QUEUED)
         self._thread = threading.Thread(target=self._work, name="alerting", daemon=True)
         self._thread.start()
 
-    def fire(self, alert: Alert) -> None:
-        """Tells of it once, and again every minute until it is resolved; what is only information is not told."""
-        if alert.severity == "info" or alert.identity in self._firing:
-            return
-        self._firing[alert.identity] = alert
-        self._post([alert])
+    @property
+    def has_receivers(self) -> bool:
+        return bool(self._receivers)
 
-    def resolve(self, experiment: str, at: Micros, alertname: str | None = None) -> None:
-        """All alerts of an experiment are over, since a person has resumed or ended it; or those of one name."""
-        over = {
-            key: alert
-            for key, alert in self._firing.items()
-            if alert.experiment == experiment and alertname in (None, alert.alertname)
-        }
-        for key in over:
-            del self._firing[key]
-        if over:
-            self._post([resolved(alert, at) for alert in over.values()])
+    def tell(self, news: Iterable[News]) -> None:
+        """Tells of a beginning once, and again every minute until it is over; of an end once."""
+        self._post_in_order(self.firing.take(news))
+
+    def recall(self, before: Firing) -> None:
+        """What was told before: what still fires is told again."""
+        self._post_in_order(self.firing.join(before))
 
     def repeat(self) -> None:
         """Even where nothing fires: a receiver may have an end to hear of that it did not take."""
-        self._post(list(self._firing.values()))
+        self._post(list(self.firing.alerts.values()))
+
+    def _post_in_order(self, alerts: list[Alert]) -> None:
+        """Beginnings and ends in posts of their own: in one post nobody knows what came first."""
+        for _, alike in itertools.groupby(alerts, key=lambda alert: alert.status):
+            self._post(list(alike))
 
     def _post(self, alerts: list[Alert]) -> None:
         try:

@@ -50,6 +50,11 @@ class App(faust.App):
         await super().on_stop()
 
 
+def group_of(settings: Settings, role: str) -> str:
+    """The consumer group in which the workers of a role share its partitions."""
+    return f"stoploss-{settings.installation}-{role}"
+
+
 def build_app(
     settings: Settings,
     role: str,
@@ -58,14 +63,14 @@ def build_app(
     restore: Restore | None = None,
     limits: Limits | None = None,
 ) -> App:
-    """The app of a role: one agent for each topic, consumer group `stoploss-<installation>-<role>`.
+    """The app of a role: one agent for each topic.
 
     handlers  topic name without prefix -> what is done with each batch; it completes the batch itself
     """
     datadir = settings.home / "faust" / role
     datadir.parent.mkdir(parents=True, exist_ok=True)
     app = App(
-        f"stoploss-{settings.installation}-{role}",
+        group_of(settings, role),
         broker=f"kafka://{settings.need_kafka()}",
         broker_credentials=credentials_of(settings.need_kafka()),
         datadir=str(datadir),

@@ -9,29 +9,19 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import cast
 
 import structlog
 from confluent_kafka import Message
+from faust.types import TP
 
-from stoploss import journal, ledger
+from stoploss import ledger
 from stoploss.commands import Ack, AckStatus, Command
-from stoploss.control.alerts import (
-    BLIND,
-    OVERDUE,
-    Alert,
-    alert_for,
-    alert_for_blind,
-    alert_for_finding,
-    alert_for_overdue,
-    linked,
-)
 from stoploss.control.controller import UNVERIFIED
 from stoploss.control.messages import CommandMessage, Headers, read_command, signing_key
 from stoploss.errors import CommandRefused, InvalidExperiment, WireError
-from stoploss.journal import CommandIssued, Finding, JournalEntry, LifecycleChanged, MonitorBlind
 from stoploss.ledger import AckOverdue, AckReceived, Request
 from stoploss.lifecycle import BREAK_GLASS
 from stoploss.registry import RegistryEntry
@@ -40,8 +30,8 @@ from stoploss.signing import Verifier
 from stoploss.state import parsed
 from stoploss.wire import records
 from streams.admin import Admin
-from streams.alerting import REPEAT_EVERY_S, Alerting, is_all_clear, is_over, receivers_of
-from streams.app import App, build_app
+from streams.alerting import REPEAT_EVERY_S, Alerting, receivers_of
+from streams.app import App, build_app, group_of
 from streams.appender import Appender
 from streams.batches import Batch, Record
 from streams.measuring import UNACKED
@@ -49,10 +39,12 @@ from streams.outstanding import Outstanding
 from streams.presence import Presence
 from streams.reading import whole
 from streams.registry_view import RegistryView
+from streams.telling import Telling
 from streams.transport import consumer_of
 
 log = structlog.get_logger("stoploss.courier")
 
+ROLE = "courier"
 LOOK_EVERY_S = 0.5
 PRESENCE = (AckStatus.ALIVE, AckStatus.LEFT)
 
@@ -74,40 +66,39 @@ class Courier:
         self._broken_glass: set[str] = set()
         self._homes: dict[str, int] = {}
         self._alerting = Alerting(receivers_of(settings))
-        self._thread = ThreadPoolExecutor(1, "courier")
+        self._telling = Telling(settings, group_of(settings, ROLE), verifier, self._registry, self._alerting)
+        self._thread = ThreadPoolExecutor(1, ROLE)
         self._remember()
         self.app: App = build_app(
             settings,
-            "courier",
+            ROLE,
             {"control": self.handle_control, "acks": self.handle_acks, "journal": self.handle_journal},
+            restore=self._taken_over,
         )
+        self.app.on_partitions_revoked.connect(self._gives_back)
         self.app.on_before_shutdown.connect(self._close)
         self.app.timer(LOOK_EVERY_S, name="streams.courier.overdue")(self.look)
         self.app.timer(REPEAT_EVERY_S, name="streams.courier.repeat")(self.repeat)
 
     def _remember(self) -> None:
-        """What was issued and acked before this courier began: nothing is forgotten with its predecessor.
-
-        What still fires is told again at once: it may have been issued while no courier was there.
-        """
+        """What was issued and acked before this courier began: nothing is forgotten with its predecessor."""
         acks = [(ack, age_s(m)) for m in self._whole("acks") if (ack := self._ack(m.value())) is not None]
         for ack, age in acks:
             if ack.status in PRESENCE:
                 self._presence.heard(ack, time.monotonic() - age)
-        firing: dict[str, list[Command]] = {}
         for message in self._whole("control"):
-            command = self._noted(message.value(), cast(Headers, message.headers() or []), age_s(message))
-            if command is not None and is_all_clear(command):
-                firing.pop(command.experiment, None)
-            elif command is not None:
-                firing.setdefault(command.experiment, []).append(command)
+            self._noted(message.value(), cast(Headers, message.headers() or []), age_s(message))
         for ack, _ in acks:
             if ack.status not in PRESENCE:
                 self._outstanding.acked(ack)
-        for experiment, commands in firing.items():
-            entry = self._registry.get(experiment)
-            for command in commands if entry is None or not is_over(entry.lifecycle) else ():
-                self._tell(command)
+
+    async def _taken_over(self, tp: TP) -> None:
+        """Before a partition is read: what its last courier told of it. Of acks nothing is told."""
+        if tp.topic != self.topics("acks"):
+            await self._in_thread(lambda: self._telling.recall(tp.partition))
+
+    async def _gives_back(self, *_: object, **__: object) -> None:
+        await self._in_thread(self._telling.forget)
 
     def _learn_homes(self) -> None:
         """The ledger partitions of experiments by their commands, which stand on the control partition of that number.
@@ -146,11 +137,11 @@ class Courier:
     def _take_commands(self, batch: Batch) -> None:
         for record in batch.records:
             if (command := self._noted(record.value, list(record.headers))) is not None:
-                self._tell(command)
+                self._telling.command(command)
         self._record(batch)
 
     def _noted(self, value: bytes | None, headers: Headers, age: float = 0.0) -> Command | None:
-        """The command, where it is rightly signed and newer than what was read before; re-sends are not."""
+        """The command, where it is rightly signed; what was read before, as re-sends are, is not waited for anew."""
         topic, now_s = self.topics("control"), time.monotonic()
         try:
             command = read_command(value, headers, topic, self.verifier)
@@ -159,7 +150,8 @@ class Courier:
             return None
         message = CommandMessage(topic, command.experiment.encode(), value or b"", headers)
         instances = self._presence.instances(command.controllers, now_s - age)
-        return command if self._outstanding.issued(command, message, now_s, instances) else None
+        self._outstanding.issued(command, message, now_s, instances)
+        return command
 
     def _record(self, batch: Batch) -> None:
         """A person's command past the monitor becomes a fact, so that the judge knows of it; a forged one, too."""
@@ -189,19 +181,6 @@ class Courier:
         at, status = record.timestamp_ms * 1_000, AckStatus.REJECTED.value
         fact = AckReceived(entry.experiment, command_id, "courier", "", status, why, at, 0, 0, source)
         self._to_ledger(fact, entry.partition)
-
-    def _tell(self, command: Command) -> None:
-        if is_all_clear(command):
-            self._alerting.resolve(command.experiment, command.decided_at)
-        else:
-            self._fire(alert_for(command, runbook=self._runbook(command.experiment)))
-
-    def _fire(self, alert: Alert) -> None:
-        self._alerting.fire(linked(alert, console=self.settings.console_url, runbooks=self.settings.runbook_url))
-
-    def _runbook(self, experiment: str) -> str:
-        entry = self._registry.get(experiment)
-        return parsed(entry.spec).metadata.annotations.get("runbook", "") if entry else ""
 
     # ---- acks ----------------------------------------------------------------------------------
 
@@ -279,8 +258,9 @@ class Courier:
         self._appender.flush()
 
     def _send_again(self) -> None:
-        for waiting in self._outstanding.settled():
-            self._alerting.resolve(waiting.command.experiment, time.time_ns() // 1_000, OVERDUE)
+        for experiment in self._telling.late():
+            if not self._outstanding.awaits(experiment):
+                self._telling.applied(experiment, time.time_ns() // 1_000)
         for waiting, overdue in self._outstanding.overdue(time.monotonic()):
             command, message = waiting.command, waiting.message
             entry = self._registry.get(command.experiment)
@@ -300,34 +280,17 @@ class Courier:
                     resent=fact.resent,
                 )
                 self._to_ledger(fact, entry.partition)
-                runbook = self._runbook(command.experiment)
-                self._fire(alert_for_overdue(command, fact, at=command.decided_at, runbook=runbook))
+                self._telling.overdue(command, fact)
         self._appender.flush()
 
     async def repeat(self) -> None:
-        self._alerting.repeat()
+        await self._in_thread(self._alerting.repeat)
 
     # ---- findings ------------------------------------------------------------------------------
 
-    def _tell_blind(self, entry: JournalEntry, blind: MonitorBlind) -> None:
-        """Unlike a finding it is over by itself, once the monitor sees again."""
-        if blind.until is None:
-            self._fire(alert_for_blind(entry, blind, runbook=self._runbook(entry.experiment)))
-        else:
-            self._alerting.resolve(entry.experiment, blind.until, BLIND)
-
     async def handle_journal(self, batch: Batch) -> None:
-        """Findings that led to no command are told by themselves; the others are told with their command."""
-        entries = list(_journal_entries(batch.records))
-        ordered = {(e.experiment, e.ledger_offset) for e in entries if isinstance(e.conclusion, CommandIssued)}
-        for entry in entries:
-            finding = entry.conclusion
-            if isinstance(finding, MonitorBlind):
-                self._tell_blind(entry, finding)
-            if isinstance(finding, LifecycleChanged) and is_over(finding.after):
-                self._alerting.resolve(entry.experiment, entry.at)
-            if isinstance(finding, Finding) and (entry.experiment, entry.ledger_offset) not in ordered:
-                self._fire(alert_for_finding(entry, finding, runbook=self._runbook(entry.experiment)))
+        if consumer_of(self.app).owns(batch):
+            await self._in_thread(lambda: self._telling.conclusions(record.value for record in batch.records))
         consumer_of(self.app).complete(batch)
 
 
@@ -351,14 +314,6 @@ def _request_of(command: Command, key_id: str, partition: int, offset: int) -> R
         opinion="",
         source=f"{command.topic}/{partition}/{offset}",
     )
-
-
-def _journal_entries(found: Iterable[Record]) -> Iterable[JournalEntry]:
-    for record in found:
-        try:
-            yield journal.decode(record.value)
-        except WireError as error:
-            log.error("journal entry cannot be read", offset=record.offset, reason=str(error))
 
 
 def build(settings: Settings, verifier: Verifier) -> App:

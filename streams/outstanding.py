@@ -107,12 +107,10 @@ class Outstanding:
         for waiting in self.waiting.values():
             waiting.awaited.left(controller, instance)
 
-    def settled(self) -> list[Waiting]:
-        """Commands that were overdue and are applied by now; each once."""
-        found = [waiting for waiting in self.waiting.values() if waiting.resent and not waiting.awaited]
-        for waiting in found:
-            waiting.resent = 0
-        return found
+    def awaits(self, experiment: str) -> bool:
+        """Whether anybody has yet to apply its last command."""
+        waiting = self.waiting.get(experiment)
+        return waiting is not None and bool(waiting.awaited)
 
     def overdue(self, now_s: float) -> list[tuple[Waiting, list[AckOverdue]]]:
         """Commands whose deadline has passed again, to be sent anew, with what to tell of each who is late."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
@@ -70,7 +70,7 @@ def watermarks(consumer: Consumer, topic: str, partition: int) -> tuple[int, int
 
 def whole(
     bootstrap: str, topic: str, partition: int | None = None, *, since_ms: int | None = None
-) -> Iterator[Message]:
+) -> Generator[Message, None, None]:
     """Every committed record of a topic, or of one partition of it, up to its end as of now.
 
     since_ms  only records of this time and later, as the topic stamps them

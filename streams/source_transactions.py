@@ -7,24 +7,15 @@ one, and what stands behind it would be sent twice.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from faust.types import TP
 
-from stoploss.kafka import connection
 from streams.appender import ANY_PARTITION
+from streams.places import committed, observer
 from streams.transactions import ATTEMPTS, CALL_TIMEOUT_S, Outgoing, Transactor
-
-# What a broker answers that has just been started, or has just become the group's.
-NO_COORDINATOR_YET = (
-    KafkaError.NOT_COORDINATOR,
-    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-    KafkaError.COORDINATOR_NOT_AVAILABLE,
-    KafkaError.UNSTABLE_OFFSET_COMMIT,
-)
 
 
 class SourceTransactor(Transactor):
@@ -38,13 +29,13 @@ class SourceTransactor(Transactor):
     def __init__(self, bootstrap: str, transactional_id: str, source: TP, keeper: str, *others: str) -> None:
         super().__init__(bootstrap, transactional_id, source.partition)
         self._source = source
-        self._others = [_observer(bootstrap, group) for group in others]
-        self._keeper = _observer(bootstrap, keeper)
+        self._others = [observer(bootstrap, group) for group in others]
+        self._keeper = observer(bootstrap, keeper)
         self._done = 0
 
     def place(self) -> int | None:
         """The next offset that is not done, None: nothing is. Only once it is open: the former owner cannot move it."""
-        known = [_committed(consumer, self._source) for consumer in (self._keeper, *self._others)]
+        known = [committed(consumer, self._source) for consumer in (self._keeper, *self._others)]
         return max((offset for offset in known if offset is not None), default=None)
 
     def publish_up_to(self, records: Sequence[Outgoing], done: int) -> None:
@@ -86,32 +77,3 @@ class SourceTransactor(Transactor):
     def _timed(self) -> AbstractContextManager[object]:
         """That figure tells how long commands take."""
         return nullcontext()
-
-
-def _observer(bootstrap: str, group: str) -> Consumer:
-    """Asks for a group's offsets, and never joins it. Where a transaction is about to move them it waits."""
-    return Consumer(
-        {
-            **connection(bootstrap),
-            "group.id": group,
-            "isolation.level": "read_committed",
-            "enable.auto.commit": False,
-            "log_level": 0,
-        }
-    )
-
-
-def _committed(consumer: Consumer, source: TP) -> int | None:
-    """Asks again while the group's coordinator is on the move; raises KafkaException where it stays away."""
-    deadline_s = time.monotonic() + CALL_TIMEOUT_S
-    while True:
-        try:
-            [found] = consumer.committed([TopicPartition(source.topic, source.partition)], timeout=CALL_TIMEOUT_S)
-            if found.error is not None:
-                raise KafkaException(found.error)
-            return found.offset if found.offset >= 0 else None
-        except KafkaException as error:
-            fault: KafkaError = error.args[0]
-            if fault.code() not in NO_COORDINATOR_YET or time.monotonic() > deadline_s:
-                raise
-            time.sleep(0.1)

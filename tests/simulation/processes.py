@@ -110,10 +110,10 @@ class Process:
 
 
 class Signal:
-    """Where an app's shutdown would be told."""
+    """Where an app's shutdown would be told, and that its partitions go to another."""
 
     def connect(self, handler: Callable[..., Coroutine[Any, Any, None]]) -> None:
-        """Nobody shuts down in an orderly way here: processes die."""
+        """Nobody shuts down in an orderly way here: processes die. On-call, whom it would matter to, is not there."""
 
 
 class Timer:
@@ -128,7 +128,7 @@ class SimApp:
 
     def __init__(self, process: Process, group: str, topics: Mapping[str, Handler], restore: Restore | None) -> None:
         self.process, self.world = process, process.world
-        self.on_before_shutdown = Signal()
+        self.on_before_shutdown = self.on_partitions_revoked = Signal()
         self.timers: list[Timer] = []
         self.consumer = GroupConsumer(process, self.world.broker.group(group), restore, list(topics))
         self.handlers = topics

@@ -13,6 +13,7 @@ import pytest
 from stoploss.commands import Action
 from stoploss.control.alert_routes import parse_routes
 from stoploss.control.alerts import Alert, alert_for
+from stoploss.control.firing import End
 from stoploss.control.post import Endpoint, Posted
 from stoploss.control.routed import Routed
 from stoploss.control.webhook import Webhook
@@ -42,7 +43,7 @@ LAST = alert_for(rollback(experiment="last"))
 
 def told(receiver: Receiver, alerting: Alerting) -> list[tuple[str, str, str]]:
     """(experiment, alert name, status) of everything posted so far: one more alert is posted and waited for."""
-    alerting.fire(LAST)
+    alerting.tell([LAST])
     receiver.wait_for(lambda body: entries(body)[0][0] == "last")
     return [entry for body in receiver.bodies for entry in entries(body) if entry[0] != "last"]
 
@@ -53,23 +54,23 @@ def entries(body: Any) -> list[tuple[str, str, str]]:
 
 def test_what_fires_is_told_once(alerting: Alerting, receiver: Receiver) -> None:
     for _ in range(3):
-        alerting.fire(alert_for(rollback()))
+        alerting.tell([alert_for(rollback())])
     assert told(receiver, alerting) == [("checkout", "StoplossRollback", "firing")]
 
 
 def test_what_is_only_information_is_not_told(alerting: Alerting, receiver: Receiver) -> None:
-    alerting.fire(alert_for(order()))
-    alerting.fire(alert_for(rollback(dry_run=True)))
+    alerting.tell([alert_for(order())])
+    alerting.tell([alert_for(rollback(dry_run=True))])
     assert told(receiver, alerting) == []
 
 
 def test_a_resume_resolves_everything_of_its_experiment_and_nothing_else(
     alerting: Alerting, receiver: Receiver
 ) -> None:
-    alerting.fire(alert_for(order(Action.PAUSE, 2)))
-    alerting.fire(alert_for(rollback(3)))
-    alerting.fire(alert_for(rollback(experiment="other")))
-    alerting.resolve("checkout", NOW)
+    alerting.tell([alert_for(order(Action.PAUSE, 2))])
+    alerting.tell([alert_for(rollback(3))])
+    alerting.tell([alert_for(rollback(experiment="other"))])
+    alerting.tell([End("checkout", NOW + 1)])
     assert told(receiver, alerting) == [
         ("checkout", "StoplossPause", "firing"),
         ("checkout", "StoplossRollback", "firing"),
@@ -82,17 +83,17 @@ def test_a_resume_resolves_everything_of_its_experiment_and_nothing_else(
 def test_what_still_fires_is_told_again_at_each_repeat_and_what_is_over_is_not(
     alerting: Alerting, receiver: Receiver
 ) -> None:
-    alerting.fire(alert_for(rollback()))
+    alerting.tell([alert_for(rollback())])
     alerting.repeat()
-    alerting.resolve("checkout", NOW)
+    alerting.tell([End("checkout", NOW + 1)])
     alerting.repeat()
     assert [status for _, _, status in told(receiver, alerting)] == ["firing", "firing", "resolved"]
 
 
 def test_a_new_harm_after_a_resume_is_told_again(alerting: Alerting, receiver: Receiver) -> None:
-    alerting.fire(alert_for(rollback()))
-    alerting.resolve("checkout", NOW)
-    alerting.fire(alert_for(rollback(run=2)))
+    alerting.tell([alert_for(rollback())])
+    alerting.tell([End("checkout", NOW + 1)])
+    alerting.tell([alert_for(rollback(run=2, decided_at=NOW + 2))])
     assert [status for _, _, status in told(receiver, alerting)] == ["firing", "resolved", "firing"]
 
 
@@ -101,7 +102,7 @@ def test_a_receiver_that_hangs_holds_nobody_up_and_costs_only_alerts(monkeypatch
     hanging = Hanging()
     with closing(Alerting([hanging])) as alerting:
         for number in range(50):
-            alerting.fire(alert_for(rollback(experiment=f"e{number}")))
+            alerting.tell([alert_for(rollback(experiment=f"e{number}"))])
         hanging.go_on.set()
         assert hanging.posted.acquire(timeout=10)
 
@@ -120,14 +121,14 @@ class Hanging:
 def test_a_receiver_that_refuses_does_not_keep_the_next_from_being_told(receiver: Receiver) -> None:
     receiver.answers += [400]
     with closing(Alerting([Webhook(Endpoint(receiver.url)), Webhook(Endpoint(receiver.url))])) as alerting:
-        alerting.fire(alert_for(rollback()))
+        alerting.tell([alert_for(rollback())])
     assert [entry[1] for body in receiver.bodies for entry in entries(body)] == ["StoplossRollback", "StoplossRollback"]
 
 
 def test_what_was_queued_goes_out_before_a_courier_ends(receiver: Receiver) -> None:
     alerting = Alerting([Webhook(Endpoint(receiver.url))])
     for number in range(20):
-        alerting.fire(alert_for(rollback(experiment=f"e{number}")))
+        alerting.tell([alert_for(rollback(experiment=f"e{number}"))])
     alerting.close()
     assert len(receiver.bodies) == 20
 
@@ -146,7 +147,7 @@ def test_what_one_receiver_did_not_take_reaches_it_with_the_next_repeat(receiver
     text = f"apiVersion: stoploss/v1alpha1\nkind: Alerts\nroutes: [{{name: a, webhook: '{receiver.url}'}}]"
     routed = Routed(Webhook(Endpoint(receiver.url)), parse_routes(text)[0])
     with closing(Alerting([routed])) as alerting:
-        alerting.fire(alert_for(rollback()))
+        alerting.tell([alert_for(rollback())])
         alerting.repeat()
         alerting.repeat()
     assert [entry[1:] for body in receiver.bodies for entry in entries(body)] == [("StoplossRollback", "firing")] * 2

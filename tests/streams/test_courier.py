@@ -13,7 +13,8 @@ from confluent_kafka import Message
 
 from stoploss import journal, ledger
 from stoploss.cli.break_glass import command_of
-from stoploss.commands import Ack, AckStatus, Action, Command
+from stoploss.commands import Ack, AckStatus, Action, Command, Evidence
+from stoploss.control.alerts import BLIND, OVERDUE
 from stoploss.control.controller import UNVERIFIED
 from stoploss.control.keys import create_break_glass_keys, create_keys
 from stoploss.control.messages import CommandMessage, write_command
@@ -22,6 +23,7 @@ from stoploss.journal import (
     CommandAcked,
     Conclusion,
     EpochOpened,
+    Finding,
     JournalEntry,
     LifecycleChanged,
     MonitorBlind,
@@ -49,6 +51,7 @@ from tests.timelines import SPEC
 pytestmark = pytest.mark.kafka
 
 DEADLINE_MS = 500
+ODD_SPLIT = Evidence("sample_ratio", 1, observed=9.0, bound=6.9)
 
 
 @dataclass
@@ -345,23 +348,51 @@ def test_a_courier_that_takes_over_tells_what_still_fires_and_resolves_it_on_res
     assert world.told(over)[already:] == []
 
 
+def test_what_ends_while_no_courier_is_there_is_ended_by_the_next(world: World) -> None:
+    paused, odd, blind, late = world.running(), world.running(), world.running(), world.started()
+    since = time.time_ns() // 1_000
+    world.installation.ask("pause", paused)
+    world.ack(world.last(paused))
+    concluded(world, odd, 3_000, Finding("hold", "evidence_above_limit", "the split is off", "hold", ODD_SPLIT))
+    concluded(world, blind, 4_000, MonitorBlind("rejects", "intake refused 61 %", since, None))
+    told = {paused: "StoplossPause", odd: "StoplossFinding", blind: BLIND, late: OVERDUE}
+    world.wait(lambda: all((alertname, "firing") in world.told(name) for name, alertname in told.items()))
+    world.wait(lambda: any(is_overdue(entry.conclusion) for entry in journal_of(world.installation.settings, late)))
+
+    world.courier.stop()
+    world.installation.ask("resume", paused)
+    concluded(world, odd, 3_001, LifecycleChanged("running", "completed", "ada asked for it"))
+    concluded(world, blind, 4_001, MonitorBlind("rejects", "", since, since + 9))
+    world.ack(world.last(late))
+    world.courier = world.installation.worker("courier")
+
+    for name, alertname in told.items():
+        world.wait(lambda ended=(alertname, "resolved"), name=name: ended in world.told(name))
+        statuses = [status for told, status in world.told(name) if told == alertname]
+        assert statuses == ["firing"] * (len(statuses) - 1) + ["resolved"]
+    world.ack(world.last(paused))
+
+
+def concluded(world: World, experiment: str, number: int, said: Conclusion) -> None:
+    at = time.time_ns() // 1_000
+    entry = JournalEntry(f"e{number}", experiment, number, 1, 1, at, 0, 10**9, number, GENESIS, said)
+    world.put("journal", experiment, journal.encode(entry))
+
+
 def test_who_completes_an_experiment_ends_its_alerts(world: World) -> None:
     name = world.running()
     world.installation.ask("pause", name)
     world.ack(world.last(name))
     world.wait(lambda: world.told(name))
-    said = LifecycleChanged("paused", "completed", "ada asked for it")
-    entry = JournalEntry("e2000", name, 2_000, 1, 1, time.time_ns() // 1_000, 0, 10**9, 0, GENESIS, said)
-    world.put("journal", name, journal.encode(entry))
+    concluded(world, name, 2_000, LifecycleChanged("paused", "completed", "ada asked for it"))
     world.wait(lambda: len(world.told(name)) >= 2)
     assert world.told(name) == [("StoplossPause", "firing"), ("StoplossPause", "resolved")]
 
 
 def test_blindness_is_told_when_it_begins_and_when_it_is_over(world: World) -> None:
     name = world.running()
-    for number, until in ((1_000, None), (1_001, 9)):
-        said = MonitorBlind("rejects", "intake refused 61 %", 5, until)
-        value = journal.encode(JournalEntry(f"e{number}", name, number, 1, 1, 5, 0, 10**9, number, GENESIS, said))
-        world.put("journal", name, value)
+    since = time.time_ns() // 1_000
+    for number, until in ((1_000, None), (1_001, since + 9)):
+        concluded(world, name, number, MonitorBlind("rejects", "intake refused 61 %", since, until))
     world.wait(lambda: len(world.told(name)) >= 2)
     assert world.told(name) == [("StoplossMonitorBlind", "firing"), ("StoplossMonitorBlind", "resolved")]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from streams import looking_up, resolver, source_transactions
+from streams import looking_up, places, resolver
 from streams.batches import Batch
 from streams.looking_up import UNRESOLVED, Waypoint
 from streams.source_transactions import SourceTransactor
@@ -48,7 +48,7 @@ def goes_by_what_its_group_has_committed() -> AbstractContextManager[None]:
     """Its own place is not asked for, and the group's offset comes later."""
 
     def place(self: Any) -> int | None:
-        return source_transactions._committed(self._others[0], self._source)
+        return places.committed(self._others[0], self._source)
 
     return replaced(SourceTransactor, "place", place)
 
