@@ -21,6 +21,7 @@ from stoploss.metrics import METRICS
 from stoploss.rules.verdict import Outcome, Reason
 from stoploss.topics import DAY_MS, TOPICS, Topic
 from stoploss.wire import schemas
+from stoploss.wire.refusals import WHAT_TO_DO
 
 FILES = ("schemas/asyncapi.yaml",)
 """What these pages link to."""
@@ -172,7 +173,7 @@ def _listed(names: type[StrEnum]) -> str:
 
 
 def codes() -> str:
-    """Exit codes, errors, gates, verdicts and their reasons."""
+    """Exit codes, errors, dead letters, gates, verdicts and their reasons."""
     tree = inspect.cleandoc(errors.__doc__ or "")
     said, _, drawn = tree.partition("\n\n")
     gates = [
@@ -189,6 +190,10 @@ def codes() -> str:
                 "## Errors",
                 said,
                 _text(drawn),
+                "## Dead letters",
+                "Why a record could not be used. `stoploss deadletter list --reason CODE` shows those of a code, each "
+                "with its own reason; `stoploss deadletter retry --reason CODE` sends them again.",
+                table(["code", "what it is"], ([f"`{code}`", said] for code, said in WHAT_TO_DO.items())),
                 "## Gates",
                 table(["gate", "watched"], iter(gates)),
                 "## Verdicts",

@@ -32,6 +32,7 @@ from stoploss.signing import SIGNATURE_HEADER
 from stoploss.spec.file import parse_experiment
 from stoploss.state import parsed
 from stoploss.wire import records
+from stoploss.wire.refusals import Code
 from streams.admin import Admin
 from streams.app import App, build_app
 from streams.appender import Appender
@@ -286,7 +287,7 @@ class Registrar:
             return self._given.setdefault(request.experiment, given)
         return self._given.get(request.experiment)
 
-    def _dead_letter(self, record: Record, source: Source, code: str, why: str) -> None:
+    def _dead_letter(self, record: Record, source: Source, code: Code, why: str) -> None:
         log.warning("request refused", offset=record.offset, code=code, reason=why)
         reject = Reject(record.offset, code, why, record.value or b"", record.timestamp_ms)
         DEAD_LETTERS.labels("registrar", code).inc()

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import cast
+from typing import cast, get_args
 
 import pytest
 from typer.core import TyperGroup
@@ -19,6 +19,7 @@ from docsite import links, reference
 from stoploss import cli
 from stoploss.topics import TOPICS
 from stoploss.wire import schemas
+from stoploss.wire.refusals import WHAT_TO_DO, Code
 
 ROOT = Path(__file__).parents[1]
 LOADED = re.compile(r"""(?:<(?:script|img|iframe|source)[^>]*\ssrc|<link[^>]*\shref)=["']?((?:https?:)?//[^"' >]+)""")
@@ -60,6 +61,14 @@ def test_the_reference_has_every_command_topic_and_record() -> None:
     assert [name for name in TOPICS if f"\n| `{name}` |" not in pages["reference/topics.md"]] == []
     fields = [field["name"] for field in schemas.schema("trace").source["fields"]]
     assert [name for name in fields if f"| `{name}` |" not in pages["reference/records.md"]] == []
+
+
+def test_the_reference_has_every_code_of_a_dead_letter_and_each_is_one_that_the_code_gives() -> None:
+    assert set(WHAT_TO_DO) == set(get_args(Code))
+    assert [code for code in get_args(Code) if f"\n| `{code}` |" not in reference.codes()] == []
+    files = [path for folder in ("src", "streams") for path in (ROOT / folder).rglob("*.py")]
+    sources = "".join(path.read_text() for path in files if path.name != "refusals.py")
+    assert [code for code in get_args(Code) if f'"{code}"' not in sources] == []
 
 
 @pytest.mark.parametrize("module", [links, reference])

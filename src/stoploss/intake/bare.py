@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from stoploss.wire.traces import Decoded
 LARGEST_BARE_BYTES = 65_536
 """With its trace's context, and on its way through other topics, it must still fit into a Kafka record."""
 LARGEST_RESOLVED_BYTES = 900_000
-UNRESOLVED = "unresolved"
+UNRESOLVED: Final = "unresolved"
 
 
 @dataclass(frozen=True, slots=True)

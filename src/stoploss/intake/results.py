@@ -9,6 +9,7 @@ import polars as pl
 
 from stoploss.intake.rows import ProjectedRows
 from stoploss.ledger import RejectCount, Source
+from stoploss.wire.refusals import Code
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class Reject:
     """
 
     offset: int
-    code: str
+    code: Code
     reason: str
     value: bytes
     timestamp_ms: int

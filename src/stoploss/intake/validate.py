@@ -15,6 +15,7 @@ import polars as pl
 
 from stoploss.intake.batch import NUMBERS, Batch, Items, Rows
 from stoploss.metrics import LARGEST, METRICS, SCORE_SCALE
+from stoploss.wire.refusals import Code
 
 LONGEST_TRACE_ID_BYTES = 64
 LONGEST_SHOWN = 64
@@ -29,7 +30,7 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    code: str
+    code: Code
     reason: str
 
 

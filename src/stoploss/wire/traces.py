@@ -29,6 +29,7 @@ from stoploss.wire.block import is_columnar, read_block, shape
 from stoploss.wire.framing import SINGLE_OBJECT, SINGLE_OBJECT_SIZE, framing_of
 from stoploss.wire.json_records import Record, conform, parse_object
 from stoploss.wire.records import UNREADABLE
+from stoploss.wire.refusals import Code
 from stoploss.wire.schemas import Schema
 
 LARGEST_VALUE_BYTES = 1 << 20
@@ -52,14 +53,13 @@ class Refused:
     """A value that could not be read.
 
     position     index among the values given
-    code         kind of fault: empty | too_large | unknown_framing | unknown_schema | malformed_avro | malformed_json |
-                 too_many_items
+    code         kind of fault
     reason       what is wrong and the way out
     assignments  (experiment, variant) pairs, where they could be read all the same
     """
 
     position: int
-    code: str
+    code: Code
     reason: str
     assignments: tuple[tuple[str, str], ...] = ()
 
@@ -132,7 +132,7 @@ def _mark(value: bytes | None) -> bytes:
     return value[: framing.size] or b"{"
 
 
-def _framing_code(value: bytes | None) -> str:
+def _framing_code(value: bytes | None) -> Code:
     if not value:
         return "empty"
     return "too_large" if len(value) > LARGEST_VALUE_BYTES else "unknown_framing"
