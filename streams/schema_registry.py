@@ -26,6 +26,7 @@ import structlog
 from stoploss.errors import UnknownSchema
 from stoploss.settings import Settings
 from stoploss.wire import schemas
+from stoploss.wire.registry_address import RegistryAddress
 from stoploss.wire.schemas import Schema
 
 log = structlog.get_logger("stoploss.schema_registry")
@@ -41,8 +42,8 @@ DEEPEST = 32
 class SchemaRegistry:
     """A wire.traces.Resolver; call it from one thread at a time."""
 
-    def __init__(self, url: str, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._url, self._clock = url.rstrip("/"), clock
+    def __init__(self, url: RegistryAddress, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._url, self._clock = url, clock
         self._known: dict[int, Schema] = {}
         self._denied: OrderedDict[int, float] = OrderedDict()
         self._asked: dict[int, Future[None]] = {}
@@ -102,7 +103,7 @@ class SchemaRegistry:
     def _fetch(self, schema_id: int) -> str:
         """The schema's text. Raises UnknownSchema where there is none, OSError or ValueError where nobody can say."""
         try:
-            with urllib.request.urlopen(f"{self._url}/schemas/ids/{schema_id}", timeout=PATIENCE_S) as answer:
+            with urllib.request.urlopen(self._url.request(f"/schemas/ids/{schema_id}"), timeout=PATIENCE_S) as answer:
                 found = json.loads(answer.read(2 * LARGEST_SCHEMA_BYTES))
         except urllib.error.HTTPError as error:
             with error:
@@ -117,7 +118,8 @@ class SchemaRegistry:
 
 def resolver_of(settings: Settings) -> SchemaRegistry | None:
     """None where no registry is configured: records that name a schema id are then refused, and say so."""
-    return SchemaRegistry(settings.schema_registry) if settings.schema_registry else None
+    url = settings.registry()
+    return None if url is None else SchemaRegistry(url)
 
 
 def schema_of(text: str) -> Schema:

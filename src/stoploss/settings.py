@@ -20,6 +20,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from stoploss.errors import ConfigurationError
 from stoploss.kafka import KafkaAddress, Mechanism, Protocol, Security
 from stoploss.topics import Names
+from stoploss.wire.registry_address import RegistryAddress, basic, bearer
 
 PREFIX, DEFAULT_FILE = "STOPLOSS_", Path(".env")
 FILE_VARIABLE = f"{PREFIX}SETTINGS"
@@ -51,6 +52,11 @@ class Settings(BaseSettings):
     ack_deadline_ms    a command that nobody has acknowledged for so long is overdue
     checkpoint_every   journal entries of an experiment from one signed checkpoint to the next
     schema_registry    address of a schema registry, for records in Confluent's framing
+    schema_registry_user  whom it is to know this process as, with schema_registry_password or its file
+    schema_registry_password  as it is; better not in a file that others read
+    schema_registry_password_file  the file whose only line it is
+    schema_registry_token  bearer token, instead of user and password
+    schema_registry_token_file  the file whose only line it is
     canary_every_ms    how often the registrar sends a canary into each partition of the traces; a service's lease time
                        is at least six times as long
     instance_silent_s  an instance of a controller that was silent for so long is not waited for any more, unless it is
@@ -83,6 +89,11 @@ class Settings(BaseSettings):
     kafka_ca_file: Path | None = None
     clickhouse_url: str | None = None
     schema_registry: str | None = Field(None, pattern=r"^https?://")
+    schema_registry_user: str | None = Field(None, pattern=r"^[^:]+$")
+    schema_registry_password: SecretStr | None = None
+    schema_registry_password_file: Path | None = None
+    schema_registry_token: SecretStr | None = None
+    schema_registry_token_file: Path | None = None
     clickhouse_password_file: Path | None = None
     clickhouse_migrate: bool = True
     clickhouse_database: str = Field("stoploss", pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")
@@ -145,6 +156,25 @@ class Settings(BaseSettings):
                 "(or STOPLOSS_KAFKA_PASSWORD)"
             )
         return Security(self.kafka_protocol, self.kafka_ca_file, self.kafka_user, password, self.kafka_mechanism)
+
+    def registry(self) -> RegistryAddress | None:
+        """Of the schema registry; None: there is none. Raises ConfigurationError where a login would not be used."""
+        name = variable("schema_registry")
+        user = self.schema_registry_user
+        password = _secret(self.schema_registry_password, self.schema_registry_password_file, f"{name}_PASSWORD")
+        token = _secret(self.schema_registry_token, self.schema_registry_token_file, f"{name}_TOKEN")
+        if bool(user) != bool(password):
+            raise ConfigurationError(f"{name}_USER and {name}_PASSWORD_FILE (or {name}_PASSWORD) belong together")
+        if user and token:
+            raise ConfigurationError(f"{name}_USER and {name}_TOKEN are both set; keep one of them")
+        if self.schema_registry is None:
+            if user or token:
+                raise ConfigurationError(f"a login without {name} is not used; set the address, or unset the login")
+            return None
+        if urlsplit(self.schema_registry).username:
+            raise ConfigurationError(f"{name} holds a user; say it in {name}_USER and {name}_PASSWORD_FILE")
+        authorization = basic(user, password) if user else bearer(token) if token else ""
+        return RegistryAddress(self.schema_registry, authorization)
 
     def need_clickhouse(self) -> str:
         if not self.clickhouse_url:

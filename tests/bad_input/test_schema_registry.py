@@ -13,6 +13,7 @@ import pytest
 from stoploss.errors import UnknownSchema
 from stoploss.wire import schemas
 from stoploss.wire.block import is_columnar
+from stoploss.wire.registry_address import RegistryAddress
 from streams import schema_registry
 from streams.schema_registry import MOST_DENIED, SchemaRegistry, schema_of
 from tests.fuzz.corpus import NEWER, REGISTRY, confluent, resolver
@@ -51,7 +52,7 @@ class Registry:
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01})
         self.thread.start()
-        self.url = f"http://127.0.0.1:{self.server.server_port}/"
+        self.url = RegistryAddress(f"http://127.0.0.1:{self.server.server_port}/")
 
     def close(self) -> None:
         self.silent.set()

@@ -13,6 +13,7 @@ from stoploss.contracts import Subject, subjects
 from stoploss.errors import SchemaRefused
 from stoploss.topics import Names
 from stoploss.wire import schemas
+from stoploss.wire.registry_address import RegistryAddress
 from stoploss.wire.subjects import Subjects
 from streams.schema_registry import SchemaRegistry
 from tests import apicurio
@@ -90,7 +91,7 @@ def test_what_is_missing_is_registered_once_and_is_then_there(stoploss: Program,
 @real
 def test_each_level_lets_through_what_it_promises_and_nothing_else(stoploss: Program, registry: str) -> None:
     told(stoploss, "push", registry, 0, "b.")
-    there = Subjects(registry)
+    there = Subjects(RegistryAddress(registry))
     for subject in (Subject("b.traces-value", "trace"), Subject("b.acks-value", "ack")):
         assert there.refusals(subject.name, with_field(subject.record)) != []
         with pytest.raises(SchemaRefused):
@@ -107,7 +108,7 @@ def test_each_level_lets_through_what_it_promises_and_nothing_else(stoploss: Pro
 
 @real
 def test_a_refusal_is_told_in_words_and_the_others_are_registered(stoploss: Program, registry: str) -> None:
-    there = Subjects(registry)
+    there = Subjects(RegistryAddress(registry))
     foreign = {"type": "record", "name": "Ack", "namespace": "com.example", "fields": [{"name": "a", "type": "int"}]}
     there.register("c.acks-value", foreign)
     there.demand("c.acks-value", "FULL_TRANSITIVE")
@@ -123,7 +124,7 @@ def test_a_refusal_is_told_in_words_and_the_others_are_registered(stoploss: Prog
 @real
 def test_a_level_that_somebody_changed_is_told_and_set_again(stoploss: Program, registry: str) -> None:
     told(stoploss, "push", registry, 0, "d.")
-    Subjects(registry).demand("d.traces-value", "NONE")
+    Subjects(RegistryAddress(registry)).demand("d.traces-value", "NONE")
     row = told(stoploss, "check", registry, 3, "d.")["d.traces-value"]
     assert row["why"] == "its level is NONE, not FULL_TRANSITIVE; `stoploss schemas push` sets it"
     assert told(stoploss, "push", registry, 0, "d.")["d.traces-value"]["state"] == "registered"
@@ -133,8 +134,8 @@ def test_a_level_that_somebody_changed_is_told_and_set_again(stoploss: Program, 
 @real
 def test_ids_are_looked_up_and_known_ones_go_on_when_the_registry_is_gone(program: Path) -> None:
     with apicurio.running(program) as url:
-        schema_id = Subjects(url).register("traces-value", schemas.schema("trace").source)
-        resolve = SchemaRegistry(url)
+        schema_id = Subjects(RegistryAddress(url)).register("traces-value", schemas.schema("trace").source)
+        resolve = SchemaRegistry(RegistryAddress(url))
         assert resolve(10_000_019) is None
         assert resolve.has_answered(10_000_019)
         found = resolve(schema_id)

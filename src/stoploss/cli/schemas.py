@@ -9,7 +9,7 @@ from typing import Literal
 from stoploss.cli import output
 from stoploss.contracts import Subject, subjects
 from stoploss.errors import ConfigurationError, SchemaRefused
-from stoploss.settings import load, without_secrets
+from stoploss.settings import load
 from stoploss.wire.schemas import landed
 from stoploss.wire.subjects import Subjects
 
@@ -46,15 +46,14 @@ def check(url: str | None, as_json: bool) -> bool:
 
 def _each(url: str | None, work: Callable[[Subjects, Subject], Found], as_json: bool) -> bool:
     settings = load(schema_registry=url)
-    if settings.schema_registry is None:
+    address = settings.registry()
+    if address is None:
         raise ConfigurationError("no schema registry: say --registry http://host:8081, or set STOPLOSS_SCHEMA_REGISTRY")
-    registry = Subjects(settings.schema_registry)
+    registry = Subjects(address)
     rows = [work(registry, subject) for subject in subjects(settings.topics)]
     good = all(row.state in ("there", "registered") for row in rows)
     if as_json:
-        output.print_json(
-            {"registry": without_secrets(registry.url), "good": good, "subjects": list(map(asdict, rows))}
-        )
+        output.print_json({"registry": address, "good": good, "subjects": list(map(asdict, rows))})
     else:
         _show(rows)
     return good

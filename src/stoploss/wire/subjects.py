@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import quote
 
 from stoploss.errors import ConfigurationError, SchemaRefused
+from stoploss.wire.registry_address import RegistryAddress
 from stoploss.wire.schemas import JsonSchema
 
 TIMEOUT_S = 30.0
@@ -26,7 +27,7 @@ LONGEST_REASON = 400
 class Subjects:
     """Each call is one request. Raises ConfigurationError where the registry cannot be asked or will not do it."""
 
-    url: str
+    url: RegistryAddress
 
     def register(self, subject: str, schema: JsonSchema) -> int:
         """The id, new or old; raises SchemaRefused where it does not go with the versions that are there."""
@@ -64,6 +65,12 @@ class Subjects:
         self._good(*self._ask("PUT", f"/config/{_part(subject)}", {"compatibility": level}))
 
     def _good(self, status: int, answer: Any) -> dict[str, Any]:
+        if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            raise ConfigurationError(
+                f"the schema registry {self.url} answers {status}: {_reason(answer)}; "
+                "set STOPLOSS_SCHEMA_REGISTRY_USER and STOPLOSS_SCHEMA_REGISTRY_PASSWORD_FILE, or "
+                "STOPLOSS_SCHEMA_REGISTRY_TOKEN_FILE, of who may do this"
+            )
         if status != HTTPStatus.OK or not isinstance(answer, dict):
             raise ConfigurationError(f"the schema registry {self.url} answers {status}: {_reason(answer)}")
         return answer
@@ -71,9 +78,7 @@ class Subjects:
     def _ask(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
         """Status, and the answer as JSON, or as text where it is none."""
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(
-            self.url.rstrip("/") + path, data, {"Content-Type": MEDIA_TYPE, "Accept": MEDIA_TYPE}, method=method
-        )
+        request = self.url.request(path, data, method=method, media_type=MEDIA_TYPE)
         try:
             with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
                 return answer.status, _parsed(answer.read())
