@@ -290,7 +290,7 @@ class Courier:
 
     async def handle_journal(self, batch: Batch) -> None:
         if consumer_of(self.app).owns(batch):
-            await self._in_thread(lambda: self._telling.conclusions(record.value for record in batch.records))
+            await self._in_thread(lambda: self._telling.conclusions(message.value() for message in batch.messages))
         consumer_of(self.app).complete(batch)
 
 

@@ -18,7 +18,7 @@ from streams.worker import ROLES
 from tests.cli.conftest import Program
 
 COMMANDS = sorted(cast(TyperGroup, get_command(cli.app)).commands)
-SLOW = ("polars", "river", "faust", "numpy", "confluent_kafka", "clickhouse_connect", "pydantic")
+SLOW = ("polars", "river", "faust", "numpy", "confluent_kafka", "clickhouse_connect", "pydantic", "structlog", "rich")
 NEED_KAFKA = (
     ["topics"],
     ["register", "spec.yaml"],
@@ -52,10 +52,11 @@ def test_the_list_of_commands_cuts_no_sentence_at_80_columns(stoploss: Program) 
     assert [line for line in listed if not line.endswith(".") or line.endswith("...")] == []
 
 
-def test_help_waits_for_no_library_that_only_commands_need() -> None:
+@pytest.mark.parametrize("arguments", [["--help"], ["status", "--help"], ["register", "--help"], ["review", "--help"]])
+def test_help_waits_for_no_library_that_only_commands_need(arguments: list[str]) -> None:
     """A process of its own: this one has loaded them all."""
     asked = (
-        "import sys, stoploss.cli as cli; sys.argv = ['stoploss', '--help']\n"
+        f"import sys, stoploss.cli as cli; sys.argv = ['stoploss', *{arguments}]\n"
         "try: cli.main()\n"
         f"finally: print('loaded:', [name for name in {SLOW} if name in sys.modules])"
     )

@@ -59,6 +59,12 @@ class LazyGroup(TyperGroup):
         super().__init__(**attributes)
         self.commands = cast(MutableMapping[str, Any], Commands())
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """A command's help is printed before the options of all commands are read, which loads pydantic."""
+        if args[:1] and args[0] in MODULES and args[1:] == ["--help"]:
+            self.commands[args[0]].make_context(args[0], ["--help"], parent=ctx)
+        return super().parse_args(ctx, args)
+
     def list_commands(self, ctx: Any) -> list[str]:
         return list(self.commands)
 
