@@ -23,7 +23,7 @@ SELECT countIf(dateDiff('second', m.last, $__toTime) > 120) AS experiments FROM 
 ) AS r INNER JOIN (
     SELECT experiment, max(at) AS last FROM measures_verdicts_copies_v GROUP BY experiment
 ) AS m ON r.experiment = m.experiment
-WHERE lifecycle IN ('running', 'holding')"""
+WHERE lifecycle IN ('running', 'holding', 'adopted')"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,8 +32,8 @@ NOW = (
     Panel(
         "Experiments that run",
         "stat",
-        "Running or held: their treatment may get traffic. More than you know of: read the table below.",
-        f"SELECT countIf(lifecycle IN ('running', 'holding')) AS experiments FROM {IN_FORCE}",
+        "Running, held or rolled out: their treatment may get traffic. More than you know of: read the table below.",
+        f"SELECT countIf(lifecycle IN ('running', 'holding', 'adopted')) AS experiments FROM {IN_FORCE}",
         columns("experiments:number"),
         unit="none",
         width=6,

@@ -18,6 +18,7 @@ STATES = {
     "paused": YELLOW,
     "stopped": RED,
     "rolled_back": RED,
+    "adopted": GREEN,
     "completed": BLUE,
     "reviewed": BLUE,
 }

@@ -11,7 +11,7 @@ BEGAN = """(
 )"""
 ENDED = """(
     SELECT experiment, run, min(j.at) AS ended, argMin(j.sentence, j.number) AS outcome FROM journal_shown_v AS j
-    WHERE kind = 'lifecycle_changed' AND sentence IN ('paused', 'stopped', 'rolled_back', 'completed')
+    WHERE kind = 'lifecycle_changed' AND sentence IN ('paused', 'stopped', 'rolled_back', 'adopted', 'completed')
     GROUP BY experiment, run
 )"""
 

@@ -22,7 +22,7 @@ from stoploss.control.pagerduty import PagerDuty
 from stoploss.control.post import Endpoint
 from stoploss.control.routed import Receiver, Routed
 from stoploss.control.webhook import Webhook
-from stoploss.lifecycle import ENDED, WAITING
+from stoploss.lifecycle import ENDED, WAITING, Lifecycle
 from stoploss.settings import Settings, read_secret
 
 log = structlog.get_logger("stoploss.courier")
@@ -122,6 +122,11 @@ def is_over(lifecycle: str) -> bool:
     (True, False)
     """
     return lifecycle in OVER
+
+
+def is_decided(lifecycle: str) -> bool:
+    """A person has decided, knowing what had fired. What is adopted is not over: what comes later fires."""
+    return is_over(lifecycle) or lifecycle == Lifecycle.ADOPTED
 
 
 def is_all_clear(command: Command) -> bool:

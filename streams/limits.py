@@ -8,7 +8,7 @@ the run, so a judge obeys it once, however often a registrar that was started ag
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import structlog
 from confluent_kafka import KafkaException
@@ -72,12 +72,15 @@ class Limits:
         """Why it may not begin a run now; where it may, it counts as running from here on."""
         now, programme = _now(), self._reader.catch_up()
         known = frozenset(entry.experiment for entry in self._registry.entries())
-        others = [self._spec_of(name) for name in programme.beside(wanted.name, known, now)]
-        why = objection(wanted, [spec for spec in others if spec is not None], self._policy)
+        running = self._specs(programme.beside(wanted.name, known, now))
+        why = objection(wanted, running, self._policy, self._specs(sorted(programme.adopted)))
         why = why or _in_the_way(self._balances(now, wanted), wanted.name)
         if why is None:
             programme.let_through(request, now)
         return why
+
+    def _specs(self, names: Iterable[str]) -> list[Experiment]:
+        return [spec for name in names if (spec := self._spec_of(name)) is not None]
 
     def overdrawn(self) -> list[Request]:
         """Requests to pause what runs on budgets that are spent, each once. None while the topics cannot be read."""

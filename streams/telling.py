@@ -33,7 +33,7 @@ from stoploss.settings import Settings
 from stoploss.signing import Verifier
 from stoploss.state import parsed
 from stoploss.topics import TOPICS
-from streams.alerting import Alerting, is_all_clear, is_over
+from streams.alerting import Alerting, is_all_clear, is_decided
 from streams.places import committed, observer
 from streams.reading import whole
 from streams.registry_view import RegistryView
@@ -134,7 +134,7 @@ class Telling:
                     yield self._linked(alert_for_blind(entry, blind, runbook=runbook))
                 case MonitorBlind(until=int(seen_at)):  # over by itself, unlike a finding
                     yield End(entry.experiment, seen_at, BLIND)
-                case LifecycleChanged(after=after) if is_over(after):
+                case LifecycleChanged(after=after) if is_decided(after):
                     yield End(entry.experiment, entry.at)
                 case Finding() as finding if (entry.experiment, entry.ledger_offset) not in ordered:
                     yield self._linked(alert_for_finding(entry, finding, runbook=runbook))

@@ -9,16 +9,21 @@ from stoploss.journal import RequestHandled
 from stoploss.lifecycle import AFTER, LATCHED, LIVE, REQUESTS, Lifecycle, refusal, strengthens
 from tests.timelines import Timeline, actions, spec, traces, with_gate
 
-REGISTERED, APPROVED, RUNNING, HOLDING, PAUSED, STOPPED, ROLLED_BACK, COMPLETED, REVIEWED = Lifecycle
+REGISTERED, APPROVED, RUNNING, HOLDING, PAUSED, STOPPED, ROLLED_BACK, ADOPTED, COMPLETED, REVIEWED = Lifecycle
 
 # The whole table: what a person may ask for in each state, and where it leads.
 ALLOWED: dict[tuple[Lifecycle, str], Lifecycle] = {
     **{(state, "note"): state for state in Lifecycle},
-    **{(state, "approve"): state for state in (RUNNING, HOLDING, PAUSED, STOPPED, ROLLED_BACK)},
-    **{(state, "reject"): state for state in (RUNNING, HOLDING, PAUSED, STOPPED, ROLLED_BACK)},
+    **{(state, "approve"): state for state in (RUNNING, HOLDING, PAUSED, STOPPED, ROLLED_BACK, ADOPTED)},
+    **{(state, "reject"): state for state in (RUNNING, HOLDING, PAUSED, STOPPED, ROLLED_BACK, ADOPTED)},
     **{(state, "amend"): REGISTERED for state in (REGISTERED, APPROVED, STOPPED, ROLLED_BACK)},
     **{(state, "rehearse"): state for state in (REGISTERED, APPROVED)},
+    **{(state, "complete"): ADOPTED for state in (RUNNING, HOLDING)},
     **{(state, "complete"): COMPLETED for state in (PAUSED, STOPPED, ROLLED_BACK)},
+    (ADOPTED, "pause"): PAUSED,
+    (ADOPTED, "stop"): STOPPED,
+    (ADOPTED, "rollback"): ROLLED_BACK,
+    (ADOPTED, "reviewed"): ADOPTED,
     (REGISTERED, "approve"): APPROVED,
     (APPROVED, "approve"): APPROVED,
     (REGISTERED, "reject"): REGISTERED,
@@ -56,7 +61,7 @@ def demand(timeline: Timeline, action: str) -> None:
     bodies = {
         "approve": '{"domain": "product"}',
         "reject": '{"domain": "product"}',
-        "complete": '{"decision": "iterate"}',
+        "complete": '{"decision": "rollout"}',
     }
     decides = action in (*bodies, "reviewed", "note", "amend")
     if action == "amend":
@@ -80,7 +85,7 @@ def standing(state: Lifecycle) -> Timeline:
         return timeline
     timeline.started()
     ways = {PAUSED: ["pause"], STOPPED: ["stop"], ROLLED_BACK: ["rollback"]}
-    ways |= {COMPLETED: ["stop", "complete"], REVIEWED: ["stop", "complete", "reviewed"]}
+    ways |= {COMPLETED: ["stop", "complete"], REVIEWED: ["stop", "complete", "reviewed"], ADOPTED: ["complete"]}
     for action in ways.get(state, []):
         demand(timeline, action)
     if state == HOLDING:
@@ -134,7 +139,7 @@ def test_what_the_registrar_refused_is_not_done_and_its_reason_is_kept() -> None
 
 @pytest.mark.parametrize(("action", "state"), list(product(AFTER, sorted(LIVE | {PAUSED}))))
 def test_an_automatic_action_goes_only_from_weaker_to_stronger(action: Action, state: Lifecycle) -> None:
-    order = [RUNNING, HOLDING, PAUSED, ROLLED_BACK, STOPPED]
+    order = [RUNNING, HOLDING, ADOPTED, PAUSED, ROLLED_BACK, STOPPED]
     assert strengthens(action, state) == (order.index(AFTER[action]) > order.index(state))
 
 

@@ -31,7 +31,7 @@ def keep_hours(partition: PartitionState, state: ExperimentState, out: Outputs) 
     why = hours.shut(policy, state.experiment, out.at)
     if why is not None:
         _close(state, why, out)
-    elif state.current.pace.back_to is not None and state.lifecycle == Lifecycle.RUNNING:
+    elif state.current.pace.back_to is not None and state.lifecycle != Lifecycle.HOLDING:
         _open(state, policy, out)
 
 

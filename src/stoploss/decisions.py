@@ -8,7 +8,7 @@ from stoploss.awaited import Awaited
 from stoploss.commands import Action, Evidence, Micros
 from stoploss.folding import moment_of, settle
 from stoploss.journal import CommandIssued, EpochOpened, Finding, JournalEntry, LifecycleChanged
-from stoploss.lifecycle import AFTER, LATCHED, Lifecycle, strengthens
+from stoploss.lifecycle import AFTER, LATCHED, LIVE, Lifecycle, strengthens
 from stoploss.objective_sentences import recommendation_sentence
 from stoploss.outputs import Outputs
 from stoploss.recommendation import AT_FIRST, recommend, verdict_of
@@ -217,8 +217,8 @@ def close_epoch(state: ExperimentState, out: Outputs) -> None:
 
 def open_epoch_if_applied(state: ExperimentState, out: Outputs) -> None:
     """An epoch opens once the command is applied by all who have to, and only while the variant is exposed."""
-    live = state.lifecycle in (Lifecycle.RUNNING, Lifecycle.HOLDING)
-    if state.desired.awaiting or state.epoch_open or not live or state.desired.exposure <= 0:
+    live = state.lifecycle in LIVE and state.desired.exposure > 0
+    if state.desired.awaiting or state.epoch_open or not live:
         return
     state.epoch_open = True
     out.journal(state, EpochOpened(state.epoch, state.desired.exposure))

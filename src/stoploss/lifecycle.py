@@ -6,8 +6,10 @@ registered ── approve ──▶ approved ── start ──▶ running ◀�
    └──────────────────────────────────────────────├── stop ───▶ stopped ─────────────────────▶│
                                                   └── rollback ▶ rolled_back ────────────────▶┘
                               paused, stopped, rolled_back ── complete ──▶ completed ── reviewed ──▶ reviewed
+                              running, holding ── complete: rollout ──▶ adopted ── pause, stop, rollback ▶ as a run
 
-Automatic actions only ever lower exposure; only a person raises it or resumes.
+Automatic actions only ever lower exposure; only a person raises it or resumes. What is adopted stays served, and stays
+watched: whoever can stop a run can stop it, and so can its rules.
 """
 
 from __future__ import annotations
@@ -25,11 +27,15 @@ class Lifecycle(StrEnum):
     PAUSED = "paused"
     STOPPED = "stopped"
     ROLLED_BACK = "rolled_back"
+    ADOPTED = "adopted"
     COMPLETED = "completed"
     REVIEWED = "reviewed"
 
 
-LIVE = frozenset({Lifecycle.RUNNING, Lifecycle.HOLDING})
+TRIED = frozenset({Lifecycle.RUNNING, Lifecycle.HOLDING})
+"""An experiment is under way: limits on how many may be, and what they may cost, count it."""
+LIVE = TRIED | {Lifecycle.ADOPTED}
+"""The treatment may be served, so it is judged and leased, and whatever lowers exposure acts."""
 WAITING = frozenset({Lifecycle.REGISTERED, Lifecycle.APPROVED})
 """Before the start of a spec: nothing that arrives is judged."""
 ENDED = frozenset({Lifecycle.COMPLETED, Lifecycle.REVIEWED})
@@ -49,7 +55,7 @@ def _to(after: Lifecycle, *states: Lifecycle) -> dict[Lifecycle, Lifecycle]:
     return dict.fromkeys(states, after)
 
 
-_REGISTERED, _APPROVED, _RUNNING, _HOLDING, _PAUSED, _STOPPED, _ROLLED_BACK, _COMPLETED, _REVIEWED = _STATES
+_REGISTERED, _APPROVED, _RUNNING, _HOLDING, _PAUSED, _STOPPED, _ROLLED_BACK, _ADOPTED, _COMPLETED, _REVIEWED = _STATES
 
 # What a person may ask for in each state, and the state after it. Where a state is missing, the request is refused.
 # `amend` and `approve` go on to approved once all approvals are there that are asked for; governance/admission.py
@@ -62,12 +68,12 @@ TABLE: dict[str, dict[Lifecycle, Lifecycle]] = {
     "rehearse": _staying(WAITING),
     "start": _to(_RUNNING, _REGISTERED, _APPROVED),
     "ramp": _staying(frozenset({_RUNNING})),
-    "pause": _to(_PAUSED, _RUNNING, _HOLDING),
+    "pause": _to(_PAUSED, _RUNNING, _HOLDING, _ADOPTED),
     "resume": _to(_RUNNING, _HOLDING, _PAUSED, _STOPPED, _ROLLED_BACK),
-    "stop": _to(_STOPPED, _RUNNING, _HOLDING, _PAUSED),
-    "rollback": _to(_ROLLED_BACK, _RUNNING, _HOLDING, _PAUSED),
-    "complete": _to(_COMPLETED, _PAUSED, _STOPPED, _ROLLED_BACK),
-    "reviewed": _to(_REVIEWED, _COMPLETED),
+    "stop": _to(_STOPPED, _RUNNING, _HOLDING, _PAUSED, _ADOPTED),
+    "rollback": _to(_ROLLED_BACK, _RUNNING, _HOLDING, _PAUSED, _ADOPTED),
+    "complete": _to(_ADOPTED, _RUNNING, _HOLDING) | _to(_COMPLETED, _PAUSED, _STOPPED, _ROLLED_BACK),
+    "reviewed": _to(_REVIEWED, _COMPLETED) | _staying(frozenset({_ADOPTED})),
     "note": _staying(_ANY),
 }
 REQUESTS: dict[str, frozenset[Lifecycle]] = {request: frozenset(moves) for request, moves in TABLE.items()}
@@ -93,7 +99,7 @@ AFTER: dict[Action, Lifecycle] = {
 }
 
 # Later in this order is the stronger answer to harm; a weaker one does not follow a stronger one in a run.
-STRENGTH = (Lifecycle.RUNNING, Lifecycle.HOLDING, Lifecycle.PAUSED, Lifecycle.ROLLED_BACK, Lifecycle.STOPPED)
+STRENGTH = (_RUNNING, _HOLDING, _ADOPTED, _PAUSED, _ROLLED_BACK, _STOPPED)
 
 
 def refusal(action: str, state: Lifecycle | None) -> str | None:

@@ -278,11 +278,15 @@ def _follow_broken_glass(state: ExperimentState, request: Request, reason: str, 
 
 
 def _begin_run(state: ExperimentState, request: Request, reason: str, out: Outputs) -> None:
-    """A new run: rules begin anew, whatever had latched before. Which units were seen is never forgotten."""
+    """A new run: rules begin anew, whatever had latched before, and nobody has decided on it yet.
+
+    Which units were seen is never forgotten.
+    """
     if state.epoch_open:
         state.epoch_open = False
     state.run, state.epoch, state.sequence = state.run + 1, 0, 0
     state.current = RunState.begin(state.spec)
+    state.governance.completion = None
     state.desired.stopped_segments = effects.excluded(state, out.at)
     state.desired.exposure = exposure_asked(state, request)
     state.desired.release_variant = state.experiment.control.name

@@ -16,6 +16,8 @@ from stoploss.stats import hyperloglog
 from stoploss.stats.hyperloglog import Registers
 
 GAP = 5_000_000
+STAGE = "stage_"
+"""What every kind begins with that is said of a stage of the ramp."""
 
 
 @dataclass(slots=True)
@@ -55,6 +57,11 @@ class Pace:
     def begin_stage(self) -> None:
         self.watched, self.met = 0, np.zeros_like(self.met)
         self.held = self.kind = self.stands = ""
+
+    def end_ramp(self) -> None:
+        """People have decided: what was said of a stage holds no more. What was said of windows and the watch does."""
+        if self.kind.startswith(STAGE):
+            self.kind = self.stands = ""
 
     def lowered(self, share: float, why: str) -> None:
         """Somebody or something wants no more than this share: neither a window nor the ramp gives more by itself."""

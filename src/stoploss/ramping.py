@@ -18,6 +18,7 @@ from stoploss.governance.admission import in_the_way
 from stoploss.journal import Finding, JournalEntry
 from stoploss.lifecycle import Lifecycle
 from stoploss.outputs import Outputs
+from stoploss.pace import STAGE
 from stoploss.policy.file import policy_in_force
 from stoploss.policy.model import Policy
 from stoploss.rules.verdict import Outcome, Reason, Severity
@@ -26,11 +27,11 @@ from stoploss.state import ExperimentState, PartitionState
 
 RULE, VERSION = "ramp", 1
 PASSED, EXTENDED, WAITS, HELD, REVERTED = (
-    "stage_passed",
-    "stage_extended",
-    "stage_waits",
-    "stage_held",
-    "stage_reverted",
+    f"{STAGE}passed",
+    f"{STAGE}extended",
+    f"{STAGE}waits",
+    f"{STAGE}held",
+    f"{STAGE}reverted",
 )
 WATCHED, OVER = "watched", "watch_over"
 A_PERSON = "a person decides with `stoploss ramp`"
@@ -47,7 +48,7 @@ def keep_ramp(partition: PartitionState, state: ExperimentState, out: Outputs) -
         return
     pace.watched += passed
     higher = next((stage for stage in ramp.shares if stage > state.desired.exposure), None)
-    if ramp.auto_advance and higher is not None:
+    if ramp.auto_advance and higher is not None and state.lifecycle == Lifecycle.RUNNING:
         if pace.held:
             _stand(state, HELD, f"the ramp is held: {pace.held}; {A_PERSON}", Severity.INFO, out)
         else:
@@ -59,8 +60,8 @@ def keep_ramp(partition: PartitionState, state: ExperimentState, out: Outputs) -
 def _is_watched(state: ExperimentState) -> bool:
     """The treatment has the share of its stage, everybody has applied it, and the monitor sees."""
     run = state.current
-    lives = state.lifecycle == Lifecycle.RUNNING and state.epoch_open
-    return lives and run.pace.back_to is None and run.sight.since is None
+    served = state.lifecycle in (Lifecycle.RUNNING, Lifecycle.ADOPTED) and state.epoch_open
+    return served and run.pace.back_to is None and run.sight.since is None
 
 
 def _judge_stage(partition: PartitionState, state: ExperimentState, ramp: Ramp, higher: float, out: Outputs) -> None:
@@ -167,7 +168,8 @@ def _keep_watching(state: ExperimentState, seconds: int, out: Outputs) -> None:
         _stand(state, WATCHED, f"{who} and is watched for {long}", Severity.INFO, out)
         return
     against = "; ".join(_findings(state)) or "nothing speaks against it"
-    words = f"{who} and was watched for {long}, as promised: {against}. The watch is over; a person completes it"
+    words = f"{who} and was watched for {long}, as promised: {against}. The watch is over"
+    words += "; a person completes it" if state.lifecycle == Lifecycle.RUNNING else ", and goes on while it is served"
     _stand(state, OVER, words, Severity.INFO, out)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from stoploss import metrics
 from stoploss.commands import Micros
 from stoploss.journal import Spend
+from stoploss.lifecycle import Lifecycle
 from stoploss.outputs import Outputs
 from stoploss.policy.file import policy_in_force
 from stoploss.rules.rows import TREATMENT, Rows
@@ -26,7 +27,12 @@ WORTH_SAYING = 1_000
 
 
 def count_spending(state: ExperimentState, rows: Rows, policy: str, at: Micros) -> None:
-    """Adds the cost of an entry's treatment rows, whatever run they belong to: it was spent."""
+    """Adds the cost of an entry's treatment rows, whatever run they belong to: it was spent.
+
+    What is adopted is the product's own expense, and no experiment's.
+    """
+    if state.lifecycle == Lifecycle.ADOPTED:
+        return
     if least_limit(policy, state.experiment.metadata.owner) is None:
         return
     cost = rows.metrics.get(COST)

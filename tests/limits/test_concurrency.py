@@ -54,6 +54,18 @@ def test_two_experiments_of_one_flag_are_on_the_same_traffic() -> None:
     )
 
 
+def test_a_flag_that_serves_what_was_rolled_out_serves_no_other_experiment_and_no_limit_counts_it() -> None:
+    """X3: a start would take the adopted treatment from its users."""
+    again, declared = experiment("again", flag="a"), experiment("again", "overlaps: [a]", flag="a")
+    assert objection(again, [], None, [A]) == (
+        "the flag 'a' serves the treatment of a, which was rolled out; take another flag, stop a first, or declare "
+        "it: overlaps: [a]"
+    )
+    assert objection(declared, [], None, [A]) is None
+    assert objection(B, [], policy("total: 1, perSurface: 1"), [A]) is None
+    assert objection(A, [], None, [A]) is None, "it is its own flag"
+
+
 @pytest.mark.parametrize(
     ("one", "other", "where"),
     [

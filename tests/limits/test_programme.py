@@ -84,6 +84,16 @@ def test_what_is_remembered_of_answers_is_bounded() -> None:
 def test_the_registry_says_who_runs_at_the_beginning() -> None:
     entries = [
         RegistryEntry(name, 0, "", "", state, 1, 1, 1, "current", 0.5, (), None, changed_at=NOW, offset=1)
-        for name, state in (("a", "running"), ("b", "holding"), ("c", "paused"), ("d", "completed"))
+        for name, state in (("a", "running"), ("b", "holding"), ("c", "paused"), ("d", "completed"), ("e", "adopted"))
     ]
-    assert beside(Programme.of(entries)) == ["a", "b"]
+    programme = Programme.of(entries)
+    assert (beside(programme), programme.adopted) == (["a", "b"], {"e"})
+
+
+def test_what_is_adopted_runs_no_more_as_an_experiment_until_it_is_resumed() -> None:
+    """X3"""
+    programme = Programme({"a"})
+    programme.hear(said(LifecycleChanged("running", "adopted", "")))
+    assert (beside(programme), programme.adopted) == ([], {"a"})
+    programme.hear(said(LifecycleChanged("adopted", "stopped", "")))
+    assert (beside(programme), programme.adopted) == ([], set())

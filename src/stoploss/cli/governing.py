@@ -16,12 +16,12 @@ from stoploss.errors import ConfigurationError, InvalidExperiment, RequestRefuse
 from stoploss.experiment import Experiment
 from stoploss.governance import changes
 from stoploss.governance.bodies import BODIES, text_of
-from stoploss.lifecycle import POLICY
+from stoploss.lifecycle import POLICY, Lifecycle
 from stoploss.policy.file import parse_policy
 from stoploss.policy.model import RISK, Policy
 from stoploss.policy.requirements import at_start, violations
 from stoploss.registry import RegistryEntry
-from stoploss.review.words import moment
+from stoploss.review.words import moment, share
 from stoploss.settings import Settings
 from stoploss.spec.base import check_name
 from stoploss.spec.file import node_at, parse_experiment, violations_in
@@ -108,6 +108,19 @@ def ask(action: str, experiment: str, body: Mapping[str, Any], reason: str, as_j
         faults = [f"{'.'.join(map(str, e['loc']))}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors()]
         raise RequestRefused(f"{action} of {experiment!r} cannot be sent: {'; '.join(faults)}") from error
     asking.ask(action, experiment, reason, as_json, body=text)
+
+
+def complete(experiment: str, terms: Mapping[str, Any], reason: str, as_json: bool) -> None:
+    """Of what stays served it is said how it is taken away."""
+    ask("complete", experiment, terms, reason, as_json)
+    if as_json:
+        return
+    entry = _entry_of(addresses.connected(), experiment)
+    if entry.lifecycle == Lifecycle.ADOPTED:
+        print(
+            f"its treatment stays served at {share(entry.exposure)} of the traffic, and watched; `stoploss stop "
+            f"{experiment}` takes it away"
+        )
 
 
 # ---- what is registered --------------------------------------------------------------------------------

@@ -115,14 +115,15 @@ def complete(
     lesson: Annotated[str, typer.Option(help="What was learned.")] = "",
     as_json: Json = False,
 ) -> None:
-    """Decide on an experiment that has ended.
+    """Decide on an experiment.
 
-    It is paused, stopped or rolled back. Departing from what the monitor recommends needs a reason.
+    A rollout of what runs leaves the treatment where it is: served, watched, and everybody's to stop. For another
+    decision it is paused, stopped or rolled back first. Departing from what the monitor recommends needs a reason.
     """
     from stoploss.cli import governing
 
     terms = {"decision": decision, "caveats": caveats, "lesson": lesson, "reviewer": reviewer}
-    governing.ask("complete", experiment, terms, reason, as_json)
+    governing.complete(experiment, terms, reason, as_json)
     if not as_json:
         from stoploss.cli.cases import tell_undecided
 
@@ -131,7 +132,7 @@ def complete(
 
 @app.command()
 def reviewed(experiment: Experiment, reason: Why = "", as_json: Json = False) -> None:
-    """Say that a completed experiment was reviewed."""
+    """Say that a completed experiment was reviewed, or one that was rolled out."""
     from stoploss.cli import asking
 
     asking.ask("reviewed", experiment, reason, as_json)

@@ -86,6 +86,8 @@ def _lowering(action: str, standing: Standing) -> Iterator[str]:
     yield f"Nobody gets {treatment} any more: {share(status.exposure)} of the traffic may get it now."
     yield f"Everybody gets {to}."
     yield "Requests that are under way end as they began; how many there were is counted and shown."
+    if status.lifecycle == Lifecycle.ADOPTED:
+        yield "It was rolled out: this takes it from users who were to keep it."
     if action == "pause":
         yield "A resume ends the pause. It begins a new run: the evidence of this one counts no more."
     else:

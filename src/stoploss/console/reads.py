@@ -19,7 +19,7 @@ from stoploss.cli import reading
 from stoploss.cli.addresses import require_listener
 from stoploss.errors import ConfigurationError, InvalidExperiment
 from stoploss.experiment import Experiment
-from stoploss.governance.record import Approval
+from stoploss.governance.record import Approval, Completion
 from stoploss.registry import RegistryEntry
 from stoploss.review.document import Review
 from stoploss.review.errors import UnknownExperiment
@@ -57,11 +57,15 @@ def tried(read: Callable[[], T]) -> Found[T]:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Where one experiment stands, with its spec where this version can read it, and what approvers have said."""
+    """Where one experiment stands, with its spec where this version can read it, and what people have said.
+
+    completion  None: nobody has decided, or Kafka is away
+    """
 
     status: ExperimentStatus
     spec: Experiment | None
     approvals: tuple[Approval, ...] = ()
+    completion: Completion | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +205,7 @@ def _reviewed(client: Client, experiment: str) -> tuple[Review | None, str | Non
 @lru_cache(maxsize=512)
 def standing_of(entry: RegistryEntry, today: date) -> Standing:
     """Kept, since a spec takes tens of milliseconds to read and every page asks for all of them."""
-    return Standing(status_of(entry, today), spec_of(entry.spec), entry.approvals)
+    return Standing(status_of(entry, today), spec_of(entry.spec), entry.approvals, entry.completion)
 
 
 @lru_cache(maxsize=512)

@@ -23,6 +23,7 @@ STATES = {
     "registered": "waiting",
     "approved": "waiting",
     "running": "good",
+    "adopted": "good",
     "holding": "warning",
     "paused": "warning",
     "stopped": "bad",

@@ -14,6 +14,7 @@ from stoploss.lifecycle import WAITING as BEFORE_START
 from stoploss.lifecycle import Lifecycle
 
 START = "Waits for somebody to start it."
+ROLLED_OUT = "Rolled out and still served, and waits for its review."
 OVERDUE = "What people owe is overdue."
 WHY = {
     Lifecycle.HOLDING: "Held: its exposure is frozen until a person resumes, pauses or stops it.",
@@ -60,12 +61,19 @@ def _waiting(standings: Iterable[Standing], now: datetime) -> Iterator[Waiting]:
 
 
 def _why(standing: Standing, now: datetime) -> str | None:
-    state = Lifecycle(standing.status.lifecycle)
+    state, recommended = Lifecycle(standing.status.lifecycle), standing.status.recommendation or ""
     if state in BEFORE_START:
         return _approvals(standing, now) or START
     if state == Lifecycle.RUNNING:
-        return RECOMMENDED.get(standing.status.recommendation or "")
+        return RECOMMENDED.get(recommended)
+    if state == Lifecycle.ADOPTED:
+        return RECOMMENDED["rollback"] if recommended == "rollback" else _review(standing)
     return WHY.get(state)
+
+
+def _review(standing: Standing) -> str | None:
+    reviewed = standing.completion is not None and standing.completion.reviewed_at is not None
+    return None if reviewed else ROLLED_OUT
 
 
 def _approvals(standing: Standing, now: datetime) -> str | None:

@@ -17,7 +17,7 @@ from stoploss.governance.bodies import ApprovalTerms, CompletionTerms, NoteTerms
 from stoploss.governance.record import Freeze
 from stoploss.governance.reminders import overdue
 from stoploss.ledger import Request
-from stoploss.lifecycle import RAISES
+from stoploss.lifecycle import LIVE, RAISES
 from stoploss.policy.file import policy_in_force
 from stoploss.policy.model import Policy
 from stoploss.policy.requirements import ASSESSMENTS, evaluation_faults, said_of
@@ -112,11 +112,22 @@ def _excluded(state: ExperimentState, terms: ApprovalTerms) -> Iterator[str]:
 def _completion(state: ExperimentState, request: Request) -> Iterator[str]:
     recommended = state.recommendation
     decision = body_of(CompletionTerms, request.body).decision
+    if state.lifecycle in LIVE:
+        yield from _adoption(state, decision)
     if recommended not in (None, decision) and not request.reason.strip():
         yield (
             f"the monitor recommends {recommended}, the decision is {decision}: departing from the recommendation "
             "needs a reason; give one with --reason"
         )
+
+
+def _adoption(state: ExperimentState, decision: str) -> Iterator[str]:
+    """While the treatment is served, nothing but a rollout leaves it where it is: to take it away is an operator's."""
+    if decision != "rollout":
+        ways = f"`stoploss rollback {state.name}` or `stoploss stop {state.name}` takes it away"
+        yield f"the treatment is served, and the decision is {decision}: {ways}; complete it then"
+    elif state.desired.exposure <= 0 and state.current.pace.back_to is None:
+        yield "nobody gets the treatment, so there is nothing to leave as it is: ramp it up, or stop it and complete it"
 
 
 def _review(state: ExperimentState, request: Request) -> Iterator[str]:

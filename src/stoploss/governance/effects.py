@@ -5,6 +5,8 @@ Nothing here touches traffic, but for a rehearsal, whose command changes nothing
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from stoploss.awaited import Awaited
 from stoploss.commands import AckStatus, Action, Micros, Segment
 from stoploss.decisions import enter
@@ -29,7 +31,7 @@ from stoploss.governance.record import (
 )
 from stoploss.journal import CommandAcked, CommandIssued
 from stoploss.ledger import AckReceived, Request
-from stoploss.lifecycle import TABLE, WAITING, Lifecycle
+from stoploss.lifecycle import LIVE, TABLE, WAITING, Lifecycle
 from stoploss.outputs import Outputs
 from stoploss.policy.file import policy_in_force
 from stoploss.state import Desired, ExperimentState, PartitionState, RunState
@@ -95,6 +97,7 @@ def _terms(terms: ApprovalTerms) -> str:
 
 def _decision(state: ExperimentState, terms: CompletionTerms) -> str:
     found = [terms.decision, f"recommended was {state.recommendation or 'nothing'}"]
+    found += [f"stays served at {state.desired.exposure:g} of the traffic"] if state.lifecycle in LIVE else []
     found += [f"reviewer: {terms.reviewer}"] if terms.reviewer else []
     found += [f"caveats: {terms.caveats}"] if terms.caveats else []
     return ", ".join(found + ([f"lesson: {terms.lesson}"] if terms.lesson else []))
@@ -139,6 +142,9 @@ def decide(state: ExperimentState, request: Request, reason: str, out: Outputs) 
             state.governance.approvals = approvals.with_approval(state.governance.approvals, rejection)
         case "complete":
             state.governance.completion = _completion(state, request, out.at)
+            state.current.pace.end_ramp()
+        case "reviewed" if state.governance.completion is not None:
+            state.governance.completion = replace(state.governance.completion, reviewed_at=out.at)
         case "note":
             note = body_of(NoteTerms, request.body)
             if note.item is not None:

@@ -68,6 +68,7 @@ class Completion:
 
     recommended  what the monitor had said then; None: nothing
     reviewer     who looked at the evidence beside the one who decides; empty: nobody was named
+    reviewed_at  ledger time at which somebody else has last looked at what became of it; None: nobody has
     """
 
     decision: str
@@ -78,6 +79,7 @@ class Completion:
     lesson: str
     recommended: str | None
     reviewer: str = field(default="", metadata={"since": "0.1.0"})
+    reviewed_at: Micros | None = field(default=None, metadata={"since": "0.1.0"})
 
 
 @dataclass(slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 from stoploss.experiment import Experiment
 from stoploss.limits.reach import SURFACE, TENANT, Reach, shared
@@ -12,13 +13,32 @@ OTHERS = "any other"
 """Stands for the values that no spec names: who reaches all reaches them, too."""
 
 
-def objection(wanted: Experiment, running: Sequence[Experiment], policy: Policy | None) -> str | None:
+def objection(
+    wanted: Experiment, running: Sequence[Experiment], policy: Policy | None, adopted: Sequence[Experiment] = ()
+) -> str | None:
     """Why an experiment may not begin a run beside others, in a sentence that names them; None where it may.
 
     running  all that run, or are about to; the wanted one does not count
+    adopted  those that were rolled out and are still served by their flags
     """
     others = [other for other in running if other.name != wanted.name]
-    return next(_objections(wanted, others, policy), None)
+    kept = [other for other in adopted if other.name != wanted.name]
+    return next(chain(_taken(wanted, kept), _objections(wanted, others, policy)), None)
+
+
+def _taken(wanted: Experiment, adopted: Sequence[Experiment]) -> Iterator[str]:
+    """A flag serves one treatment: a start would take the adopted one from its users, and a stop would give it back."""
+    for other in adopted:
+        flag = other.spec.assignment.flag
+        if flag == wanted.spec.assignment.flag and not _declared(wanted, other):
+            yield (
+                f"the flag {flag!r} serves the treatment of {other.name}, which was rolled out; take another flag, "
+                f"stop {other.name} first, or declare it: overlaps: [{other.name}]"
+            )
+
+
+def _declared(wanted: Experiment, other: Experiment) -> bool:
+    return other.name in wanted.spec.overlaps or wanted.name in other.spec.overlaps
 
 
 def _objections(wanted: Experiment, others: Sequence[Experiment], policy: Policy | None) -> Iterator[str]:
@@ -37,7 +57,7 @@ def _excluded(wanted: Experiment, other: Experiment) -> Iterator[str]:
 
 
 def _overlap(wanted: Experiment, other: Experiment) -> Iterator[str]:
-    if other.name in wanted.spec.overlaps or wanted.name in other.spec.overlaps:
+    if _declared(wanted, other):
         return
     if where := shared(Reach.of(wanted), Reach.of(other)):
         yield (

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from stoploss.commands import Micros
 from stoploss.journal import JournalEntry, LifecycleChanged, RequestHandled, Spend
 from stoploss.ledger import Request
-from stoploss.lifecycle import LIVE
+from stoploss.lifecycle import TRIED, Lifecycle
 from stoploss.limits.spending import Spendings
 from stoploss.registry import RegistryEntry
 
@@ -33,13 +33,15 @@ class Asked:
 @dataclass(slots=True)
 class Programme:
     """
-    running   experiments whose treatment may get traffic
+    running   experiments that are under way
+    adopted   those that people have decided to roll out, as long as their flags serve them: no limit counts them
     asked     by request: what was let through and is not answered yet
     answered  requests that were, the last ones: one that is read again after a crash waits for no second answer
     spendings  what the experiments have cost
     """
 
     running: set[str] = field(default_factory=set)
+    adopted: set[str] = field(default_factory=set)
     asked: dict[str, Asked] = field(default_factory=dict)
     answered: OrderedDict[str, None] = field(default_factory=OrderedDict)
     spendings: Spendings = field(default_factory=Spendings)
@@ -47,7 +49,10 @@ class Programme:
     @classmethod
     def of(cls, entries: Iterable[RegistryEntry]) -> Programme:
         """As the registry shows it; what the journal says of the same changes is heard again, and changes nothing."""
-        return cls({entry.experiment for entry in entries if entry.lifecycle in LIVE})
+        programme = cls()
+        for entry in entries:
+            programme._enter(entry.experiment, entry.lifecycle)
+        return programme
 
     def hear(self, entry: JournalEntry) -> None:
         match entry.conclusion:
@@ -80,7 +85,8 @@ class Programme:
             self.running.add(experiment)
 
     def _enter(self, experiment: str, after: str) -> None:
-        if after in LIVE:
-            self.running.add(experiment)
-        else:
-            self.running.discard(experiment)
+        for states, members in ((TRIED, self.running), ({Lifecycle.ADOPTED}, self.adopted)):
+            if after in states:
+                members.add(experiment)
+            else:
+                members.discard(experiment)

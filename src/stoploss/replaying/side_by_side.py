@@ -31,7 +31,7 @@ from stoploss.state import ExperimentState, PartitionState, parsed
 
 BEGINS = frozenset({"start", "resume"})
 BY = "replay"
-AGREED = (POLICY, "approve", "reject")
+AGREED = (POLICY, "approve", "reject", "complete", "reviewed")
 """What people agreed on is about the recorded spec; the other one is asked what it would have found."""
 
 

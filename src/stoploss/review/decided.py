@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from stoploss.governance.record import Completion
-from stoploss.lifecycle import WAITING, Lifecycle
+from stoploss.lifecycle import AFTER, WAITING, Lifecycle
 from stoploss.review.chain import CommandLine, FindingLine
 from stoploss.review.recommended import WORDS
 from stoploss.review.words import moment
@@ -15,6 +15,7 @@ from stoploss.store.rows import Status
 
 UNDECIDED = "undecided"
 RAISES = frozenset({"set_exposure"})
+ENDS = frozenset(str(action) for action in AFTER)
 NO_REASON = "no reason was given"
 
 
@@ -48,10 +49,13 @@ def decision(
     findings: Sequence[FindingLine],
     completion: Completion | None = None,
 ) -> Decision:
-    """A person's word first; then the last command that lowered something: a start or resume decides nothing."""
-    if completion is not None:
-        return _of_person(completion)
+    """A person's word first, unless the treatment was taken away later; then the last command that lowered something.
+
+    A start or resume decides nothing.
+    """
     lowered = [command for command in issued if command.action not in RAISES and not command.dry_run]
+    if completion is not None and not _undone(completion, lowered):
+        return _of_person(completion)
     if lowered:
         last = lowered[-1]
         return Decision(last.action, last.reason, last.decided_at, last.command_id)
@@ -60,6 +64,12 @@ def decision(
     if status.lifecycle == Lifecycle.HOLDING and findings:
         return Decision(UNDECIDED, f"held: {findings[-1].sentence}", findings[-1].at, None)
     return Decision(UNDECIDED, "no rule has called for a command", None, None)
+
+
+def _undone(completion: Completion, lowered: Sequence[CommandLine]) -> bool:
+    """Whether what was rolled out has been paused, stopped or rolled back since."""
+    decided_at = moment(completion.at)
+    return any(command.action in ENDS and command.decided_at > decided_at for command in lowered)
 
 
 def _of_person(completion: Completion) -> Decision:

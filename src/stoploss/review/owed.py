@@ -14,6 +14,7 @@ from stoploss.lifecycle import ENDED, Lifecycle
 from stoploss.review.words import moment
 
 ROLLOUT = "rollout"
+OUT = frozenset({Lifecycle.ADOPTED, Lifecycle.COMPLETED})
 SOON = timedelta(days=14)
 """How long before its day a baseline is shown where people look every day."""
 
@@ -74,7 +75,7 @@ def _baselines(experiment: Experiment, again: Mapping[str, date], today: date) -
 
 def duties(experiment: Experiment, lifecycle: str, completion: Completion | None, today: date) -> Iterator[Duty]:
     """What is due, now or later: assessments of risks, and the review after a rollout until it is held."""
-    if lifecycle == Lifecycle.COMPLETED and completion is not None and completion.decision == ROLLOUT:
+    if lifecycle in OUT and completion is not None and _awaits_review(completion):
         due = moment(completion.at).date() + timedelta(seconds=experiment.spec.success.reviewed_within_s)
         yield Duty("the post-implementation review", due, today >= due)
     if lifecycle in ENDED:
@@ -82,6 +83,10 @@ def duties(experiment: Experiment, lifecycle: str, completion: Completion | None
     for risk in experiment.spec.risks:
         if risk.recheck is not None:
             yield Duty(f"a new assessment of the risk that {risk.harm}", risk.recheck, today >= risk.recheck)
+
+
+def _awaits_review(completion: Completion) -> bool:
+    return completion.decision == ROLLOUT and completion.reviewed_at is None
 
 
 def rechecks(experiment: Experiment, lifecycle: str, again: Mapping[str, date], today: date) -> Iterator[Duty]:

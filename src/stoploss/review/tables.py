@@ -25,6 +25,7 @@ from stoploss.review.words import NO_DATA, count, listed, printable, share, utc
 
 LIFECYCLE_STYLE = {
     "running": "green",
+    "adopted": "green",
     "holding": "yellow",
     "paused": "yellow",
     "stopped": "bold red",
