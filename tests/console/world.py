@@ -67,13 +67,13 @@ def living(kafka: Kafka, clickhouse: EmbeddedClickHouse, home: Path) -> Iterator
             _happened(installation)
             installation.wait(lambda: _is_stored(settings, client))
             console = Console.of(settings)
-            with _served(console) as address:
+            with served(console) as address:
                 yield World(installation, client, console, address)
         installation.stop()
 
 
 @contextmanager
-def _served(console: Console) -> Iterator[str]:
+def served(console: Console) -> Iterator[str]:
     """By the real server, on a port of its own."""
     with listen("127.0.0.1", 0) as listening:
         server = uvicorn.Server(uvicorn.Config(build(console), log_config=None, timeout_graceful_shutdown=1))

@@ -66,7 +66,28 @@ def read_budgets(settings: Settings) -> list[BudgetLine]:
 
 
 def told(lines: Iterable[BudgetLine]) -> list[str]:
-    return [f"{_whose(line)}: {_spent(line)}; {_ahead(line)}" for line in lines]
+    return [
+        f"budget of {owner(line)}: {spent(line)}, until {line.ends_at:%Y-%m-%d %H:%M}; {forecast(line)}"
+        for line in lines
+    ]
+
+
+def owner(line: BudgetLine) -> str:
+    return f"the {line.scope}" if line.scope == "programme" else f"{line.scope} {line.name}"
+
+
+def spent(line: BudgetLine) -> str:
+    return f"{number(line.spent_usd)} of {number(line.limit_usd)} USD spent ({share(line.spent_usd / line.limit_usd)})"
+
+
+def forecast(line: BudgetLine) -> str:
+    if line.exhausted:
+        return "it is gone: what draws on it is paused"
+    if line.chance is None:
+        return "too little was spent lately for a forecast"
+    if not line.gone_in_h:
+        return f"gone before then with a probability of {share(line.chance)}"
+    return f"gone {_in_hours(line.gone_in_h)}"
 
 
 def _teams(settings: Settings) -> dict[str, str]:
@@ -94,25 +115,6 @@ def _line(found: Balance) -> BudgetLine:
         chance=found.chance,
         gone_in_h=found.gone_in_h,
     )
-
-
-def _whose(line: BudgetLine) -> str:
-    return f"budget of the {line.scope}" if line.scope == "programme" else f"budget of {line.scope} {line.name}"
-
-
-def _spent(line: BudgetLine) -> str:
-    of = share(line.spent_usd / line.limit_usd)
-    return f"{number(line.spent_usd)} of {number(line.limit_usd)} USD spent ({of}), until {line.ends_at:%Y-%m-%d %H:%M}"
-
-
-def _ahead(line: BudgetLine) -> str:
-    if line.exhausted:
-        return "it is gone: what draws on it is paused"
-    if line.chance is None:
-        return "too little was spent lately for a forecast"
-    if not line.gone_in_h:
-        return f"gone before then with a probability of {share(line.chance)}"
-    return f"gone {_in_hours(line.gone_in_h)}"
 
 
 def _in_hours(hours: Sequence[float]) -> str:

@@ -63,6 +63,7 @@ def routes() -> list[Route | Mount]:
     return [
         Route("/", pages.experiments),
         Route("/waiting", pages.inbox),
+        Route("/budgets", pages.budgets),
         Route("/search", pages.search),
         Route("/letters", pages.letter_list),
         Route("/letters/{id}", pages.letter),
@@ -72,6 +73,8 @@ def routes() -> list[Route | Mount]:
         Route(f"{one}/review.md", pages.review_file),
         Route(f"{one}/ask/{{action}}", forms.confirm),
         Route(f"{one}/ask/{{action}}", forms.ask, methods=["POST"]),
+        Route("/line/ask/{action}", forms.confirm_of_line),
+        Route("/line/ask/{action}", forms.ask_of_line, methods=["POST"]),
         Route("/signin", forms.sign_in),
         Route("/signin", forms.sign_in_by_form, methods=["POST"]),
         Route("/signout", forms.sign_out, methods=["POST"]),

@@ -12,7 +12,8 @@ from stoploss.console.reads import Standing
 from stoploss.errors import RequestRefused
 from stoploss.experiment import Experiment
 from stoploss.journal import RequestHandled
-from stoploss.lifecycle import Lifecycle, refusal
+from stoploss.ledger import Request
+from stoploss.lifecycle import UNFREEZE, Lifecycle, refusal
 from stoploss.review.words import share
 from stoploss.settings import Settings
 
@@ -162,6 +163,20 @@ class Desk:
             raise RequestRefused(f"it was {asked.seen} when you opened this page and is {now} now; look again")
         exposure = asked.exposure if offer.raises else None
         request = request_of(action, standing.status.experiment, asked.reason, exposure=exposure)
+        return self._sent(person, request, asked)
+
+    def ask_of_line(self, person: str, action: str, asked: Asked, frozen: str | None) -> RequestHandled:
+        """The registrar's last word on a stop of the whole line or its lift. A lift holds for the stop that was shown.
+
+        frozen  since when the line is stopped, by whom and why; None where it is not
+        """
+        if (answered := self._answered.get(asked.request_id)) is not None:
+            return answered
+        if action == UNFREEZE and asked.seen != (frozen or ""):
+            raise RequestRefused(f"when you opened this page {asked.seen}; now {frozen or 'it is not'}; look again")
+        return self._sent(person, request_of(action, "", asked.reason), asked)
+
+    def _sent(self, person: str, request: Request, asked: Asked) -> RequestHandled:
         handled = send(signing_as(person, self._settings), replace(request, request_id=asked.request_id, by=person))
         self._answered[asked.request_id] = handled
         if len(self._answered) > MOST_REMEMBERED:

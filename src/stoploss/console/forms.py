@@ -13,10 +13,13 @@ from starlette.responses import RedirectResponse, Response
 
 from stoploss.console.asking import OFFERS, asked_of, consequences, first_stage, offers, state_of
 from stoploss.console.guard import fields_of, posted, session_of
+from stoploss.console.line import LINE_OFFERS, line_consequences, offered
 from stoploss.console.parts import console_of
+from stoploss.console.reads import tried
 from stoploss.console.rendering import page
 from stoploss.console.sessions import SESSION_S
 from stoploss.errors import RequestRefused
+from stoploss.lifecycle import FREEZE
 
 SEE_OTHER = HTTPStatus.SEE_OTHER
 
@@ -37,7 +40,8 @@ def sign_in(request: Request) -> Response:
 async def sign_in_by_form(request: Request) -> Response:
     fields = await fields_of(request)
     next_path = local_path(fields.get("next", "/"))
-    return _signed_in(request, fields.get("person", "").strip(), fields.get("token", "").strip(), next_path)
+    person, token = fields.get("person", "").strip(), fields.get("token", "").strip()
+    return await run_in_threadpool(_signed_in, request, person, token, next_path)
 
 
 def _signed_in(request: Request, person: str, token: str, next_path: str) -> Response:
@@ -74,7 +78,7 @@ def local_path(path: str) -> str:
     return path if is_local else "/"
 
 
-# ---- requests ------------------------------------------------------------------------------------
+# ---- requests about an experiment ----------------------------------------------------------------
 
 
 def confirm(request: Request) -> Response:
@@ -129,3 +133,62 @@ def _sent(request: Request, fields: dict[str, str]) -> None:
     console = console_of(request)
     standing, _ = console.reads.standing(request.path_params["name"])
     console.desk.ask(session_of(request).person, request.path_params["action"], standing, asked_of(fields))
+
+
+# ---- requests about the whole line ---------------------------------------------------------------
+
+
+def confirm_of_line(request: Request) -> Response:
+    return _confirmation_of_line(request)
+
+
+def _refused_of_line(request: Request, refused: str, reason: str) -> Response:
+    return _confirmation_of_line(request, refused, reason, HTTPStatus.CONFLICT)
+
+
+def _confirmation_of_line(
+    request: Request, refused: str | None = None, reason: str = "", status: int = HTTPStatus.OK
+) -> Response:
+    action, reads = _action_of_line(request), console_of(request).reads
+    standings, kafka = reads.standings()
+    frozen = tried(reads.frozen)
+    troubles_found = [trouble for trouble in (kafka or frozen.trouble,) if trouble]
+    return page(
+        request,
+        "confirm_line.html",
+        status=status,
+        offer=LINE_OFFERS[action],
+        consequences=line_consequences(action, standings),
+        seen=frozen.value or "",
+        is_offered=LINE_OFFERS[action] == offered(frozen.value),
+        request_id=str(uuid.uuid4()),
+        reason=reason,
+        refused=refused,
+        troubles_found=troubles_found,
+    )
+
+
+async def ask_of_line(request: Request) -> Response:
+    """Sends it, and shows all experiments once the registrar has accepted; the confirmation again where it has not."""
+    fields = await posted(request)
+    action = _action_of_line(request)
+    try:
+        await run_in_threadpool(_sent_of_line, request, action, fields)
+    except RequestRefused as error:
+        return await run_in_threadpool(_refused_of_line, request, str(error), fields.get("reason", ""))
+    return RedirectResponse(f"/?done={action}", SEE_OTHER)
+
+
+def _action_of_line(request: Request) -> str:
+    action: str = request.path_params["action"]
+    if action not in LINE_OFFERS:
+        known = ", ".join(LINE_OFFERS)
+        raise HTTPException(HTTPStatus.NOT_FOUND, f"there is no request {action!r} of the line; there are {known}")
+    return action
+
+
+def _sent_of_line(request: Request, action: str, fields: dict[str, str]) -> None:
+    """Whether the line is stopped may be unreadable: that keeps nobody from stopping it."""
+    console, person = console_of(request), session_of(request).person
+    console.desk.ask_of_line(person, action, asked_of(fields), tried(console.reads.frozen).value)
+    tried(lambda: console.reads.await_frozen(action == FREEZE))

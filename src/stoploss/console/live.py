@@ -66,7 +66,13 @@ class Stamps:
         return hashlib.sha256(self._content(experiment)).hexdigest()[:16]
 
     def _content(self, experiment: str) -> bytes:
-        return self._of_registry(experiment) + (self._of_store(experiment) if experiment else b"")
+        return self._of_line() + self._of_registry(experiment) + (self._of_store(experiment) if experiment else b"")
+
+    def _of_line(self) -> bytes:
+        try:
+            return repr(self._reads.frozen()).encode()
+        except ConfigurationError:
+            return b"Kafka is away"
 
     def _of_registry(self, experiment: str) -> bytes:
         try:

@@ -12,6 +12,7 @@ from stoploss.cli import dead_letters, reading
 from stoploss.console import letters, searching
 from stoploss.console.asking import DONE, offers
 from stoploss.console.health import Health, Pulses, health, pulses
+from stoploss.console.line import LINE_DONE, still_running
 from stoploss.console.parts import Console, console_of
 from stoploss.console.reads import Found, Standing, Told, tried
 from stoploss.console.rendering import page
@@ -59,7 +60,8 @@ def experiments(request: Request) -> Response:
         others=[row for row in rows if row.standing.status.lifecycle not in UNDER_WAY],
         left_out=len(standings) - len(shown),
         waits=len(waiting(standings, now)),
-        frozen=tried(console.reads.frozen).value,
+        still_running=still_running(standings),
+        done=LINE_DONE.get(request.query_params.get("done", "")),
         troubles_found=[trouble for trouble in (kafka, known.trouble) if trouble],
     )
 
@@ -74,6 +76,13 @@ def inbox(request: Request) -> Response:
     return page(
         request, "waiting.html", items=waiting(standings, datetime.now(UTC)), troubles_found=[kafka] if kafka else []
     )
+
+
+def budgets(request: Request) -> Response:
+    """Of experiments, teams and the programme: what was spent, and when the rest will be gone."""
+    found = tried(console_of(request).reads.budgets)
+    troubles_found = [found.trouble] if found.trouble else []
+    return page(request, "budgets.html", lines=found.value or [], troubles_found=troubles_found)
 
 
 # ---- one experiment ------------------------------------------------------------------------------
@@ -102,7 +111,6 @@ def experiment(request: Request) -> Response:
         segments=segment_table(review) if review else None,
         budgets=budget_rows(standing.spec, told.value.verdicts if told.value else ()),
         done=DONE.get(request.query_params.get("done", "")),
-        frozen=tried(console.reads.frozen).value,
         troubles_found=[trouble for trouble in (kafka, told.trouble) if trouble],
     )
 

@@ -17,6 +17,8 @@ from confluent_kafka import KafkaException
 
 from stoploss.cli import reading
 from stoploss.cli.addresses import require_listener
+from stoploss.cli.budgets import BudgetLine, read_budgets
+from stoploss.console.kept import Kept
 from stoploss.errors import ConfigurationError, InvalidExperiment
 from stoploss.experiment import Experiment
 from stoploss.governance.record import Approval, Completion
@@ -36,6 +38,9 @@ from streams.registry_view import RegistryView
 T = TypeVar("T")
 ANSWER_TIMEOUT_S = 15
 FREEZE_KEPT_S = 2.0
+BUDGETS_KEPT_S = 5.0
+AGREES_WITHIN_S = 10.0
+POLL_S = 0.05
 FROM_THE_STORE = "read from ClickHouse while Kafka is away"
 
 
@@ -89,9 +94,8 @@ class Reads:
         self._view: RegistryView | None = None
         self._client: Client | None = None
         self._opening_view, self._opening_client = threading.Lock(), threading.Lock()
-        self._reading_freeze = threading.Lock()
-        self._frozen: str | None = None
-        self._freeze_read_s = -FREEZE_KEPT_S
+        self._frozen = Kept(self._read_frozen, FREEZE_KEPT_S)
+        self._budgets = Kept(self._read_budgets, BUDGETS_KEPT_S)
 
     def close(self) -> None:
         self._forget_view()
@@ -128,15 +132,33 @@ class Reads:
 
     def frozen(self) -> str | None:
         """Since when the line is stopped, by whom and why; read anew after two seconds. Raises as `entries`."""
+        return self._frozen.now()
+
+    def await_frozen(self, is_stopped: bool) -> None:
+        """Until what was asked of the line can be read: the registrar's answer is there a moment earlier."""
+        deadline_s = time.monotonic() + AGREES_WITHIN_S
+        self._frozen.forget()
+        while (self.frozen() is not None) != is_stopped and time.monotonic() < deadline_s:
+            time.sleep(POLL_S)
+            self._frozen.forget()
+
+    def budgets(self) -> list[BudgetLine]:
+        """Those of the policy; read anew after five seconds. Raises as `entries`."""
+        return self._budgets.now()
+
+    def _read_frozen(self) -> str | None:
         require_listener(self.settings.need_kafka())
-        with self._reading_freeze:
-            if time.monotonic() - self._freeze_read_s > FREEZE_KEPT_S:
-                try:
-                    self._frozen = reading.read_frozen(self.settings)
-                except KafkaException as error:
-                    raise ConfigurationError(f"whether the line is stopped cannot be read: {error}") from error
-                self._freeze_read_s = time.monotonic()
-            return self._frozen
+        try:
+            return reading.read_frozen(self.settings)
+        except KafkaException as error:
+            raise ConfigurationError(f"whether the line is stopped cannot be read: {error}") from error
+
+    def _read_budgets(self) -> list[BudgetLine]:
+        require_listener(self.settings.need_kafka())
+        try:
+            return read_budgets(self.settings)
+        except KafkaException as error:
+            raise ConfigurationError(f"what was spent cannot be read: {error}") from error
 
     # ---- from either -----------------------------------------------------------------------------
 

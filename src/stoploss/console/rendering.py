@@ -13,6 +13,10 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from stoploss import __version__
+from stoploss.cli.budgets import forecast, owner, spent
+from stoploss.console.parts import console_of
+from stoploss.console.reads import Found, tried
+from stoploss.review.beside import difference_text
 from stoploss.review.guardrails import effect_text, interval_text, margin_text, metric_text
 from stoploss.review.recommended import recommendation_text
 from stoploss.review.words import count, duration, number, printable, share, utc
@@ -28,9 +32,18 @@ STATES = {
     "paused": "warning",
     "stopped": "bad",
     "rolled_back": "bad",
+    "spent": "bad",
     "breach": "bad",
+    "worse": "bad",
+    "rollback": "bad",
+    "differs": "warning",
+    "iterate": "warning",
     "safe": "good",
+    "ok": "good",
+    "better": "good",
+    "rollout": "good",
     "undecided": "quiet",
+    "equivalent": "quiet",
     "not judged": "quiet",
 }
 """Colour of a state or a verdict; its name always stands beside it."""
@@ -75,6 +88,10 @@ def _environment() -> Environment:
         "margin_text": margin_text,
         "metric_text": metric_text,
         "recommendation_text": recommendation_text,
+        "owner": owner,
+        "spent": spent,
+        "forecast": forecast,
+        "difference_text": difference_text,
     }
     return made
 
@@ -83,6 +100,8 @@ ENVIRONMENT = _environment()
 
 
 def page(request: Request, template: str, *, status: int = HTTPStatus.OK, **values: Any) -> Response:
-    """A whole page; `session` is who is signed in, `path` where they are."""
-    everywhere = {"session": getattr(request.state, "session", None), "here": request.url.path}
+    """A whole page; `session` is who is signed in, `here` where they are, `frozen` whether the line is stopped."""
+    session = getattr(request.state, "session", None)
+    frozen: Found[str | None] = tried(console_of(request).reads.frozen) if session else Found(None)
+    everywhere = {"session": session, "here": request.url.path, "frozen": frozen}
     return HTMLResponse(ENVIRONMENT.get_template(template).render(**{**everywhere, **values}), status)
