@@ -119,3 +119,18 @@ def test_pictures_mark_epochs_and_what_lowered_exposure() -> None:
         ("epoch 1, 50 %", "epoch"),
         ("stop", "command"),
     ]
+
+
+def test_a_throttle_that_was_raised_above_stands_no_more_and_a_stop_does() -> None:
+    """A person's ramp ends a throttle by a budget; what was stopped is ended by a new run alone."""
+    raised = (command("throttle", 4, 3), command("set_exposure", 5, 0))
+    assert last_stop(told(commands=raised[:1])) == raised[0]
+    assert last_stop(told(commands=raised)) is None
+    stopped = (command("stop", 4, 3), command("set_exposure", 5, 0))
+    assert last_stop(told(commands=stopped)) == stopped[0]
+
+
+def test_an_effect_that_differs_beside_another_experiment_is_a_warning() -> None:
+    differs = FindingLine(**{**{f: getattr(FOUND, f) for f in FOUND.__slots__}, "verdict": "differs"})
+    events = [event for event in timeline(told(findings=(differs,))) if event.kind == "verdict"]
+    assert [event.colour for event in events] == ["warning"]

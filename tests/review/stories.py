@@ -26,12 +26,27 @@ approvals: {required: 1}
 )
 
 
+RAMPED = spec(
+    """
+windows:
+  - {days: Mon-Sun, from: "12:00", to: "12:01", timezone: UTC}
+  - {days: Mon-Sun, from: "12:02", to: "12:10", timezone: UTC}
+safeShare: 0.05
+approvals: {required: 1}
+""",
+    SPEC.replace(
+        "{stages: [0.5]}",
+        "{stages: [0.1, {share: 0.3, minUnits: 5000}, 0.6], minDuration: 10s, minUnits: 50, autoAdvance: true, "
+        "extend: 15s}",
+    ),
+)
+
 # Far ahead, so that no TTL ever removes what a test is about to read.
 BEGIN = int(datetime(2100, 1, 1, 12, tzinfo=UTC).timestamp()) * 1_000_000
 
 
-def _started() -> Timeline:
-    story = Timeline(WATCHED)
+def _started(text: str = WATCHED) -> Timeline:
+    story = Timeline(text)
     story.at = BEGIN
     return story.started()
 
@@ -59,6 +74,18 @@ def leaked() -> Timeline:
     some = traces(20, seed=2, tenant="acme")
     story.traces(with_gate(some, int(some.variant.argmax()), 0))
     return _answered(story)
+
+
+def ramped() -> Timeline:
+    """One stage is passed, the next lacks units and is held; the window closes, the next opens, a person goes on."""
+    story = _started(RAMPED)
+    for second in range(130):
+        share = story.it.desired.exposure
+        story.traces(traces(100, seed=second, users=2_000, share=share))
+        story.seconds(1)
+    story.ask("ramp", 0.6, by="olga", reason="we have seen enough")
+    story.seconds(2)
+    return story
 
 
 def _answered(story: Timeline) -> Timeline:

@@ -6,13 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from stoploss.review.chain import CommandLine, FindingLine, Place
+from stoploss.review.chain import CommandLine, FindingLine, Place, of_windows, standing
 from stoploss.review.explanation import Explanation
 from stoploss.review.lineage import NOT_STORED, Lineage
 from stoploss.review.words import count, duration, number, share
 from stoploss.store.rows import ExposuresAfterStop
 
 RAISES = "set_exposure"
+STEPS = {"ramp": "The ramp", "windows": "The windows"}
+"""Rules that tell where exposure goes by itself, and judge nothing."""
 MOST_EVENTS = 200
 
 
@@ -20,7 +22,7 @@ MOST_EVENTS = 200
 class Event:
     """One line of the timeline.
 
-    kind    request, epoch, evidence, verdict, command, ack, exposure or blind
+    kind    request, epoch, ramp, evidence, verdict, command, ack, exposure or blind
     title   in a few words; sentence: in full; details: what stands behind it
     colour  of what it means: good, warning, bad or quiet
     place   in the journal; None: it is told by another line's place
@@ -49,12 +51,13 @@ class Link:
 
 def timeline(told: Explanation) -> tuple[Event, ...]:
     """Newest first, the newest MOST_EVENTS; what one journal entry led to stands above it."""
+    passing = of_windows(told.findings)
     events = [
         *_requests(told),
         *_epochs(told),
         *(event for lineage in told.lineage for event in _evidence(told, lineage)),
-        *map(_verdict, told.findings),
-        *(event for command in told.commands for event in _command(command)),
+        *map(_finding, told.findings),
+        *(event for command in told.commands for event in _command(command, passing)),
         *(event for counted in told.exposures for event in _exposure(told, counted)),
         *_blind(told),
     ]
@@ -85,7 +88,7 @@ def _epochs(told: Explanation) -> Iterator[Event]:
 
 def _evidence(told: Explanation, lineage: Lineage) -> Iterator[Event]:
     finding = next((line for line in told.findings if line.place == lineage.place), None)
-    if finding is None:
+    if finding is None or finding.rule in STEPS:
         return
     yield Event(
         finding.at,
@@ -115,6 +118,13 @@ def evidence_text(lineage: Lineage) -> str:
     )
 
 
+def _finding(line: FindingLine) -> Event:
+    if line.rule in STEPS:
+        colour = "quiet" if line.severity == "info" else "warning"
+        return Event(line.at, "ramp", STEPS[line.rule], line.sentence, (), colour, line.place, _rank(line.place))
+    return _verdict(line)
+
+
 def _verdict(line: FindingLine) -> Event:
     where = f" for {line.segment}" if line.segment else ""
     compared = (
@@ -140,11 +150,11 @@ def _verdict(line: FindingLine) -> Event:
 def _severity(line: FindingLine) -> str:
     if line.verdict == "breach":
         return "bad" if line.severity == "page" else "warning"
-    return "good" if line.verdict == "safe" else "quiet"
+    return {"safe": "good", "differs": "warning"}.get(line.verdict, "quiet")
 
 
-def _command(line: CommandLine) -> Iterator[Event]:
-    lowers = line.action != RAISES
+def _command(line: CommandLine, passing: frozenset[str]) -> Iterator[Event]:
+    lowers = line.action != RAISES and line.cause not in passing
     signed = f"signed by key {line.signed_by}" if line.signed_by else "signature not stored"
     title = f"Command: {line.action.replace('_', ' ')} to {share(line.exposure)}"
     details = (f"{line.command_id[:12]}, sequence {line.sequence}, {signed}",)
@@ -214,8 +224,8 @@ def _rank(place: Place) -> tuple[int, int]:
 
 
 def last_stop(told: Explanation) -> CommandLine | None:
-    """The command that lowered exposure last in this run; None where none did."""
-    return next((line for line in reversed(told.commands) if line.action != RAISES), None)
+    """The command that lowered exposure last in this run and still stands; None where none does."""
+    return standing(told.commands, told.findings)
 
 
 def links(told: Explanation, stop: CommandLine) -> tuple[Link, ...]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from clickhouse_connect.driver.client import Client
 
+from stoploss.closing import RULE as WINDOWS
 from stoploss.errors import StoplossError
 from stoploss.review.chain import conclusion_of
 from stoploss.store import queries
@@ -90,12 +91,19 @@ def subject(client: Client, what: str) -> Subject:
 
 
 def lowered(timeline: Sequence[TimelineEntry], rehearsed: Collection[str]) -> list[str]:
-    """Ids of the commands that lowered or stopped something, in order.
+    """Ids of the commands that lowered or stopped something, in order; windows that close have shown no harm.
 
     rehearsed  ids of those that were dry runs
     """
-    issued = (conclusion_of(entry) for entry in timeline if entry.kind == "command_issued")
-    return [said["command_id"] for said in issued if said["action"] != RAISES and said["command_id"] not in rehearsed]
+    found, by_windows = [], -1
+    for entry in timeline:
+        if entry.kind == "finding":
+            by_windows = entry.ledger_offset if entry.rule == WINDOWS else -1
+        elif entry.kind == "command_issued" and entry.ledger_offset != by_windows:
+            said = conclusion_of(entry)
+            if said["action"] != RAISES and said["command_id"] not in rehearsed:
+                found.append(said["command_id"])
+    return found
 
 
 def answered_harm(timeline: Sequence[TimelineEntry]) -> list[str]:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from stoploss.closing import RULE as WINDOWS
+from stoploss.commands import Action
 from stoploss.review.cells import Cells, segment_text, sentence_of
 from stoploss.store.rows import CommandAck, CommandWithAcks, ExposuresAfterStop, TimelineEntry
 
@@ -266,3 +268,24 @@ def refused(timeline: Sequence[TimelineEntry]) -> tuple[RefusedLine, ...]:
 
 def _of_kind(timeline: Sequence[TimelineEntry], kind: str) -> list[TimelineEntry]:
     return [entry for entry in timeline if entry.kind == kind]
+
+
+def of_windows(findings: Sequence[FindingLine]) -> frozenset[str]:
+    """Journal entries that say that windows close or open: what they order passes by itself."""
+    return frozenset(line.place.journal_entry_id for line in findings if line.rule == WINDOWS)
+
+
+def standing(issued: Sequence[CommandLine], findings: Sequence[FindingLine]) -> CommandLine | None:
+    """The last command of a run that lowered or stopped something and still stands; None where none does.
+
+    Windows that close decide nothing, and a throttle ends where exposure was raised above it since.
+    """
+    passing, found = of_windows(findings), list[CommandLine]()
+    for command in issued:
+        if command.dry_run or command.cause in passing:
+            continue
+        if command.action == Action.SET_EXPOSURE:
+            found = [one for one in found if one.action != Action.THROTTLE or one.exposure >= command.exposure]
+        else:
+            found.append(command)
+    return found[-1] if found else None

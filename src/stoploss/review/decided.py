@@ -1,4 +1,4 @@
-"""What was decided and why: by the person who completed it, else by the last command that lowered anything."""
+"""What was decided and why: by the person who completed it, else by the last command that lowered and still stands."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from datetime import datetime
 
 from stoploss.governance.record import Completion
 from stoploss.lifecycle import AFTER, WAITING, Lifecycle
-from stoploss.review.chain import CommandLine, FindingLine
+from stoploss.review.chain import CommandLine, FindingLine, standing
 from stoploss.review.recommended import WORDS
 from stoploss.review.words import moment
 from stoploss.store.rows import Status
 
 UNDECIDED = "undecided"
-RAISES = frozenset({"set_exposure"})
 ENDS = frozenset(str(action) for action in AFTER)
 NO_REASON = "no reason was given"
 
@@ -49,15 +48,13 @@ def decision(
     findings: Sequence[FindingLine],
     completion: Completion | None = None,
 ) -> Decision:
-    """A person's word first, unless the treatment was taken away later; then the last command that lowered something.
-
-    A start or resume decides nothing.
+    """A person's word first, unless the treatment was taken away later; then the last command that lowered something and
+    stands. A start or resume decides nothing.
     """
-    lowered = [command for command in issued if command.action not in RAISES and not command.dry_run]
-    if completion is not None and not _undone(completion, lowered):
+    last = standing(issued, findings)
+    if completion is not None and not _undone(completion, last):
         return _of_person(completion)
-    if lowered:
-        last = lowered[-1]
+    if last is not None:
         return Decision(last.action, last.reason, last.decided_at, last.command_id)
     if status.lifecycle in WAITING:
         return Decision(UNDECIDED, "it has not started", None, None)
@@ -66,10 +63,9 @@ def decision(
     return Decision(UNDECIDED, "no rule has called for a command", None, None)
 
 
-def _undone(completion: Completion, lowered: Sequence[CommandLine]) -> bool:
+def _undone(completion: Completion, last: CommandLine | None) -> bool:
     """Whether what was rolled out has been paused, stopped or rolled back since."""
-    decided_at = moment(completion.at)
-    return any(command.action in ENDS and command.decided_at > decided_at for command in lowered)
+    return last is not None and last.action in ENDS and last.decided_at > moment(completion.at)
 
 
 def _of_person(completion: Completion) -> Decision:

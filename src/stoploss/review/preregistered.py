@@ -91,6 +91,8 @@ def terms(experiment: Experiment) -> Iterator[Term]:
     yield from _objective(experiment)
     yield from (Term(f"budget on {budget.watched}", _budget(budget)) for budget in spec.budgets)
     yield Term("stages of exposure", listed([_stage(spec.ramp, exposure) for exposure in spec.ramp.shares]))
+    if spec.ramp.auto_advance:
+        yield Term("the ramp goes on by itself", _by_itself(spec.ramp))
 
 
 def _stage(ramp: Ramp, exposure: float) -> str:
@@ -99,6 +101,15 @@ def _stage(ramp: Ramp, exposure: float) -> str:
         return share(exposure)
     least = ramp.at(exposure)
     return f"{share(exposure)} (for {duration_text(least.duration_s)} and {least.units:,} units at least)"
+
+
+UNTIL = {"judged": "every guardrail has a verdict", "safe": "every guardrail has shown that B is within its margin"}
+THEN = {"hold": "it is held", "revert": "exposure goes to the stage before"}
+
+
+def _by_itself(ramp: Ramp) -> str:
+    until, then = UNTIL[ramp.until or "judged"], THEN[ramp.then or "hold"]
+    return f"inside its windows, once {until}; where a stage lacks that too long, {then}"
 
 
 def _target(experiment: Experiment) -> str:
