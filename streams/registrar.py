@@ -27,9 +27,10 @@ from stoploss.lifecycle import OF_ALL, POLICY, RECORD, REQUESTS
 from stoploss.limits.programme import BEGINS
 from stoploss.policy.file import parse_policy, policy_in_force
 from stoploss.policy.requirements import said_of
+from stoploss.policy.units import factor_faults
 from stoploss.settings import Settings
 from stoploss.signing import SIGNATURE_HEADER
-from stoploss.spec.file import parse_experiment
+from stoploss.spec.file import field_of, parse_experiment
 from stoploss.state import parsed
 from stoploss.wire import records
 from stoploss.wire.refusals import Code
@@ -66,8 +67,8 @@ def opinion(request: Request) -> Request:
     if request.action in OF_ALL:
         return _opinion_on_freeze(request)
     if request.action == RECORD:
-        said = followup.parse(request.body)
-        return replace(request, accepted=not isinstance(said, str), opinion=said if isinstance(said, str) else "")
+        fault = _fault_of_record(request)
+        return replace(request, accepted=not fault, opinion=fault)
     if request.action not in REQUESTS:
         known = ", ".join(REQUESTS)
         return replace(request, accepted=False, opinion=f"unknown action {request.action!r}; known actions: {known}")
@@ -79,6 +80,15 @@ def opinion(request: Request) -> Request:
     return replace(request, accepted=why is None, opinion=why or "")
 
 
+def _fault_of_record(request: Request) -> str:
+    """Of no experiment is only what cannot be put down to one: that a person's data were erased."""
+    said = followup.parse(request.body)
+    if isinstance(said, str):
+        return said
+    of_one = not request.experiment and not isinstance(said, followup.UnitErased)
+    return f"a record of kind {said.kind} is of an experiment, and this one names none" if of_one else ""
+
+
 def _opinion_on_spec(request: Request) -> Request:
     try:
         experiment = parse_experiment(request.spec or "", f"the spec of {request.experiment!r}")
@@ -87,6 +97,8 @@ def _opinion_on_spec(request: Request) -> Request:
     if experiment.name != request.experiment:
         why = f"the spec is of {experiment.name!r}, the request of {request.experiment!r}"
         return replace(request, accepted=False, opinion=why)
+    for path, message in factor_faults(experiment):
+        return replace(request, accepted=False, opinion=f"{field_of(path)}: {message}")
     return replace(request, accepted=True, opinion="", spec_hash=experiment.spec_hash)
 
 
@@ -278,7 +290,9 @@ class Registrar:
         self._limits.take_policy()
 
     def _partition_of(self, request: Request) -> int | None:
-        """Where the experiment lives; None where it was never registered."""
+        """Where the experiment lives; None where it was never registered. A record of none has the first partition."""
+        if request.action == RECORD and not request.experiment:
+            return 0
         entry = self._registry.get(request.experiment)
         if entry is not None:
             return entry.partition

@@ -104,7 +104,7 @@ class UnitErased(_Said):
 
     unit     keyed hash of the unit's id, of this purpose alone: who has the id and the installation's secret can check
              that it was, and nobody can tell rows of the ledger by it
-    rows     that were found, by table
+    rows     that were found, by table; `incident_packs`: traces that were found in packs
     """
 
     kind: Literal["unit_erased"] = "unit_erased"

@@ -64,6 +64,7 @@ def test_it_takes_the_treatment_away_without_a_monitor_and_the_journal_has_it_la
     assert ended.returncode == 0, ended.stderr
     assert "checkout: everybody is to get 'current'" in ended.stdout
     assert "flagd/one has applied it" in ended.stdout
+    assert "nobody has said why" not in ended.stdout
     assert not served(installation)
 
     controller.kill()
@@ -73,8 +74,10 @@ def test_it_takes_the_treatment_away_without_a_monitor_and_the_journal_has_it_la
 
     installation.worker("registrar", "judge", "courier")
     installation.controller()
+    ended = stoploss(installation, "break-glass", NAME, "--to", "control")
+    assert ended.stdout.endswith("nobody has said why yet; say it, for good: stoploss note checkout --reason '…'\n")
     installation.wait(lambda: lifecycle(installation) == "stopped")
-    assert [handled.accepted for handled in broken(installation)] == [True, True]
+    installation.wait(lambda: [handled.accepted for handled in broken(installation)] == [True, True, True])
     assert "it hurts people" in broken(installation)[0].reason
     assert installation.ask("resume", NAME).accepted
     installation.wait(lambda: served(installation))

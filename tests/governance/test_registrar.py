@@ -10,8 +10,9 @@ import pytest
 from faust.types import TP
 
 from stoploss import ledger
+from stoploss.followup import FactorNoted, UnitErased, written
 from stoploss.ledger import Request
-from stoploss.lifecycle import POLICY
+from stoploss.lifecycle import POLICY, RECORD
 from stoploss.settings import Settings
 from stoploss.signing import SIGNATURE_HEADER
 from stoploss.wire import records
@@ -121,6 +122,18 @@ def test_without_a_signature_nothing_is_accepted(settings: Settings, registrar: 
     (refused,) = handled(settings, registrar, request("ada", "register", SPEC_TEXT, request_id="again"), signed=False)
     assert refused.accepted is False
     assert (refused.opinion or "").startswith("not signed: the header stoploss-signature is missing")
+
+
+def test_of_no_experiment_only_an_erasure_is_put_on_record() -> None:
+    """P3: what cannot be put down to an experiment; all else that people record is of one."""
+    erased, noted = (
+        UnitErased(unit="0" * 32, rows={"dead_letters": 1}),
+        FactorNoted(command_id="0" * 64, text="no test"),
+    )
+    assert opinion(request("ada", RECORD, body=written(erased), experiment="")).accepted
+    refused = opinion(request("ada", RECORD, body=written(noted), experiment=""))
+    assert refused.opinion == "a record of kind factor_noted is of an experiment, and this one names none"
+    assert opinion(request("ada", RECORD, body=written(noted))).accepted
 
 
 def test_a_key_that_somebody_sends_along_is_not_believed() -> None:

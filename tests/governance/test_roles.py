@@ -69,6 +69,14 @@ def test_nobody_moves_an_experiment_into_a_team_that_is_not_theirs() -> None:
     )
 
 
+def test_what_is_of_no_team_is_put_on_record_by_whoever_may_do_so_in_any() -> None:
+    assert refusal(ROLES, "carol", RECORD, frozenset()) is None
+    assert refusal(ROLES, "oskar", RECORD, frozenset()) is None
+    assert refusal(ROLES, "mallory", RECORD, frozenset()) == (
+        "mallory may not record here: that takes a role beside viewer in any team, or a steward"
+    )
+
+
 def test_a_team_that_nobody_has_described_has_nobody() -> None:
     assert refusal(ROLES, "ada", "register", frozenset({"ghosts"})) == (
         "ada may not register here: that takes the role author in team 'ghosts', which nobody has"

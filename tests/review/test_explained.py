@@ -39,6 +39,13 @@ def test_the_chain_stands_in_the_order_in_which_it_happened() -> None:
     assert titles == ["Requests", "Epochs", "Findings", "Commands", "Exposures after the stop", "Traces behind it"]
 
 
+def test_what_was_amended_stands_beside_every_verdict_however_long_ago() -> None:
+    """X10"""
+    story = [asked(0, "register", run=0), asked(1, "amend", run=0), *(asked(2 + n, "note") for n in range(6))]
+    assert "amend by ada: accepted" in lines_of(told(story), "Amended since it was registered")
+    assert "amend by" not in lines_of(told(story), "Requests")
+
+
 def test_a_finding_is_told_with_both_numbers_and_where_it_stands() -> None:
     text = lines_of(told(), "Findings")
     assert "6 against 4.6; n = 700 control and 650 treatment" in text

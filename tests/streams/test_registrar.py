@@ -48,6 +48,20 @@ def test_what_cannot_be_is_refused_with_the_reason(asked: Request, why: str) -> 
     assert answer.spec_hash is None
 
 
+TWO_UNITS = SPEC.replace("{name: small,", "{name: small, model: small-1, prompt: short@v2,")
+
+
+def test_variants_that_change_two_units_are_refused_unless_the_spec_declares_factors() -> None:
+    """X1: with or without a policy."""
+    answer = opinion(request(spec=TWO_UNITS))
+    assert answer.accepted is False
+    assert (answer.opinion or "").startswith(
+        "spec.variants: the variants differ in prompt and model, the spec names model, so an effect could not be put "
+        "down to one: change one unit, or declare factors: [prompt, model]"
+    )
+    assert opinion(request(spec=f"{TWO_UNITS}  factors: [prompt, model]\n")).accepted
+
+
 @pytest.mark.parametrize("action", ["start", "pause", "resume", "stop", "rollback"])
 def test_what_the_lifecycle_may_allow_is_left_to_the_judge(action: str) -> None:
     answer = opinion(request(action))

@@ -15,14 +15,14 @@ from confluent_kafka import Consumer
 from stoploss import journal
 from stoploss.cli import addresses
 from stoploss.cli.knowledge import like, similar_lines
-from stoploss.errors import ConfigurationError, RequestRefused
+from stoploss.errors import ConfigurationError, InvalidExperiment, RequestRefused
 from stoploss.journal import RequestHandled
 from stoploss.ledger import Request
-from stoploss.lifecycle import OF_ALL
+from stoploss.policy.units import factor_faults
 from stoploss.settings import Settings
 from stoploss.signing import SIGNATURE_HEADER, Signer
 from stoploss.spec.checks import not_enforced_yet
-from stoploss.spec.file import parse_experiment
+from stoploss.spec.file import parse_experiment, violations_in
 from stoploss.wire import records, schemas
 from stoploss.wire.framing import framing_of
 from streams.appender import Appender
@@ -66,6 +66,8 @@ def register(file: Path, reason: str, as_json: bool, action: str = "register") -
     """
     text = text_of(file)
     experiment = parse_experiment(text, str(file))
+    if faults := list(factor_faults(experiment)):
+        raise InvalidExperiment(str(file), violations_in(text, faults))
     settings = addresses.connected()
     if action != "register":
         _require_registered(settings, experiment.name)
@@ -175,11 +177,11 @@ def _handled(consumer: Consumer, journal_topic: str) -> Iterator[RequestHandled]
 
 
 def _of_registrar(value: bytes) -> Iterator[RequestHandled]:
-    """Its last word, if the ledger entry is one: a refusal, or what every partition is told."""
+    """Its last word, if the ledger entry is one: a refusal, what every partition is told, or what is of none."""
     if schemas.by_fingerprint(framing_of(value).mark).name != "request":
         return
     fact = records.decode(value, {"request": Request}, own=True)
-    if fact.accepted is False or fact.action in OF_ALL:
+    if fact.accepted is False or not fact.experiment:
         yield RequestHandled(fact.request_id, fact.action, fact.by, bool(fact.accepted), fact.opinion or "as asked")
 
 

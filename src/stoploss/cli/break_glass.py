@@ -32,6 +32,7 @@ from streams.reading import ends, reader
 from streams.registry_view import RegistryView
 
 ANSWERS_S = 15.0
+ASKED_AFTERWARDS = "nobody has said why yet; say it, for good: stoploss note {experiment} --reason '…'\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,7 @@ def break_glass(experiment: str, reason: str, key: Path | None, as_json: bool) -
         print_json(broken)
     else:
         _print(broken)
+        print("" if reason.strip() else ASKED_AFTERWARDS.format(experiment=experiment), end="")
     return broken.holds
 
 

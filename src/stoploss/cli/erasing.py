@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,6 +30,10 @@ from streams.admin import Admin
 from streams.reading import whole
 
 STDIN = "-"
+OF_NONE = ""
+"""A record that is of no experiment."""
+PACKS = "incident_packs"
+"""Beside the tables, in the record: traces that stood in packs."""
 ERASED, GOES, KEPT, LEFT, RECORDED = "erased", "goes by itself", "kept", "left", "recorded"
 HASHES = "a hash of the id for each trace, keyed with the installation's secret; without the secret it is nobody's"
 
@@ -62,7 +66,8 @@ def erase(settings: Settings, unit: str, pack_paths: Sequence[Path], as_json: bo
     with closing(connect(at, database=settings.clickhouse_database, why="stoploss erase")) as client:
         found = stored.find(client, unit)
         # The packs first: with one that cannot be read nothing is lost that leads to the person's rows.
-        places = [*_of_record(settings, found, secret), *_of_packs(found, pack_paths, secret)]
+        in_packs = [packs.look(path, found.trace_ids, _hash_in(unit, secret)) for path in pack_paths]
+        places = [*_of_record(settings, found, in_packs, secret), *map(_of_pack, in_packs)]
         places += [*_of_store(client, found), *_of_topics(settings)]
     if as_json:
         print_json(places)
@@ -86,23 +91,31 @@ def _secret(settings: Settings) -> bytes:
     return load_or_create_secret(path)
 
 
-def fact_of(found: stored.OfUnit, secret: bytes) -> UnitErased:
+def fact_of(found: stored.OfUnit, in_packs: Sequence[packs.InPack], secret: bytes) -> UnitErased:
     """What stands in the ledger of it: never the id."""
     digest = hashlib.blake2b(found.unit.encode(), digest_size=16, key=secret[:64], person=b"stoploss-erased")
-    return UnitErased(unit=digest.hexdigest(), rows=found.rows)
+    traces = sum(one.traces for one in in_packs)
+    return UnitErased(unit=digest.hexdigest(), rows={**found.rows, **({PACKS: traces} if traces else {})})
 
 
-def _of_record(settings: Settings, found: stored.OfUnit, secret: bytes) -> Iterator[PlaceErased]:
+def _of_record(
+    settings: Settings, found: stored.OfUnit, in_packs: Sequence[packs.InPack], secret: bytes
+) -> Iterator[PlaceErased]:
     """Before anything is deleted, for afterwards nobody knows which experiments it was in."""
-    fact, known = fact_of(found, secret), _registered(settings)
-    rows = ", ".join(f"{table} {count(rows)}" for table, rows in found.rows.items() if rows)
-    for experiment in found.experiments:
-        place = f"record of {experiment}"
-        if experiment in known:
-            put_on_record(settings, experiment, fact, f"the data of one person are erased, in rows: {rows}")
-            yield PlaceErased(place, RECORDED, "that it was asked for stands in ledger and journal, by a keyed hash")
-        else:
-            yield PlaceErased(place, KEPT, "no experiment of that name was ever registered: it has no record")
+    fact, known = fact_of(found, in_packs, secret), _registered(settings)
+    experiments = {*found.experiments, *(one.experiment for one in in_packs if one.traces)}
+    rows = ", ".join(f"{where} {count(rows)}" for where, rows in fact.rows.items() if rows)
+    words = f"the data of one person are erased, in rows: {rows}"
+    for experiment in sorted(experiments - known):
+        yield PlaceErased(
+            f"record of {experiment}", KEPT, "no experiment of that name was ever registered: it has no record"
+        )
+    # Bytes that nobody could read may be of any experiment, or of none: then the record is of none either.
+    for experiment in sorted(experiments & known) or ([OF_NONE] if rows else []):
+        put_on_record(settings, experiment, fact, words)
+        place = f"record of {experiment}" if experiment else "record of no experiment"
+        where = "ledger and journal" if experiment else "the ledger"
+        yield PlaceErased(place, RECORDED, f"that it was asked for stands in {where}, by a keyed hash")
 
 
 def _registered(settings: Settings) -> set[str]:
@@ -127,18 +140,15 @@ def _of_store(client: Client, found: stored.OfUnit) -> Iterator[PlaceErased]:
         yield PlaceErased(f"ClickHouse {table}", KEPT, words)
 
 
-def _of_packs(found: stored.OfUnit, paths: Sequence[Path], secret: bytes) -> Iterator[PlaceErased]:
-    today = f"{datetime.now(UTC):%Y-%m-%d}"
+def _hash_in(unit: str, secret: bytes) -> Callable[[str], int]:
+    return lambda experiment: packs.hash_of(unit, experiment, secret)
 
-    def hash_in(experiment: str) -> int:
-        return packs.hash_of(found.unit, experiment, secret)
 
-    for path in paths:
-        erased = packs.erase(path, found.trace_ids, hash_in, today)
-        if erased.is_incident:
-            yield PlaceErased(f"incident pack {path}", ERASED, f"{count(erased.traces)} traces; it still replays")
-        else:
-            yield PlaceErased(f"archive {path}", KEPT, HASHES)
+def _of_pack(found: packs.InPack) -> PlaceErased:
+    if not found.is_incident:
+        return PlaceErased(f"archive {found.path}", KEPT, HASHES)
+    erased = packs.erase(found, f"{datetime.now(UTC):%Y-%m-%d}")
+    return PlaceErased(f"incident pack {found.path}", ERASED, f"{count(erased)} traces; it still replays")
 
 
 def _of_topics(settings: Settings) -> Iterator[PlaceErased]:

@@ -20,6 +20,7 @@ from stoploss.lifecycle import POLICY, Lifecycle
 from stoploss.policy.file import parse_policy
 from stoploss.policy.model import RISK, Policy
 from stoploss.policy.requirements import at_start, violations
+from stoploss.policy.units import factor_faults
 from stoploss.registry import RegistryEntry
 from stoploss.review.words import moment, share
 from stoploss.settings import Settings
@@ -38,14 +39,15 @@ def check(file: Path, policy_file: Path | None) -> None:
     """Raises InvalidExperiment with every violation of form, rules and policy."""
     text = asking.text_of(file)
     experiment = parse_experiment(text, str(file))
-    if policy_file is None:
-        print(f"{file}: {experiment.name} is well-formed; --policy checks it against the organisation's policy")
-        return
-    policy = parse_policy(asking.text_of(policy_file), str(policy_file))
-    found = [*violations(policy, experiment), *at_start(policy, experiment)]
+    policy = parse_policy(asking.text_of(policy_file), str(policy_file)) if policy_file is not None else None
+    if policy is None:
+        found, allowed = [*factor_faults(experiment)], "; --policy checks it against the organisation's policy"
+    else:
+        found = [*violations(policy, experiment), *at_start(policy, experiment)]
+        allowed = f", and policy {policy.metadata.name} allows it"
     if found:
         raise InvalidExperiment(str(file), violations_in(text, found))
-    print(f"{file}: {experiment.name} is well-formed, and policy {policy.metadata.name} allows it")
+    print(f"{file}: {experiment.name} is well-formed{allowed}")
 
 
 def clone(experiment: str, name: str, output: Path | None) -> None:

@@ -26,11 +26,16 @@ Place = tuple[str, int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class PackErased:
-    """path of a pack or archive; traces: how many were in it; an archive holds none."""
+class InPack:
+    """What a pack has of a unit. An archive, which is no pack of an incident, has nothing but hashes.
 
-    path: str
+    trace_ids  that are known to be the unit's; traces: how many of them stand in the pack, as text or as evidence
+    """
+
+    path: Path
+    experiment: str
     is_incident: bool
+    trace_ids: frozenset[str]
     traces: int
 
 
@@ -39,27 +44,39 @@ def hash_of(unit: str, experiment: str, secret: bytes) -> int:
     return int(salted(hash_ids(pl.Series([unit]), "unit", secret), experiment, secret)[0])
 
 
-def erase(path: Path, trace_ids: Collection[str], hash_in: Callable[[str], int], on: str) -> PackErased:
-    """Takes a unit's traces out of a pack, whole or not at all.
+def look(path: Path, trace_ids: Collection[str], hash_in: Callable[[str], int]) -> InPack:
+    """What a pack has of a unit.
 
     trace_ids  that are known to be the unit's; others are found by the unit's hash in the pack's own ledger
     hash_in    gives that hash in an experiment
-    on         the day, as the README will have it
 
     Raises ArchiveUnreadable where the pack is not as it was written.
     """
     pack = read_archive(path)
     if pack.manifest.incident is None:
-        return PackErased(str(path), False, 0)
+        return InPack(path, pack.manifest.experiment, False, frozenset(), 0)
     places = set(_places(pack, hash_in(pack.manifest.experiment)))
     named = [json.loads(line) for line in pack.files[EVIDENCE].splitlines()]
-    theirs = {one["trace_id"] for one in named if _place(one) in places} | set(trace_ids)
-    kept = {name: _without(pack.files[name], theirs) for name in (TRACES, EVIDENCE)}
+    theirs = {str(one["trace_id"]) for one in named if _place(one) in places} | set(trace_ids)
+    lines = [json.loads(line)["trace_id"] for name in (TRACES, EVIDENCE) for line in pack.files[name].splitlines()]
+    return InPack(path, pack.manifest.experiment, True, frozenset(theirs), len(theirs.intersection(lines)))
+
+
+def erase(found: InPack, on: str) -> int:
+    """Takes a unit's traces out of a pack, whole or not at all; gives how many texts of them were in it.
+
+    on  the day, as the README will have it
+
+    Raises ArchiveUnreadable where the pack is not as it was written.
+    """
+    if not found.traces:
+        return 0
+    pack = read_archive(found.path)
+    kept = {name: _without(pack.files[name], found.trace_ids) for name in (TRACES, EVIDENCE)}
     erased = len(pack.files[TRACES].splitlines()) - len(kept[TRACES].splitlines())
-    if kept[EVIDENCE] != pack.files[EVIDENCE] or erased:
-        note = f"- {erased} traces of one person were erased on {on}, as the law demands.\n".encode()
-        _write(path, pack.manifest, {**pack.files, **kept, README: pack.files[README] + note})
-    return PackErased(str(path), True, erased)
+    note = f"- {erased} traces of one person were erased on {on}, as the law demands.\n".encode()
+    _write(found.path, pack.manifest, {**pack.files, **kept, README: pack.files[README] + note})
+    return erased
 
 
 def _place(evidence: dict[str, dict[str, object]]) -> tuple[object, ...]:

@@ -145,6 +145,8 @@ def refusal(roles: Roles, person: str, action: str, teams: frozenset[str], domai
         return None if person in roles.stewards else f"{person} is no steward, and only they {what}"
     if action == FREEZE:
         return _refused_freeze(roles, person)
+    if action == RECORD and not teams:
+        return _refused_record(roles, person)
     if action in IN_ANY_TEAM and any(person in team.holders(role) for team in roles.teams.values()):
         return None
     for name in sorted(teams):
@@ -163,3 +165,10 @@ def _refused_freeze(roles: Roles, person: str) -> str | None:
     if person in operators or person in roles.stewards:
         return None
     return f"{person} may not stop the line: that takes an operator of any team, or a steward"
+
+
+def _refused_record(roles: Roles, person: str) -> str | None:
+    """Of no experiment, and so of no team: whoever may put something on record in any of them."""
+    if person in roles.stewards or any(person in team.active for team in roles.teams.values()):
+        return None
+    return f"{person} may not {RECORD} here: that takes a role beside viewer in any team, or a steward"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from stoploss.experiment import Experiment
 from stoploss.metrics import METRICS
 from stoploss.policy.model import AT_START, RISK, Evidence, Family, Policy
-from stoploss.policy.units import guardrail_faults, units_changed
+from stoploss.policy.units import factor_faults, guardrail_faults
 from stoploss.spec.file import field_of
 
 Path = tuple[str | int, ...]
@@ -29,7 +29,7 @@ def violations(policy: Policy, experiment: Experiment) -> list[Fault]:
     if risk not in policy.spec.risk_classes:
         return [(("metadata", "labels", RISK), f"{risk!r} is no class of risk of the policy; there are {classes}")]
     found = [*_limits(policy, experiment, risk), *_metrics(policy, experiment), *_strategy(policy, experiment)]
-    found += [*_domains(experiment), *_factors(experiment), *_retention(policy, experiment)]
+    found += [*_domains(experiment), *factor_faults(experiment), *_retention(policy, experiment)]
     for evidence in policy.required(risk):
         if evidence not in AT_START:
             found += CHECKS[evidence](policy, experiment)
@@ -125,16 +125,6 @@ def _domains(experiment: Experiment) -> Iterator[Fault]:
         if domain not in DOMAINS:
             known = ", ".join(DOMAINS)
             yield ("spec", "approvals", "from", index), f"{domain!r} is no domain of approvals; there are {known}"
-
-
-def _factors(experiment: Experiment) -> Iterator[Fault]:
-    changed, allowed = units_changed(experiment), experiment.spec.factors or (experiment.spec.unit,)
-    if any(unit not in allowed for unit in changed):
-        yield (
-            ("spec", "variants"),
-            f"the variants differ in {' and '.join(changed)}, the spec names {' and '.join(allowed)}, so an effect "
-            f"could not be put down to one: change one unit, or declare factors: [{', '.join(changed)}]",
-        )
 
 
 # ---- evidence that a spec has to hold --------------------------------------------------------------

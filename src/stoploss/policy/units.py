@@ -24,6 +24,17 @@ def units_changed(experiment: Experiment) -> tuple[str, ...]:
     return tuple(unit for unit in control if control[unit] != treatment[unit])
 
 
+def factor_faults(experiment: Experiment) -> Iterator[Fault]:
+    """Asked of every spec, policy or none: what changes two units at once says so."""
+    changed, allowed = units_changed(experiment), experiment.spec.factors or (experiment.spec.unit,)
+    if any(unit not in allowed for unit in changed):
+        yield (
+            ("spec", "variants"),
+            f"the variants differ in {' and '.join(changed)}, the spec names {' and '.join(allowed)}, so an effect "
+            f"could not be put down to one: change one unit, or declare factors: [{', '.join(changed)}]",
+        )
+
+
 def new_capabilities(experiment: Experiment) -> tuple[str, ...]:
     """Tools, scopes, side effects and servers that the treatment has and control lacks: they need security's word."""
     control, treatment = experiment.control, experiment.treatment

@@ -30,6 +30,8 @@ def sections(told: Explanation, database: str) -> Iterator[Section]:
     database  in which the statements that show traces look
     """
     yield Section("Requests", _last(told.requests, _request, "no request is recorded"))
+    if amended := [line for line in told.requests if line.action == "amend" and line.accepted]:
+        yield Section("Amended since it was registered", _last(amended, _request, ""))
     yield Section("Epochs", _last(told.epochs, _epoch, "no epoch has opened: no variant is compared yet"))
     yield Section("Findings", _last(told.findings, _finding, "none: no verdict has changed in this run"))
     if told.recommended:
