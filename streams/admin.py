@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable, Sequence
 
@@ -117,9 +118,14 @@ def _binding(acl: Acl) -> AclBinding:
         ResourcePatternType[acl.pattern.upper()],
         acl.principal,
         "*",
-        AclOperation[acl.operation.upper()],
+        AclOperation[_constant(acl.operation)],
         AclPermissionType.ALLOW,
     )
+
+
+def _constant(operation: str) -> str:
+    """As the client has it: AlterConfigs is ALTER_CONFIGS there."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", operation).upper()
 
 
 def _uuid(name: str, future: object) -> str:

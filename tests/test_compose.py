@@ -127,6 +127,12 @@ def test_a_worker_is_asked_whether_it_is_ready_and_for_its_figures(role: str) ->
     assert f"{role}:{port}" in scraped["static_configs"][0]["targets"]
 
 
+def test_somebody_says_how_long_what_is_stored_stays() -> None:
+    """P3: nothing else does, and an hour after an incident was opened its evidence is kept."""
+    assert SERVICES["retention"]["command"] == ["retention", "--every", "1h"]
+    assert "ALTER TTL" in grants("stoploss")[0]
+
+
 def test_every_role_runs_once() -> None:
     commands = [service["command"] for service in OURS.values()]
     assert sorted(command[1:] for command in commands if command[0] == "worker") == sorted([role] for role in ROLES)
@@ -159,7 +165,12 @@ def test_addresses_name_services_and_ports_that_they_listen_on() -> None:
 # ---- the secure one --------------------------------------------------------------------------------
 
 
-USER_OF = {role: role for role in ROLES} | {"console": "person", "flags": "controller", "collector": "collector"}
+USER_OF = {role: role for role in ROLES} | {
+    "console": "person",
+    "flags": "controller",
+    "collector": "collector",
+    "retention": "retention",
+}
 """Service -> whose line of the table of ACLs it works under."""
 
 

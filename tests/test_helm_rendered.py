@@ -129,8 +129,10 @@ def test_the_courier_alone_is_given_the_files_of_alerts() -> None:
 
 def test_each_role_reaches_only_what_it_works_with() -> None:
     policies = of_kind(rendered(*ALL), "NetworkPolicy")
-    assert set(policies) == set(ROLES)
-    assert {role for role, policy in policies.items() if 8443 in reached(policy)} == {"recorder", "resolver"}
+    assert set(policies) == {*ROLES, "retention"}
+    stores = {role for role, policy in policies.items() if 8443 in reached(policy)}
+    assert stores == {"recorder", "resolver", "retention"}
+    assert "ingress" not in policies["retention"]["spec"]
     assert {role for role, policy in policies.items() if 443 in reached(policy)} == {"courier"}
 
 
@@ -139,9 +141,27 @@ def reached(policy: dict[str, Any]) -> set[int]:
     return {port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]}
 
 
+def test_a_job_says_each_hour_how_long_rows_stay_with_its_own_passwords_alone() -> None:
+    """P3"""
+    cron = of_kind(rendered("installation=shop"), "CronJob")["retention"]["spec"]
+    assert (cron["schedule"], cron["concurrencyPolicy"]) == ("7 * * * *", "Forbid")
+    job = cron["jobTemplate"]
+    (container,) = pod(job)["containers"]
+    assert container["args"] == ["retention"]
+    assert environment(job)["STOPLOSS_KAFKA_USER"] == "stoploss-shop-retention"
+    assert environment(job)["STOPLOSS_CLICKHOUSE_URL"] == "https://retention@clickhouse:8443"
+    assert entries(job) == {"retention.kafka-password", "retention.clickhouse-password", "ca.crt"}
+    of_role = pod(of_kind(rendered(), "Deployment")["recorder"])
+    assert container["securityContext"] == of_role["containers"][0]["securityContext"]
+    assert pod(job)["securityContext"] == of_role["securityContext"]
+    assert not pod(job)["automountServiceAccountToken"]
+
+
 def test_what_is_turned_off_is_not_there() -> None:
-    documents = rendered("networkPolicy.enabled=false", "roles.judge.replicas=1", "roles.joiner.replicas=0")
+    off = ("networkPolicy.enabled=false", "roles.judge.replicas=1", "roles.joiner.replicas=0", "retention.schedule=")
+    documents = rendered(*off)
     assert not of_kind(documents, "NetworkPolicy")
+    assert not of_kind(documents, "CronJob")
     assert set(of_kind(documents, "PodDisruptionBudget")) == {"intake"}
     assert "joiner" not in of_kind(documents, "Deployment")
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from stoploss.settings import Settings
+from stoploss.topics import TOPICS
 
 READER = "stoploss-reader"
 """What a client that only reads calls its group: librdkafka wants a name, and asks where the group would be kept."""
@@ -24,6 +25,7 @@ class Grant:
     transactional  prefix of its transactional ids, likewise; None: it uses none
     place          group that nobody joins, likewise: how far it is done, kept in its transactions; None: none
     named          beginning of the name of groups that it never joins
+    keeps          topics whose retention it sets
     """
 
     user: str
@@ -34,12 +36,14 @@ class Grant:
     transactional: str | None = None
     named: str = READER
     place: str | None = None
+    keeps: tuple[str, ...] = ()
 
 
 RECORDED = ("traces_clean", "ledger", "journal", "checkpoints", "measures", "control", "acks", "registry", "deadletter")
 OF_JUDGE = ("journal", "checkpoints", "measures", "control", "leases", "registry", "snapshots")
 FEEDS = ("ledger", "traces_clean", "deadletter", "schemas")
 COUNTED = ("traces", "outcomes", "assignments")
+OF_IDS = tuple(topic.name for topic in TOPICS.values() if topic.holds == "ids")
 RETRIES = ("outcomes_retry_1m", "outcomes_retry_10m", "outcomes_retry_1h")
 
 GRANTS: dict[str, Grant] = {
@@ -88,6 +92,7 @@ GRANTS: dict[str, Grant] = {
             "courier",
         ),
         Grant("recorder", "role", (*RECORDED, "schemas"), (), "recorder"),
+        Grant("retention", "stoploss retention: how long topics with ids keep them", ("registry",), keeps=OF_IDS),
         Grant("controller", "role", ("control", "registry"), ("acks",), named="stoploss-controller-"),
         Grant(
             "person",
@@ -132,6 +137,9 @@ def acls_of(grant: Grant, settings: Settings) -> Iterator[Acl]:
     who, own = principal(grant.user, settings), f"stoploss-{settings.installation}-"
     for operation, topics in (("Read", grant.reads), ("Write", grant.writes)):
         for topic in topics:
+            yield Acl(who, "topic", settings.topics(topic), "literal", operation)
+    for operation in ("Describe", "DescribeConfigs", "AlterConfigs") if grant.keeps else ():
+        for topic in grant.keeps:
             yield Acl(who, "topic", settings.topics(topic), "literal", operation)
     for group in filter(None, (grant.group, grant.place)):
         yield Acl(who, "group", f"{own}{group}", "literal", "Read")

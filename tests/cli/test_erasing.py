@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from stoploss.archive.reading import read_archive
-from stoploss.cli.erasing import ERASED, GOES, KEPT, RECORDED, fact_of
+from stoploss.cli.erasing import ERASED, GOES, KEPT, PACKS, RECORDED, fact_of
 from stoploss.control.keys import load_or_create_secret
 from stoploss.erasure import stored
 from stoploss.followup import UnitErased, parse
@@ -118,6 +119,32 @@ def test_what_is_older_than_its_spec_allows_is_gone_unless_an_incident_holds_it(
     assert kept_ms["ledger"] == "-1"
 
 
+def test_retention_that_goes_on_mends_what_differs_and_runs_until_it_is_ended(
+    live: Program, installation: Installation, stop: str
+) -> None:
+    """P3: as `stoploss up` and the compose file run it."""
+    client_of(installation).command("ALTER TABLE dead_letters MODIFY TTL stored_at + toIntervalSecond(864000)")
+    role = installation._start("retention", ("retention", "--every", "1h"))
+    installation.wait(lambda: "changed: tables dead_letters; topics none" in role.said)
+    assert retained(live, "--check")["tables"] == []
+    assert role.running
+    assert role.stop() == -signal.SIGTERM
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["--every", "soon"], "--every: 'soon' is no duration"),
+        (["--every", "5s"], "--every: '5s' is less than 60 s"),
+        (["--every", "1h", "--check"], "leave out --check and --json"),
+    ],
+)
+def test_a_rest_that_cannot_be_is_refused_in_a_sentence(live: Program, arguments: list[str], why: str) -> None:
+    ended = live("retention", *arguments)
+    assert ended.code == 1
+    assert why in ended.sentence
+
+
 def lines_of(pack: Path, name: str) -> list[dict[str, object]]:
     return [json.loads(line) for line in read_archive(pack).files[name].splitlines()]
 
@@ -173,9 +200,37 @@ def it_is_on_record(installation: Installation) -> None:
     requests = [one for one in facts_of(settings) if isinstance(one, Request) and one.experiment == NAME]
     (fact,) = [said for one in requests if isinstance(said := parse(one.body), UnitErased)]
     secret = load_or_create_secret(settings.keys / "secret.key")
-    assert fact == fact_of(stored.OfUnit(PERSON, (), OF_PERSON, ()), secret)
+    assert fact == UnitErased(unit=digest(PERSON, secret), rows={**OF_PERSON, PACKS: 1})
     for topic in (one.name for one in TOPICS.values() if one.holds != "ids"):
         assert not any(PERSON.encode() in value for value in values(settings, topic)), topic
+
+
+def digest(unit: str, secret: bytes) -> str:
+    return fact_of(stored.OfUnit(unit, (), {}, ()), (), secret).unit
+
+
+def test_a_person_who_is_left_in_a_dead_letter_alone_is_put_on_a_record_of_no_experiment(
+    live: Program, installation: Installation, stop: str
+) -> None:
+    """P3: bytes that nobody could read may be of any experiment."""
+    client_of(installation).command(
+        "INSERT INTO dead_letters (reason, offset, value) VALUES ('cut', 77, {a:String})",
+        {"a": '{"unit_id": "alone-1", '},
+    )
+    ended = live("erase", "--unit", "alone-1")
+    assert ended.code == 0, ended.err
+    assert "record of no experiment: recorded: that it was asked for stands in the ledger" in ended.out
+    assert recorded_of(installation, "alone-1", "") == {**NOTHING, "dead_letters": 1}
+    assert live("replay", NAME).code == 0
+
+
+def recorded_of(installation: Installation, unit: str, experiment: str) -> dict[str, int]:
+    """What the ledger says was found of somebody, by the hash that only the secret makes."""
+    secret = load_or_create_secret(installation.settings.keys / "secret.key")
+    requests = [one for one in facts_of(installation.settings) if isinstance(one, Request)]
+    said = [parse(one.body) for one in requests if one.experiment == experiment and one.accepted]
+    (found,) = [one for one in said if isinstance(one, UnitErased) and one.unit == digest(unit, secret)]
+    return found.rows
 
 
 def test_of_somebody_unknown_nothing_is_erased_and_nothing_put_on_record(
@@ -193,10 +248,29 @@ def test_of_somebody_unknown_nothing_is_erased_and_nothing_put_on_record(
 def test_a_pack_that_cannot_be_read_keeps_everything_as_it_was(
     live: Program, installation: Installation, stop: str, tmp_path: Path
 ) -> None:
-    """P3: the rows lead to the traces in a pack, so they go last."""
+    """P3: the rows lead to the traces in a pack, so they go last; and nothing is put on record that was not done."""
     (tmp_path / "pack").mkdir()
-    before = rows_of(installation, OTHER)
+    before, asked = rows_of(installation, OTHER), len(values(installation.settings, "experiments"))
     ended = live("erase", "--unit", OTHER, "--pack", tmp_path / "pack")
     assert ended.code
     assert "pack" in ended.sentence
-    assert rows_of(installation, OTHER) == before
+    assert rows_of(installation, OTHER) == before != NOTHING
+    assert len(values(installation.settings, "experiments")) == asked
+
+
+def test_a_person_who_is_left_in_a_pack_alone_is_put_on_the_record_of_its_experiment(
+    live: Program, installation: Installation, stop: str, tmp_path: Path
+) -> None:
+    """P3: their rows are gone from the store, by time or by hand, and the pack still has a trace."""
+    pack = tmp_path / "pack"
+    assert live("incident", stop, "-o", pack).code == 0
+    client_of(installation).command(
+        "ALTER TABLE traces DELETE WHERE unit_id = {unit:String}", {"unit": OTHER}, settings={"mutations_sync": 2}
+    )
+    assert rows_of(installation, OTHER) == NOTHING
+    ended = live("erase", "--unit", OTHER, "--pack", pack, "--json")
+    assert ended.code == 0, ended.err
+    places = {one["place"]: (one["did"], one["words"]) for one in json.loads(ended.out)}
+    assert places[f"incident pack {pack}"] == (ERASED, "1 traces; it still replays")
+    assert places[f"record of {NAME}"][0] == RECORDED
+    assert recorded_of(installation, OTHER, NAME) == {**NOTHING, PACKS: 1}

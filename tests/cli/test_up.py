@@ -100,7 +100,13 @@ def test_up_runs_everything_and_neither_a_signal_nor_a_kill_leaves_anything_behi
     first = terminal.up()
     family = terminal.family()
     assert roles_of(family).keys() == ROLES
-    for part in ("kafka.Kafka", "stoploss.embedded.clickhouse_http", "stoploss controller", "stoploss console"):
+    for part in (
+        "kafka.Kafka",
+        "stoploss.embedded.clickhouse_http",
+        "stoploss controller",
+        "stoploss retention",
+        "stoploss console",
+    ):
         assert any(part in command for command in family.values()), part
 
     second = terminal.run("up")

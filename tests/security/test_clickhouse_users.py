@@ -11,7 +11,7 @@ import pytest
 from stoploss.embedded.clickhouse import EmbeddedClickHouse
 from stoploss.erasure import stored
 from stoploss.settings import load
-from stoploss.store import schema
+from stoploss.store import schema, ttl
 from stoploss.store.client import connect
 from stoploss.store.positions import POSITION_TABLE
 
@@ -32,13 +32,14 @@ def grants(role: str) -> list[tuple[str, str]]:
     return [(match["rights"], match["table"]) for match in found if match["role"] == role]
 
 
-ERASER = "stoploss_eraser"
+ERASER, KEEPER = "stoploss_eraser", "stoploss_keeper"
 ROLES = (
     "stoploss_owner",
     "stoploss_recorder",
     "stoploss_resolver",
     "stoploss_person",
     "stoploss_texts",
+    KEEPER,
     ERASER,
     "stoploss_grafana",
 )
@@ -76,6 +77,11 @@ def test_nobody_may_change_or_delete_a_row_or_grant_anything() -> None:
         "ALTER MODIFY COLUMN",
         "ALTER TTL",
     }
+
+
+def test_who_keeps_to_retention_says_how_long_and_reads_nothing() -> None:
+    """P3: of the tables alone whose rows go by the specs."""
+    assert set(grants(KEEPER)) == {("ALTER TTL", table) for table in (*ttl.OF_EXPERIMENTS, "dead_letters")}
 
 
 def test_the_recorder_inserts_and_reads_positions_alone() -> None:

@@ -20,6 +20,8 @@ from stoploss.embedded.clickhouse import EmbeddedClickHouse
 from stoploss.emit import Tracer
 from stoploss.settings import Settings, load
 from stoploss.store.client import connect
+from stoploss.topics import DAY_MS, TOPICS
+from streams.admin import Admin
 from streams.appender import Appender
 from tests.control.test_break_glass_command import CONTROLLED, NAME, stoploss
 from tests.installation import Installation, Role, create_installation_keys, registry_of, settings_of, values
@@ -151,6 +153,17 @@ def test_people_break_the_glass_in_their_own_name(world: World) -> None:
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
+def test_retention_is_said_to_topics_in_its_own_name(world: World) -> None:
+    """P3: of topics that hold ids, and of no other."""
+    settings = world.installation.settings
+    admin = Admin(settings.need_kafka())
+    admin.keep_for(settings.topics("traces"), 9 * DAY_MS)
+    ended = stoploss(Installation(world.settings("retention"), world.installation.keys), "retention")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert settings.topics("traces") in ended.stdout
+    assert admin.configs(settings.topics("traces"))["retention.ms"] == str(TOPICS["traces"].retention_ms)
+
+
 def test_no_log_of_any_role_has_a_secret(world: World) -> None:
     home = world.installation.settings.home
     admin = str(world.kafka.admin_settings["kafka_password"])
@@ -169,5 +182,5 @@ def test_a_child_is_given_the_secret_and_nobody_else_sees_it(tmp_path: Path) -> 
 
 
 def test_every_role_has_its_line() -> None:
-    others = {"otlp", "collector", "controller", "service", "person", "deadletter", "break-glass"}
+    others = {"otlp", "collector", "controller", "service", "person", "deadletter", "break-glass", "retention"}
     assert set(ROLES) | others == set(GRANTS)

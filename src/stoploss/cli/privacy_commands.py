@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from stoploss.cli.options import ANSWER_IS_NO, Json
+from stoploss.errors import RequestRefused
 
 app = typer.Typer()
 
@@ -38,16 +39,23 @@ def retention(
     check: Annotated[
         bool, typer.Option("--check", help="Change nothing; exit code 3 where something would be.")
     ] = False,
+    every: Annotated[
+        str | None, typer.Option(help="Go on until it is ended, with a rest of this length between two rounds: 1h.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Delete what is older than its experiment allows.
 
     Says to ClickHouse (TTL) and Kafka (retention.ms), which delete by themselves from then on, how long traces,
     outcomes and dead letters stay: as each spec's privacy.retention says, and until an open incident of the experiment
-    is closed. Run it once a day, and after an incident is opened or closed.
+    is closed. `stoploss up` does it by itself; elsewhere run it each hour, or once with --every.
     """
     from stoploss.cli import addresses
-    from stoploss.cli.retaining import retain
+    from stoploss.cli.retaining import keep_retaining, retain
 
+    if every is not None and (check or as_json):
+        raise RequestRefused("--every changes what has to be changed and prints that; leave out --check and --json")
+    if every is not None:
+        keep_retaining(addresses.resolved(), every)
     if not retain(addresses.resolved(), check, as_json):
         raise typer.Exit(ANSWER_IS_NO)

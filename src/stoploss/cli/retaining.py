@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from typing import NoReturn
 
 from stoploss.cli import addresses
 from stoploss.cli.output import print_json
+from stoploss.cli.stack import end_with_parent
+from stoploss.errors import RequestRefused
 from stoploss.retention import Kept, kept, shortest_s
 from stoploss.review.overview import in_force
 from stoploss.review.words import listed
 from stoploss.settings import Settings
+from stoploss.spec.base import parse_duration
 from stoploss.store import ttl
 from stoploss.store.client import connect
 from stoploss.topics import TOPICS
@@ -19,6 +25,7 @@ from streams.admin import Admin
 from streams.reading import whole
 
 DAY_S = 86_400
+LEAST_REST_S = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +39,47 @@ class Retained:
 
 def retain(settings: Settings, check: bool, as_json: bool) -> bool:
     """True where all is as the specs say, be it by now; False where `check` found that it is not."""
-    addresses.require_listener(settings.need_kafka())
-    messages = whole(settings.need_kafka(), settings.topics("registry"))
-    experiments = kept(in_force((message.key(), message.value()) for message in messages))
-    found = Retained(tuple(experiments), _tables(settings, experiments, check), _topics(settings, experiments, check))
+    found = look(settings, check)
     if as_json:
         print_json(found)
     else:
         _print(found, check)
     return not (check and (found.tables or found.topics))
+
+
+def look(settings: Settings, check: bool) -> Retained:
+    """How long everything is to stay; said to ClickHouse and Kafka unless it is only checked."""
+    addresses.require_listener(settings.need_kafka())
+    messages = whole(settings.need_kafka(), settings.topics("registry"))
+    experiments = kept(in_force((message.key(), message.value()) for message in messages))
+    return Retained(tuple(experiments), _tables(settings, experiments, check), _topics(settings, experiments, check))
+
+
+def keep_retaining(settings: Settings, every: str) -> NoReturn:
+    """Round after round, until it is ended. A round that fails ends it too: whoever runs it starts it again.
+
+    every  how long it rests between two rounds, as a duration
+
+    Raises RequestRefused where that is none, or too short.
+    """
+    every_s = _seconds(every)
+    end_with_parent()
+    while True:
+        found = look(settings, check=False)
+        if found.tables or found.topics:
+            _print(found, check=False)
+            sys.stdout.flush()
+        time.sleep(every_s)
+
+
+def _seconds(every: str) -> int:
+    try:
+        found = int(parse_duration(every))
+    except ValueError as error:
+        raise RequestRefused(f"--every: {error}") from error
+    if found < LEAST_REST_S:
+        raise RequestRefused(f"--every: {every!r} is less than {LEAST_REST_S} s; one hour (1h) will do")
+    return found
 
 
 def _tables(settings: Settings, experiments: Sequence[Kept], check: bool) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ def up() -> None:
     try:
         with addresses.held(settings.home):
             _interrupt_once()
-            with Stack(settings, say, console=True) as stack, addresses.written(stack.settings):
+            with Stack(settings, say, console=True, retention=True) as stack, addresses.written(stack.settings):
                 _tell(stack)
                 _watch(stack)
     except KeyboardInterrupt:

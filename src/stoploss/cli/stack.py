@@ -30,6 +30,8 @@ from stoploss.settings import Settings, load
 from streams.admin import Admin
 
 ROLES = ("intake", "joiner", "resolver", "registrar", "judge", "courier", "recorder")
+RETAINED_EVERY = "10m"
+"""An incident that is opened suspends deletion no later than this."""
 STOP_S = 15.0
 RESTART_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 30.0
@@ -74,6 +76,7 @@ class Stack:
     roles: tuple[tuple[str, ...], ...] = tuple((role,) for role in ROLES)
     controller: bool = True
     console: bool = False
+    retention: bool = False
     console_address: str | None = None
     _kafka: EmbeddedKafka | None = None
     _clickhouse: EmbeddedClickHouse | None = None
@@ -115,6 +118,8 @@ class Stack:
             self._run("+".join(group), ("worker", *group))
         if self.controller:
             self._run("controller", ("controller", "--file", str(self.flag_file)))
+        if self.retention:
+            self._run("retention", ("retention", "--every", RETAINED_EVERY))
         if self.console and is_installed():
             self._run_console()
         self.say(f"roles: {', '.join(role.name for role in self.processes)}")

@@ -48,8 +48,8 @@ def decision(
     findings: Sequence[FindingLine],
     completion: Completion | None = None,
 ) -> Decision:
-    """A person's word first, unless the treatment was taken away later; then the last command that lowered something and
-    stands. A start or resume decides nothing.
+    """A person's word first, unless the treatment was taken away later; then the last command that lowered something
+    and stands. A start or resume decides nothing.
     """
     last = standing(issued, findings)
     if completion is not None and not _undone(completion, last):

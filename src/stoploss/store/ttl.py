@@ -52,10 +52,12 @@ def apply(client: Client, experiments: Sequence[Kept], tables: Iterable[str]) ->
 
 
 def _has(client: Client, table: str, ttl: str) -> bool:
-    """Whether it has that TTL already; ClickHouse writes it in its own way."""
+    """Whether it has that TTL already; ClickHouse writes it in its own way. A table that is not made yet is empty."""
     where = {"database": client.database, "table": table}
-    ((statement,),) = client.query(_SHOW, parameters=where).result_rows
-    _, _, now = _plain(str(statement)).partition("TTL")
+    found = client.query(_SHOW, parameters=where).result_rows
+    if not found:
+        return True
+    _, _, now = _plain(str(found[0][0])).partition("TTL")
     return now.partition("SETTINGS")[0] == _plain(ttl)
 
 

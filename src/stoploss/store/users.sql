@@ -78,6 +78,13 @@ GRANT SELECT ON stoploss.outcomes TO stoploss_texts;
 GRANT SELECT ON stoploss.outcomes_v TO stoploss_texts;
 GRANT SELECT ON stoploss.dead_letters TO stoploss_texts;
 
+-- Says how long rows stay, and reads no row: `stoploss retention`, as a job or beside the workers.
+CREATE ROLE IF NOT EXISTS stoploss_keeper;
+GRANT ALTER TTL ON stoploss.traces TO stoploss_keeper;
+GRANT ALTER TTL ON stoploss.shadow_traces TO stoploss_keeper;
+GRANT ALTER TTL ON stoploss.outcomes TO stoploss_keeper;
+GRANT ALTER TTL ON stoploss.dead_letters TO stoploss_keeper;
+
 -- Who erases a person's data: `stoploss erase`. For nobody else, and for no process that runs all the time.
 CREATE ROLE IF NOT EXISTS stoploss_eraser;
 GRANT SELECT, ALTER DELETE ON stoploss.traces TO stoploss_eraser;
