@@ -11,14 +11,12 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from stoploss import recent, units
 from stoploss.intake.canaries import canaries
 from stoploss.intake.pii import Scan, scan
 from stoploss.spec.file import parse_experiment
-from stoploss.store import arrow
 from streams.partition_judge import this_version
 
 SMALL: tuple[tuple[Any, str, Any], ...] = (
@@ -26,10 +24,8 @@ SMALL: tuple[tuple[Any, str, Any], ...] = (
     (recent, "PLACE_BITS", 10),
     (units, "SEEN_BITS", 12),
     (units, "LATELY", 64),
-    (arrow, "OPTIONS", pa.ipc.IpcWriteOptions()),
 )
-"""Modules, names of sizes in them, and the sizes in a simulation. Of a few rows zstd costs four times what the rest of
-writing them does."""
+"""Modules, names of sizes in them, and the sizes in a simulation."""
 
 REMEMBERED: tuple[tuple[Any, Any], ...] = (
     (parse_experiment, lru_cache(maxsize=256)(parse_experiment)),
