@@ -37,6 +37,8 @@ PARTS = (
     Part("peers", ("--runs", "3", "--stock-faust-traces", "30000")),
     Part("store", ("--rows", "2000000", "--repeats", "10")),
     Part("memory", ("--traces", "100000", "200000", "--values", "100000", "--experiments", "10", "50")),
+    Part("pipeline", ("--experiments", "5", "--seconds", "20", "--search-seconds", "10", "--profile-seconds", "6")),
+    Part("scaling_model"),
     Part("latency", ("--loads", "0,10000", "--trials", "20")),
     Part("cli_start"),
     Part("judge_fold"),

@@ -137,7 +137,14 @@ def main() -> None:
 
 
 def write_inputs(file: Path, window: Window, stored_bytes: float) -> None:
-    """What bench/scaling_model.py computes with: of a trace, with the first number of experiments."""
+    """What bench/scaling_model.py computes with: of a trace, with the first number of experiments.
+
+    Raises SystemExit where not all that came was worked off: nobody knows then what a trace costs.
+    """
+    if not sustained(window):
+        raise SystemExit(
+            f"{file} was not written: {window.rate_per_s:,} traces/s were not sustained; give a lower --rate"
+        )
     bytes_a_trace = {
         name: round(size / window.traces, 1) for name, size in window.bytes.items() if size > window.traces
     }

@@ -12,6 +12,17 @@ from pathlib import Path
 
 SAMPLES_A_SECOND = 100
 TOP = 8
+WAITS = {
+    "EpollSelector.select",
+    "_worker",
+    "Condition.wait",
+    "Event.wait",
+    "end_with_parent.<locals>.wait",
+    "ThreadingHTTPServer.serve_forever",
+}
+"""Functions in which a thread waits, whatever the system says of it: they are left out."""
+ENTRY = ("stoploss/cli/", "stoploss/__main__", "streams/worker")
+"""What everything is below."""
 _FRAME = re.compile(r"(?P<function>.+?) \((?P<file>.+?)(?::\d+)?\)")
 
 
@@ -67,17 +78,18 @@ def of_stacks(text: str) -> Profile:
     for line in text.splitlines():
         stack, _, count = line.rpartition(" ")
         frames = [match for frame in stack.split(";") if (match := _FRAME.fullmatch(frame))]
-        if not frames:
+        if not frames or frames[-1]["function"] in WAITS:
             continue
         samples += int(count)
         leaves[_name(frames[-1])] += int(count)
-        for name in {_name(frame) for frame in frames if _is_own(frame["file"])}:
+        for name in {_name(frame) for frame in frames if _is_own(frame["file"]) and "<" not in frame["function"]}:
             own[name] += int(count)
     return Profile(samples, own, leaves)
 
 
 def _is_own(file: str) -> bool:
-    return "site-packages" not in file and any(part in file for part in ("stoploss/", "streams/"))
+    is_project = "site-packages" not in file and any(part in file for part in ("stoploss/", "streams/"))
+    return is_project and not any(part in file for part in ENTRY)
 
 
 def _name(frame: re.Match[str]) -> str:
