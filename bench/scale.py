@@ -2,8 +2,8 @@
 
 The whole path at one rate: with 1, 2 and 4 processes of intake, judge and recorder, and with 1 to 16 partitions of the
 sources and of the ledger. All share this machine, so more processes cannot do more here than its cores allow. What each
-row tells is what a trace costs then, and how many traces a second such processes could do with a core each: from the
-time of the busiest process of each role.
+row tells is what a trace costs then, and how many traces a second such processes could do with a core each, if a trace
+went on costing that. It would cost less: at a low rate batches are small, so measure near what the machine sustains.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def main() -> None:
         "Processes and partitions",
         f"The whole path at {given.rate:,} traces/s of {given.experiments} experiments with every kind of rule, for "
         f"{given.seconds:.0f} s, all on the same cores. Microseconds of processor a trace, all processes of a role "
-        "together; room: traces a second that they could do with a core each.",
+        "together; room: traces a second that they could do with a core each at this cost.",
         ("confluent-kafka", "faust-streaming", "polars", "numpy"),
     )
     table = Table(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from grafana.panel import BLUE, GREEN, GREY, IN_FORCE, RED, SHARE, STATES, TIMES, YELLOW, Page, Panel, columns
 
 SIGHT = """(
-    SELECT experiment, JSONExtractInt(j.details, 'until') = 0 AS is_blind FROM journal_shown_v AS j
+    SELECT experiment, JSONExtractInt(j.details, 'until') = 0 AS is_blind FROM journal_shown_copies_v AS j
     WHERE kind = 'monitor_blind' ORDER BY number DESC LIMIT 1 BY experiment
 )"""
 APPLIED = """(
     SELECT assumeNotNull(command_id) AS of_command, uniqExact(JSONExtractString(j.details, 'controller')) AS controllers
-    FROM journal_shown_v AS j
+    FROM journal_shown_copies_v AS j
     WHERE kind = 'command_acked' AND JSONExtractString(j.details, 'status') = 'applied' GROUP BY of_command
 )"""
 BURN = """(

@@ -67,7 +67,7 @@ STATE_PANELS = (
         f"""
 SELECT toUnixTimestamp64Micro(decided_at) / 1e6 - JSONExtractInt(details, 'first_harm_at') / 1e6 AS seconds
 FROM (
-    SELECT assumeNotNull(command_id) AS of_command, details FROM journal_shown_v
+    SELECT assumeNotNull(command_id) AS of_command, details FROM journal_shown_copies_v
     WHERE {HERE} AND kind = 'exposures_counted' AND JSONExtractInt(details, 'first_harm_at') > 0
     ORDER BY number DESC LIMIT 1
 ) AS counted
@@ -236,7 +236,7 @@ SELECT counted.at AS time, commanded.action AS action, in_flight, after_stop, co
 FROM (
     SELECT at, number, assumeNotNull(command_id) AS of_command, JSONExtractInt(j.details, 'in_flight') AS in_flight,
         JSONExtractInt(j.details, 'after_stop') AS after_stop
-    FROM journal_shown_v AS j
+    FROM journal_shown_copies_v AS j
     WHERE {HERE} AND kind = 'exposures_counted'
     ORDER BY number DESC
     LIMIT 1 BY of_command

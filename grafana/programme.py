@@ -6,11 +6,11 @@ from grafana.panel import BLUE, EVERYBODY, GREEN, GREY, HERE, RED, STATES, YELLO
 from grafana.panels import EXPERIMENT, METRIC
 
 BEGAN = """(
-    SELECT experiment, run, min(j.at) AS began FROM journal_shown_v AS j
+    SELECT experiment, run, min(j.at) AS began FROM journal_shown_copies_v AS j
     WHERE kind = 'lifecycle_changed' AND sentence = 'running' GROUP BY experiment, run
 )"""
 ENDED = """(
-    SELECT experiment, run, min(j.at) AS ended, argMin(j.sentence, j.number) AS outcome FROM journal_shown_v AS j
+    SELECT experiment, run, min(j.at) AS ended, argMin(j.sentence, j.number) AS outcome FROM journal_shown_copies_v AS j
     WHERE kind = 'lifecycle_changed' AND sentence IN ('paused', 'stopped', 'rolled_back', 'adopted', 'completed')
     GROUP BY experiment, run
 )"""
@@ -63,7 +63,7 @@ WHERE $__timeFilter(e.ended)""",
         "Rising: a service ignores its flag.",
         """
 SELECT sum(JSONExtractInt(counted.details, 'after_stop')) AS requests FROM (
-    SELECT assumeNotNull(command_id) AS of_command, details FROM journal_shown_v
+    SELECT assumeNotNull(command_id) AS of_command, details FROM journal_shown_copies_v
     WHERE kind = 'exposures_counted' AND $__timeFilter(at) ORDER BY number DESC LIMIT 1 BY experiment, of_command
 ) AS counted""",
         columns("requests:number"),

@@ -12,6 +12,9 @@ SELECT * FROM stoploss.registry_v WHERE startsWith(experiment, 'checkout-');
 CREATE OR REPLACE VIEW team_checkout.journal_shown_v DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
 SELECT * FROM stoploss.journal_shown_v WHERE startsWith(experiment, 'checkout-');
 
+CREATE OR REPLACE VIEW team_checkout.journal_shown_copies_v DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
+SELECT * FROM stoploss.journal_shown_copies_v WHERE startsWith(experiment, 'checkout-');
+
 CREATE OR REPLACE VIEW team_checkout.measures_arms_v DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
 SELECT * FROM stoploss.measures_arms_v WHERE startsWith(experiment, 'checkout-');
 

@@ -35,7 +35,7 @@ def test_migrating_twice_leaves_every_table_and_view_as_it_was(database: Callabl
     schema.migrate(client)
     assert client.query(listed).result_rows == before
     shown = ("commands_shown_v", "journal_shown_v", "outcomes_shown_v", "shadow_traces_shown_v", "traces_shown_v")
-    copies = ("measures_arms_copies_v", "measures_verdicts_copies_v")
+    copies = ("journal_shown_copies_v", "measures_arms_copies_v", "measures_verdicts_copies_v")
     sets = [f"{name}{of}" for name in SETS for of in ("", "_fed", "_v")]
     assert [row[0] for row in before] == sorted([*TABLES, *(f"{table}_v" for table in TABLES), *shown, *copies, *sets])
     assert client.query("SELECT offset FROM clean_batches_v").result_rows == [(7,)]

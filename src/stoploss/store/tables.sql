@@ -290,6 +290,19 @@ SELECT experiment, number, run, epoch, at, ledger_partition, ledger_offset, kind
     if(kind IN ('exposures_counted', 'command_acked', 'evidence_refused', 'monitor_blind'), j.conclusion, '') AS details
 FROM journal AS j FINAL SETTINGS do_not_merge_across_partitions_select_final = 1;
 
+-- For the newest of a kind, and for sets: an entry that was stored twice may show twice.
+CREATE OR REPLACE VIEW journal_shown_copies_v DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
+SELECT experiment, number, run, epoch, at, ledger_partition, ledger_offset, kind, verdict, severity, rule, metric,
+    segment_dimension, segment_value, command_id,
+    multiIf(
+        kind = 'command_issued', JSONExtractString(j.conclusion, 'action'),
+        kind = 'lifecycle_changed', JSONExtractString(j.conclusion, 'after'),
+        isNull(segment_dimension), j.sentence,
+        concat(ifNull(metric, ''), ' for ', segment_dimension, '=', segment_value, ' is ', verdict)
+    ) AS sentence,
+    if(kind IN ('exposures_counted', 'command_acked', 'evidence_refused', 'monitor_blind'), j.conclusion, '') AS details
+FROM journal AS j;
+
 -- Signatures under the journals, with their headers: entry `number` of an experiment has the hash `chain`.
 CREATE TABLE IF NOT EXISTS checkpoints
 (

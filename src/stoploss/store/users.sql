@@ -58,6 +58,7 @@ GRANT SELECT ON stoploss.registry_v TO stoploss_person;
 GRANT SELECT(at, stage, code, reason, source_topic, source_topic_uuid, source_partition, source_offset, size, topic, topic_uuid, partition, offset, ordinal) ON stoploss.dead_letters TO stoploss_person;
 GRANT SELECT ON stoploss.dead_letters_v TO stoploss_person;
 GRANT SELECT ON stoploss.journal_shown_v TO stoploss_person;
+GRANT SELECT ON stoploss.journal_shown_copies_v TO stoploss_person;
 GRANT SELECT ON stoploss.commands_shown_v TO stoploss_person;
 GRANT SELECT ON stoploss.traces_shown_v TO stoploss_person;
 GRANT SELECT ON stoploss.trace_minutes_v TO stoploss_person;
@@ -101,6 +102,7 @@ CREATE ROLE IF NOT EXISTS stoploss_grafana SETTINGS PROFILE 'stoploss_dashboards
 GRANT SELECT ON stoploss.registry TO stoploss_grafana;
 GRANT SELECT ON stoploss.registry_v TO stoploss_grafana;
 GRANT SELECT ON stoploss.journal_shown_v TO stoploss_grafana;
+GRANT SELECT ON stoploss.journal_shown_copies_v TO stoploss_grafana;
 GRANT SELECT ON stoploss.measures_arms TO stoploss_grafana;
 GRANT SELECT ON stoploss.measures_arms_copies_v TO stoploss_grafana;
 GRANT SELECT ON stoploss.measures_verdicts TO stoploss_grafana;
