@@ -15,7 +15,7 @@ import pytest
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from docsite import links, reference
+from docsite import links, reference, terminal
 from stoploss import cli
 from stoploss.topics import TOPICS
 from stoploss.wire import schemas
@@ -23,6 +23,7 @@ from stoploss.wire.refusals import WHAT_TO_DO, Code
 
 ROOT = Path(__file__).parents[1]
 LOADED = re.compile(r"""(?:<(?:script|img|iframe|source)[^>]*\ssrc|<link[^>]*\shref)=["']?((?:https?:)?//[^"' >]+)""")
+LOADED_BY_PICTURES = re.compile(r"@import|url\(\"?http|href")
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +46,12 @@ def test_no_page_loads_anything_from_elsewhere(site: Path) -> None:
     found = {(page.name, address) for page in site.rglob("*.html") for address in LOADED.findall(page.read_text())}
     assert found == set()
     assert "fonts.googleapis" not in "".join(page.read_text() for page in site.glob("*.html"))
+
+
+def test_the_picture_of_the_demo_is_what_readme_shows_of_it(site: Path) -> None:
+    assert terminal.PICTURE.read_text() == terminal.picture(), "run: python -m docsite.terminal"
+    assert (site / "images/demo.svg").is_file()
+    assert LOADED_BY_PICTURES.findall(terminal.picture()) == []
 
 
 def test_what_a_page_links_to_in_the_project_is_in_the_site(site: Path) -> None:
