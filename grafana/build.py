@@ -101,10 +101,10 @@ def chosen(name: str, variable: Variable) -> build.QueryVariable:
     return made
 
 
-def annotation(sql: str) -> build.AnnotationQuery:
+def annotation(name: str, sql: str) -> build.AnnotationQuery:
     """The SDK knows marks of Grafana's own data source alone; Grafana takes any query there."""
     query = cast(Builder[dashboard.AnnotationTarget], Query(sql))
-    return build.AnnotationQuery().name("Commands").enable(True).icon_color(RED).datasource(DATASOURCE).target(query)
+    return build.AnnotationQuery().name(name).enable(True).icon_color(RED).datasource(DATASOURCE).target(query)
 
 
 def made(page: Page) -> dashboard.Dashboard:
@@ -120,7 +120,7 @@ def made(page: Page) -> dashboard.Dashboard:
         .time(f"now-{page.span}", "now")
         .link(LINKS.as_dropdown(True).keep_time(True))
         .variables([chosen(name, variable) for name, variable in page.variables.items()])
-        .annotations([annotation(page.annotations)] if page.annotations else [])
+        .annotations([annotation(name, sql) for name, sql in page.annotations.items()])
     )
     number = 0
     for heading, panels in page.rows.items():

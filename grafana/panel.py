@@ -100,7 +100,7 @@ class Page:
 
     name         its file, and the end of its uid
     span         how far back it shows at first
-    annotations  SQL of marks in time, and the shape of its rows; "" for none
+    annotations  SQL of marks in time, by what they are called
     """
 
     name: str
@@ -109,7 +109,7 @@ class Page:
     rows: Rows
     variables: dict[str, Variable] = field(default_factory=dict)
     span: str = "1h"
-    annotations: str = ""
+    annotations: dict[str, str] = field(default_factory=dict)
 
     @property
     def panels(self) -> tuple[Panel, ...]:

@@ -152,6 +152,24 @@ ORDER BY time, budget""",
         steps=((None, GREEN), (1, YELLOW), (6, RED)),
     ),
     Panel(
+        "Sample ratio",
+        "timeseries",
+        "Evidence that the split is not the declared one, and units that changed their variant, by their limits. "
+        "From 1× on the ramp is held: the assignment is broken. Mend it before you trust any effect.",
+        f"""
+SELECT $__timeInterval(at) AS time,
+    if(v.reason IN ('steady', 'unit_in_two_variants'), 'units in two variants', 'split') AS evidence,
+    argMax(v.observed / nullIf(v.bound, 0), (at, offset)) AS used
+FROM measures_verdicts_copies_v AS v
+WHERE {HERE} AND rule = 'sample_ratio' AND {EVERYBODY} AND isNotNull(v.observed) AND $__timeFilter(at)
+GROUP BY time, evidence
+ORDER BY time, evidence""",
+        columns("time:time evidence:text used:number"),
+        unit=TIMES,
+        width=24,
+        steps=((None, GREEN), (0.5, YELLOW), (1, RED)),
+    ),
+    Panel(
         "Verdicts now",
         "table",
         "What each rule last said, with both numbers compared. Undecided is normal while the reason is a floor. "
@@ -317,6 +335,11 @@ FROM commands_shown_v AS c
 WHERE {HERE} AND $__timeFilter(c.decided_at)
 ORDER BY time, c.offset
 LIMIT 1 BY command_id"""
+DRIFT_SQL = f"""
+SELECT j.at AS time, verdict AS title, sentence AS text, concat('run ', toString(run)) AS tags
+FROM journal_shown_v AS j
+WHERE {HERE} AND kind = 'finding' AND startsWith(rule, 'drift') AND $__timeFilter(j.at)
+ORDER BY time, number"""
 
 EXPERIMENT = Variable("Experiment", "SELECT DISTINCT experiment FROM registry_v ORDER BY experiment")
 DIMENSION = Variable(
@@ -338,5 +361,5 @@ PAGE = Page(
     "One experiment: its state, its arms, what the rules say, what was commanded and what followed.",
     ROWS,
     {"experiment": EXPERIMENT, "dimension": DIMENSION, "metric": METRIC, "guardrail": GUARDRAIL},
-    annotations=COMMANDS_SQL,
+    annotations={"Commands": COMMANDS_SQL, "Drift": DRIFT_SQL},
 )

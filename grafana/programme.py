@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from grafana.panel import BLUE, EVERYBODY, GREEN, GREY, HERE, RED, STATES, YELLOW, Page, Panel, Variable, columns
+from grafana.panel import BLUE, EVERYBODY, GREEN, GREY, HERE, RED, STATES, USD, YELLOW, Page, Panel, Variable, columns
 from grafana.panels import EXPERIMENT, METRIC
 
 BEGAN = """(
@@ -71,6 +71,49 @@ SELECT sum(JSONExtractInt(counted.details, 'after_stop')) AS requests FROM (
         width=6,
         height=4,
         steps=((None, GREEN), (1, YELLOW), (1_000, RED)),
+    ),
+    Panel(
+        "Stops found false",
+        "stat",
+        "Experiments that a rule had stopped and that people then decided to roll out. More than one in a hundred: "
+        "look at their margins, and measure with `stoploss calibrate`.",
+        """
+SELECT count() AS experiments FROM (
+    SELECT experiment, max(j.at) AS decided FROM journal_shown_v AS j
+    WHERE kind = 'request_handled' AND startsWith(sentence, 'rollout, recommended was') GROUP BY experiment
+) AS d INNER JOIN (
+    SELECT DISTINCT experiment FROM commands_shown_v AS c
+    WHERE isNotNull(rule) AND action IN ('pause', 'rollback', 'stop') AND NOT dry_run
+) AS s ON d.experiment = s.experiment WHERE $__timeFilter(d.decided)""",
+        columns("experiments:number"),
+        unit="none",
+        height=4,
+        steps=((None, GREEN), (1, YELLOW)),
+    ),
+    Panel(
+        "Cost saved",
+        "stat",
+        "What control's mean cost says that the treatments' judged requests would have cost, less what they did. "
+        "Negative: they cost more. Requests without a price are left out: see Data quality.",
+        f"""
+SELECT sum(of_run) AS saved FROM (
+    SELECT (anyIf(a.last.1, a.variant = r.control) - anyIf(a.last.1, a.variant != r.control))
+        * anyIf(a.last.2, a.variant != r.control) AS of_run
+    FROM (
+        SELECT experiment, run, variant, argMax((m.mean, m.n), (m.at, m.offset)) AS last
+        FROM measures_arms_copies_v AS m
+        WHERE metric = 'cost_usd' AND {EVERYBODY} AND isNotNull(m.mean) AND isNotNull(m.n) AND $__timeFilter(m.at)
+        GROUP BY experiment, run, variant
+    ) AS a INNER JOIN (
+        SELECT experiment, run, argMin(release_variant, ledger_offset) AS control FROM registry_v
+        WHERE lifecycle = 'running' GROUP BY experiment, run
+    ) AS r ON a.experiment = r.experiment AND a.run = r.run
+    GROUP BY a.experiment, a.run HAVING uniqExact(a.variant) = 2
+)""",
+        columns("saved:number"),
+        unit=USD,
+        height=4,
+        steps=((None, RED), (0, GREEN)),
     ),
     Panel(
         "Runs and what ended them",

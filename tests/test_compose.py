@@ -258,7 +258,7 @@ def test_grafana_may_read_what_its_panels_read_and_no_dead_letters_bytes() -> No
     granted = grants("grafana")
     assert all(grant.startswith("GRANT SELECT") for grant in granted)
     readable = {grant.rpartition(".")[2] for grant in granted}
-    queries = [sql for page in PAGES for sql in (page.annotations, *(panel.sql for panel in page.panels))]
+    queries = [sql for page in PAGES for sql in (*page.annotations.values(), *(panel.sql for panel in page.panels))]
     sql = " ".join((*queries, *(rule.sql for rule in alerting.RULES)))
     views = set(re.findall(r"FROM (\w+_v)\b", sql))
     under = {re.sub(r"(_copies)?_v$", "", view) for view in views if not view.endswith("_shown_v")}

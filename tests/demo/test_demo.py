@@ -223,7 +223,7 @@ def test_every_variable_offers_something(small: Shown, left_behind: Client, name
 
 
 def test_the_stops_are_annotations(small: Shown, left_behind: Client) -> None:
-    (sql,) = [page.annotations for page in PAGES if page.annotations]
+    (sql,) = [page.annotations["Commands"] for page in PAGES if page.annotations]
     for name in HARMED:
         assert {row[1] for row in rows_of(left_behind, small, sql, name)} & {"pause", "rollback"}
 

@@ -208,7 +208,10 @@ def measure(step: int, experiment: str = NAME) -> Measure:
         )
         for bound in (6.0, 14.4)
     ]
-    return Measure(experiment, 1, 1, at(10 * step), 3, step, tuple(arms), (margin, tiny, *burns))
+    split = VerdictMeasure(
+        "sample_ratio", None, None, "ok", "evidence_between", 0.4, 6.9, None, None, None, None, 700, 650
+    )
+    return Measure(experiment, 1, 1, at(10 * step), 3, step, tuple(arms), (margin, tiny, *burns, split))
 
 
 def registry_entry(lifecycle: str, offset: int, experiment: str = NAME) -> RegistryEntry:

@@ -32,7 +32,7 @@ PAGE = {
     "guardrail": "latency_ms",
     "business": "cost_usd",
 }
-COMMANDS_COLUMNS = columns("time:time title:text text:text tags:text")
+MARKS = columns("time:time title:text text:text tags:text")
 SORTS = {"time": ("Date",), "text": ("String",), "number": ("Float", "Int", "UInt", "Decimal")}
 
 
@@ -123,11 +123,21 @@ def test_a_link_leads_to_the_page_of_an_experiment() -> None:
     assert all(panel.columns[name] == "text" for _, panel in PANELS for name in panel.links)
 
 
-def test_commands_are_annotations(told: Client) -> None:
-    (annotation,) = DASHBOARD["annotations"]["list"]
-    result = told.query(sent(annotation["target"]["rawSql"]))
-    assert shape(result.column_names, result.column_types) == COMMANDS_COLUMNS
-    assert [row[1:3] for row in result.result_rows] == [("rollback", "latency is 31 % higher")]
+def test_commands_and_drift_are_annotations(told: Client) -> None:
+    """The story has no drift: what asks for it is asked for the guardrail's findings."""
+    commands, drift = (mark["target"]["rawSql"] for mark in DASHBOARD["annotations"]["list"])
+    assert told.query(sent(drift)).result_rows == []
+    for sql, title in ((commands, "rollback"), (drift.replace("'drift'", "'guardrail'"), "breach")):
+        marks = told.query(sent(sql))
+        assert shape(marks.column_names, marks.column_types) == MARKS
+        assert marks.result_rows[0][1:3] == (title, "latency is 31 % higher")
+
+
+def test_a_treatment_that_costs_more_has_saved_less_than_nothing(told: Client) -> None:
+    """W5"""
+    (saved,) = told.query(sent(query("Cost saved", "programme"))).first_row
+    last = samples.STEPS - 1
+    assert saved == pytest.approx(-samples.METRICS["cost_usd"] * last * 100 * (last + 1))
 
 
 @pytest.mark.parametrize(
