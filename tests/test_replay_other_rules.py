@@ -200,6 +200,23 @@ def test_a_recorded_resume_begins_a_new_run_under_both() -> None:
     assert [rule.change for rule in found.runs[0].rules] == ["same"]
 
 
+def test_a_rollout_is_a_word_on_the_recorded_spec_and_a_later_run_begins_under_both() -> None:
+    """The other had stopped by then; whether its experiment would have been completed nobody can tell."""
+    timeline = Timeline(watching(margin=50.0)).started()
+    for second in range(20):
+        timeline.seconds(1)
+        timeline.traces(traces(200, seed=second, users=20_000, error_rate=(0.05, 0.3), tenant="acme"))
+    timeline.ask("complete", body='{"decision": "rollout"}')
+    assert timeline.it.lifecycle == "adopted"
+    timeline.traces(traces(200, seed=30))
+    timeline.ask("stop")
+    timeline.ask("resume")
+    timeline.traces(traces(200, seed=31))
+    first, second_run = under(timeline, watching()).runs
+    assert "new stop" in [rule.change for rule in first.rules]
+    assert (first.exposures_saved > 0, second_run.run) == (True, 2)
+
+
 def test_requests_that_the_recorded_judge_refused_are_refused_by_both() -> None:
     """The other has stopped by then, and would begin a run that never was."""
     timeline = Timeline(watching(margin=50.0)).started()

@@ -11,6 +11,7 @@ import pytest
 from stoploss.console.health import Concluded, Measured, Pulses, Unanswered, health
 from stoploss.console.reads import Standing, spec_of
 from stoploss.console.waiting import waiting
+from stoploss.governance.record import Completion
 from stoploss.review.overview import ExperimentStatus
 
 NOW = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
@@ -54,6 +55,8 @@ def concluded(*breached: str, is_blind: bool = False) -> dict[str, Concluded]:
         (replace(RUNNING, lifecycle="holding"), Pulses(SEEN, concluded("pii_exposed"), {}), "warning",
          "held until a person decides: pii_exposed"),
         (replace(RUNNING, lifecycle="registered"), Pulses({}, {}, {}), "quiet", "not started"),
+        (replace(RUNNING, lifecycle="adopted"), Pulses(SEEN, concluded("pii_exposed"), {}), "warning",
+         "harm is shown: pii_exposed; measured"),
     ],
 )  # fmt: skip
 def test_the_gravest_trouble_is_told(
@@ -79,6 +82,20 @@ def test_what_waits_for_a_person_is_listed_the_longest_first() -> None:
     assert [name for name, _ in listed] == ["c", "b", "d"]
     assert listed[0][1] == "Waits for somebody to start it."
     assert listed[2][1] == "The objective recommends to roll the treatment out."
+
+
+def test_what_is_rolled_out_and_still_served_waits_for_its_review_or_for_who_takes_it_away() -> None:
+    """G7: and what can be done about it is offered."""
+    served = replace(RUNNING, lifecycle="adopted")
+    decided = Completion("rollout", "ada", "", 0, "", "", None)
+    (item,) = waiting([Standing(served, None, completion=decided)], NOW)
+    assert item.why == "Rolled out and still served, and waits for its review."
+    assert [offer.action for offer in item.offers] == ["stop", "rollback", "pause"]
+    reviewed = replace(decided, reviewed_at=1)
+    assert waiting([Standing(served, None, completion=reviewed)], NOW) == ()
+    harmful = replace(served, recommendation="rollback")
+    (item,) = waiting([Standing(harmful, None, completion=reviewed)], NOW)
+    assert item.why == "The objective recommends to roll back."
 
 
 def test_what_people_owe_and_is_overdue_waits_for_them_since_its_day() -> None:

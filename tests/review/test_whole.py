@@ -24,7 +24,7 @@ from stoploss.review.recommended import recommended
 from stoploss.review.reproduction import reproduction
 from stoploss.spec.file import parse_experiment
 from stoploss.store.review_reads import InProduction, StartToDecision
-from tests.review.rows import GUARDED, NOW, arm, at, experiment, finding, verdict
+from tests.review.rows import GUARDED, NOW, arm, at, experiment, finding, issued, verdict
 from tests.review.test_document import reviewed
 from tests.review.test_overview import ENTRY, MICROS
 from tests.timelines import SPEC, spec
@@ -72,6 +72,18 @@ def test_a_persons_decision_stands_first_with_reason_reviewer_and_what_it_depart
     )
     assert (line_of(review, "Why"), line_of(review, "Caveats")) == ("cheaper, and as good", "one week only")
     assert "- cache first (ada, 2026-03-01" in section_of(review, "Lessons")
+
+
+@pytest.mark.parametrize(
+    ("number", "action", "decision"), [(3, "stop", "stop"), (0, "stop", "rollout"), (3, "throttle", "rollout")]
+)
+def test_what_was_rolled_out_and_taken_away_later_is_not_told_as_rolled_out(
+    number: int, action: str, decision: str
+) -> None:
+    """D8: a stop that led to the decision, and a window that closes, leave it."""
+    decided = replace(ENTRY, completion=completed())
+    review = reviewed(state={"lifecycle": "stopped"}, entry=decided, timeline=[issued(number, action=action)])
+    assert review.decision.decision == decision
 
 
 def test_a_lesson_that_was_noted_stands_among_the_lessons() -> None:
@@ -140,6 +152,14 @@ def test_after_a_rollout_a_review_comes_due_and_status_shows_it(days: int, told:
     entry = replace(ENTRY, lifecycle="completed", completion=completed())
     shown = status_of(entry, NOW.date() + timedelta(days=days))
     assert shown.due == (f"the post-implementation review {told}",)
+
+
+def test_the_review_of_what_is_still_served_is_due_until_it_was_held() -> None:
+    """G7"""
+    entry = replace(ENTRY, lifecycle="adopted", completion=completed())
+    assert status_of(entry, NOW.date()).due == ("the post-implementation review is due on 2026-03-31",)
+    held = replace(entry, completion=completed(reviewed_at=MICROS))
+    assert status_of(held, NOW.date() + timedelta(days=99)).due == ()
 
 
 @pytest.mark.parametrize(("lifecycle", "decision"), [("reviewed", "rollout"), ("completed", "rollback")])

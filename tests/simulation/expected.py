@@ -9,12 +9,23 @@ STAGES = (0.1, 0.3, 0.5)
 """Of a ramp that goes on by itself; the last one is that of a ramp that does not."""
 ALLOWED = {
     "start": {"registered"},
-    "pause": {"running"},
+    "pause": {"running", "adopted"},
     "resume": {"paused", "stopped", "rolled_back"},
-    "stop": {"running", "paused"},
-    "rollback": {"running", "paused"},
+    "stop": {"running", "paused", "adopted"},
+    "rollback": {"running", "paused", "adopted"},
+    "complete": {"running", "paused", "stopped", "rolled_back"},
+    "reviewed": {"completed"},
 }
-AFTER = {"start": "running", "resume": "running", "pause": "paused", "stop": "stopped", "rollback": "rolled_back"}
+AFTER = {
+    "start": "running",
+    "resume": "running",
+    "pause": "paused",
+    "stop": "stopped",
+    "rollback": "rolled_back",
+    "complete": "completed",
+    "reviewed": "reviewed",
+}
+SERVED = ("running", "adopted")
 
 
 @dataclass(slots=True)
@@ -31,7 +42,7 @@ class Expected:
 
     @property
     def exposures(self) -> tuple[float, ...]:
-        if self.lifecycle != "running":
+        if self.lifecycle not in SERVED:
             return (0.0,)
         return STAGES if self.climbs else STAGES[-1:]
 
@@ -40,7 +51,8 @@ class Expected:
         if action == "register" and self.lifecycle is None:
             self.lifecycle = "registered"
         elif accepted and self.lifecycle in ALLOWED.get(action, ()):
-            self.lifecycle = AFTER[action]
+            served = self.lifecycle in SERVED
+            self.lifecycle = "adopted" if action == "complete" and served else AFTER[action]
             self.run += action in ("start", "resume")
 
     def may_climb(self, before: float, after: float) -> bool:
@@ -49,5 +61,5 @@ class Expected:
 
     def harmed(self) -> None:
         """A trace of the treatment did harm: that stops whatever is not stopped."""
-        if self.lifecycle in ("running", "paused"):
+        if self.lifecycle in (*SERVED, "paused"):
             self.lifecycle = "stopped"

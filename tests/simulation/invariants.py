@@ -112,7 +112,13 @@ class Witness:
                     self.told[output.experiment].folded.append(output.value)
                     self._note(output.entry)
                 elif isinstance(output, CommandOutput):
-                    self.told[output.experiment].commands.append(output.command)
+                    self._ordered(self.told[output.experiment], output.command)
+
+    def _ordered(self, told: Told, command: Command) -> None:
+        told.commands.append(command)
+        by_ramp = command.evidence is not None and command.evidence.rule == "ramp"
+        climbs = not by_ramp or told.expected.lifecycle == "running"
+        self.must(climbs, f"{name_of(command)}: the ramp goes on, and it is {told.expected.lifecycle}")
 
     def _note(self, entry: JournalEntry) -> None:
         self.finding_ids.add(entry.entry_id)

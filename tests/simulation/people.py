@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 NAMES = ("alpha", "beta")
+REVIEWER = "bob"
+BODIES = {"complete": '{"decision": "rollout"}'}
 
 
 class People:
@@ -54,7 +56,8 @@ class People:
         self.asked[request_id] = action
         told = self.world.scenario
         spec = spec_of(experiment, told.controllers, told.climbs) if action == "register" else None
-        request = Request(request_id, experiment, action, "ada", "", self.world.now_us, spec)
+        by, body = REVIEWER if action == "reviewed" else "ada", BODIES.get(action)
+        request = Request(request_id, experiment, action, by, "", self.world.now_us, spec, body=body)
         value = records.encode("request", request)
         log = self.world.broker.topics[TOPICS("experiments")].logs[0]
         self.world.broker.append(log, experiment.encode(), value, [])

@@ -22,6 +22,16 @@ AFTER_START = (
 )
 
 
+DECIDING = (
+    ("complete",),
+    ("complete", "stop", "complete"),
+    ("complete", "reviewed", "rollback", "resume"),
+    ("complete", "pause", "resume", "complete"),
+    ("pause", "complete", "reviewed"),
+    ("stop", "complete", "stop"),
+)
+"""People who decide on a rollout, of what is served or of what is not."""
+
 AFTER_OUTCOMES = 60
 """More turns, so that faults meet outcomes on their longer way."""
 
@@ -76,6 +86,7 @@ class Scenario:
         experiments = chance.choice((1, 1, 1, 2))
         traces = chance.randint(5, 30)
         outcomes = chance.choice((0.0, 0.0, 0.0, 0.7))
+        asked_after = DECIDING if traces % 5 == 2 else AFTER_START
         return cls(
             begun=chance.random() < 0.7,
             experiments=experiments,
@@ -86,7 +97,7 @@ class Scenario:
             steps=chance.randint(40, 130) + (AFTER_OUTCOMES if outcomes else 0),
             climbs=traces % 4 == 0,
             harm_after=chance.choice((None, chance.randint(1, traces))),
-            asked=tuple(chance.choice(AFTER_START) for _ in range(experiments)),
+            asked=tuple(chance.choice(asked_after) for _ in range(experiments)),
             snapshot_every=chance.choice((3, 10, 5_000)),
             part_bytes=chance.choice((1_000, 700_000)),
             dies=chance.choice((0, 0.003, 0.01, 0.03)),

@@ -37,7 +37,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         "reject": "Reject an experiment for one domain.",
         "ramp": "Give the treatment another share, within the run.",
         "complete": "Decide on an experiment.",
-        "reviewed": "Say that a completed experiment was reviewed, or one that was rolled out.",
+        "reviewed": "Say that a completed experiment was reviewed.",
         "note": "Put a note beside the verdicts.",
         "clone": "Write a spec into a file, under another name.",
         "list": "All experiments, one line each.",

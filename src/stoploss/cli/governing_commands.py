@@ -132,7 +132,10 @@ def complete(
 
 @app.command()
 def reviewed(experiment: Experiment, reason: Why = "", as_json: Json = False) -> None:
-    """Say that a completed experiment was reviewed, or one that was rolled out."""
+    """Say that a completed experiment was reviewed.
+
+    Or one that was rolled out: it stays served, and its review is due no more.
+    """
     from stoploss.cli import asking
 
     asking.ask("reviewed", experiment, reason, as_json)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-from stoploss import monitor, ramping, snapshot
+from stoploss import decisions, monitor, ramping, snapshot
 from stoploss.ledger import Request
-from stoploss.lifecycle import LATCHED
+from stoploss.lifecycle import LATCHED, Lifecycle
 from streams import partition_judge
 from streams.batches import Record
 from tests.simulation.bugs.planting import Bug, replaced
@@ -65,6 +65,25 @@ def skips_a_stage() -> AbstractContextManager[None]:
     return replaced(ramping, "_advance", leap)
 
 
+def climbs_on_when_completed() -> AbstractContextManager[None]:
+    """The ramp of what was rolled out goes on to more than people have decided on."""
+    keep = monitor.keep_ramp
+
+    def on(partition: Any, state: Any, out: Any) -> None:
+        before = state.lifecycle
+        state.lifecycle = Lifecycle.RUNNING if before == Lifecycle.ADOPTED else before
+        keep(partition, state, out)
+        state.lifecycle = before
+
+    return replaced(monitor, "keep_ramp", on)
+
+
+def lets_harm_go_on_when_completed() -> AbstractContextManager[None]:
+    """What was rolled out is served on, whatever a gate finds."""
+    may = decisions.strengthens
+    return replaced(decisions, "strengthens", lambda action, state: state != Lifecycle.ADOPTED and may(action, state))
+
+
 def goes_back_with_the_clock() -> AbstractContextManager[None]:
     """Ledger time is what the broker's clock says, even where that was set back."""
     return replaced(monitor, "max", lambda _, at: at)
@@ -76,5 +95,7 @@ BUGS: tuple[Bug, ...] = (
     trusts_any_snapshot,
     resumes_by_itself,
     skips_a_stage,
+    climbs_on_when_completed,
+    lets_harm_go_on_when_completed,
     goes_back_with_the_clock,
 )
