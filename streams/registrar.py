@@ -97,7 +97,8 @@ def _opinion_on_spec(request: Request) -> Request:
     if experiment.name != request.experiment:
         why = f"the spec is of {experiment.name!r}, the request of {request.experiment!r}"
         return replace(request, accepted=False, opinion=why)
-    for path, message in factor_faults(experiment):
+    if (fault := next(factor_faults(experiment), None)) is not None:
+        path, message = fault
         return replace(request, accepted=False, opinion=f"{field_of(path)}: {message}")
     return replace(request, accepted=True, opinion="", spec_hash=experiment.spec_hash)
 

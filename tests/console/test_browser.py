@@ -92,6 +92,8 @@ PATHS = {
     "story": f"/experiments/{PAST}",
     "confirmation": f"/experiments/{WAITING}/ask/start",
     "inbox": "/waiting",
+    "budgets": "/budgets",
+    "stop of the line": "/line/ask/freeze",
     "list": "/",
     "letters": "/letters",
     "search": "/search?q=model",

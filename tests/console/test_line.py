@@ -120,6 +120,10 @@ def test_a_stop_by_keyboard_reaches_every_page_and_only_a_steward_lifts_it(brows
         for path in ("/waiting", "/search", "/budgets", "/none", f"/experiments/{TWO}/ask/resume"):
             page.goto(path)
             expect(page.locator("#line")).to_contain_text("Nothing may run: the line is stopped since")
+        page.goto("/budgets")
+        expect(page.locator("tbody tr")).to_have_count(3)
+        assert violations(page) == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= SIZES["narrow"][0]
         assert {running.lifecycle(name) for name in (ONE, TWO)} == {"paused"}
         page.get_by_role("link", name="Lift the stop…").click()
         page.get_by_label("Why").fill("it is back")
