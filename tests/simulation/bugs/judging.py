@@ -65,19 +65,6 @@ def skips_a_stage() -> AbstractContextManager[None]:
     return replaced(ramping, "_advance", leap)
 
 
-def climbs_on_when_completed() -> AbstractContextManager[None]:
-    """The ramp of what was rolled out goes on to more than people have decided on."""
-    keep = monitor.keep_ramp
-
-    def on(partition: Any, state: Any, out: Any) -> None:
-        before = state.lifecycle
-        state.lifecycle = Lifecycle.RUNNING if before == Lifecycle.ADOPTED else before
-        keep(partition, state, out)
-        state.lifecycle = before
-
-    return replaced(monitor, "keep_ramp", on)
-
-
 def lets_harm_go_on_when_completed() -> AbstractContextManager[None]:
     """What was rolled out is served on, whatever a gate finds."""
     may = decisions.strengthens
@@ -95,7 +82,6 @@ BUGS: tuple[Bug, ...] = (
     trusts_any_snapshot,
     resumes_by_itself,
     skips_a_stage,
-    climbs_on_when_completed,
     lets_harm_go_on_when_completed,
     goes_back_with_the_clock,
 )
