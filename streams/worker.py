@@ -84,7 +84,7 @@ ROLES: dict[str, Callable[[Settings], App]] = {
     "otlp": _otlp,
 }
 STORING = frozenset({"recorder"})
-YIELDING = 10
+YIELDING = 5
 """What only stores gives way to what decides: where they share processors a command comes a fifth sooner."""
 
 OPTIONAL = ("otlp",)

@@ -130,18 +130,18 @@ def simulated() -> Iterator[None]:
     gc.collect()
     gc.freeze()  # what is there stays: collecting looks at the runs alone
     gc.disable()  # a run is over before anything of it is garbage; world.run collects what some of them left
-    for module in modules():
-        for name, value in list(vars(module).items()):
-            stand_in = next((new for old, new in stand_ins() if value is old), None)
-            if name == "log":
-                stand_in = now.Silent()
-            if stand_in is not None:
-                kept.append((module, name, value))
-                setattr(module, name, stand_in)
-    for module, name, small in SMALL:
-        kept.append((module, name, getattr(module, name)))
-        setattr(module, name, small)
     try:
+        for module in modules():
+            for name, value in list(vars(module).items()):
+                stand_in = next((new for old, new in stand_ins() if value is old), None)
+                if name == "log":
+                    stand_in = now.Silent()
+                if stand_in is not None:
+                    kept.append((module, name, value))
+                    setattr(module, name, stand_in)
+        for module, name, small in SMALL:
+            kept.append((module, name, getattr(module, name)))
+            setattr(module, name, small)
         yield
     finally:
         gc.enable()

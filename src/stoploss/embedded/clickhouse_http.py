@@ -51,7 +51,7 @@ CONTENT_TYPES = (
     ("CSV", "text/csv; charset=UTF-8"),
 )
 
-YIELDING = 10
+YIELDING = 5
 """Of how nice it is to whoever decides on the same machine."""
 
 T = TypeVar("T")

@@ -109,7 +109,6 @@ GRANT SELECT ON stoploss.measures_verdicts TO stoploss_grafana;
 GRANT SELECT ON stoploss.measures_verdicts_v TO stoploss_grafana;
 GRANT SELECT ON stoploss.measures_verdicts_copies_v TO stoploss_grafana;
 GRANT SELECT ON stoploss.commands_shown_v TO stoploss_grafana;
-GRANT SELECT ON stoploss.traces_shown_v TO stoploss_grafana;
 GRANT SELECT ON stoploss.trace_minutes_v TO stoploss_grafana;
 GRANT SELECT ON stoploss.trace_delays_v TO stoploss_grafana;
 GRANT SELECT ON stoploss.experiment_minutes_v TO stoploss_grafana;
