@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from rich.table import Table
+
+from stoploss.governance.record import Amendment
+from stoploss.registry import RegistryEntry
 from stoploss.review.frames import FrameRows, frame
+from stoploss.review.tables import watch_table
 from tests.review.rows import GUARDED, NOW, ack, arm, at, experiment, finding, published, status, verdict
 
 SPEC = experiment(GUARDED)
@@ -42,3 +47,15 @@ def test_an_experiment_whose_spec_cannot_be_read_is_still_shown() -> None:
     shown = frame(status(), None, FrameRows(arms=[arm(n=100)]))
     assert (shown.guardrails, shown.last_command) == (None, None)
     assert [(counted.variant, counted.n) for counted in shown.arms] == [("current", 100)]
+
+
+def test_an_amendment_stands_beside_the_verdicts() -> None:
+    changes = tuple(
+        Amendment("eve", why, 1, "ab" * 32, ("spec.guardrails",), True) for why in ("too strict", "too lax")
+    )
+    entry = RegistryEntry("checkout", 3, "", "", "running", 1, 1, 1, "current", 0.5, (), None, 1, 7, amendments=changes)
+    shown = frame(status(), SPEC, FrameRows(entry=entry))
+    assert shown.amended == ("amended 2 times, last by eve: too lax",)
+    table = watch_table([shown], NOW)
+    assert isinstance(table, Table)
+    assert "too lax" in " ".join(map(str, table.columns[1].cells))

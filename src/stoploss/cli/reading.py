@@ -44,6 +44,7 @@ from stoploss.spec.file import parse_experiment
 from stoploss.store import queries, replay_reads
 from stoploss.store.client import connect
 from stoploss.store.query import Query
+from stoploss.store.review_reads import last_entry
 from stoploss.store.rows import SpecVersion, Status, TraceOrigin
 from stoploss.suppression import MINIMUM_CELL
 from streams.policy import read_freeze
@@ -313,6 +314,7 @@ class Watcher:
             verdicts=queries.verdicts_latest(self._client, name),
             commands=queries.commands(self._client, name),
             findings=queries.timeline(self._client, name, kinds=["finding"]),
+            entry=last_entry(self._client, name),
         )
         return frame(found, self._spec(found), rows)
 

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from stoploss.experiment import Experiment
+from stoploss.registry import RegistryEntry
 from stoploss.review import chain
 from stoploss.review.guardrails import GuardrailResult, guardrail_results
+from stoploss.review.overview import amended
 from stoploss.review.recommended import Recommended, recommended
 from stoploss.store.rows import Arm, CommandWithAcks, RuleVerdict, Status, TimelineEntry
 
@@ -35,6 +37,7 @@ class Frame:
 
     guardrails   None: its spec cannot be read by this version
     recommended  None: so it is, or it has no objective
+    amended      that the spec was changed after its registration, in a phrase
     """
 
     experiment: str
@@ -48,16 +51,18 @@ class Frame:
     guardrails: tuple[GuardrailResult, ...] | None
     last_command: LastCommand | None
     recommended: Recommended | None = None
+    amended: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class FrameRows:
-    """What a frame is made of, as the store gives it; findings: journal entries of that kind."""
+    """What a frame is made of, as the store gives it; findings: journal entries of that kind, entry: the registry's."""
 
     arms: Sequence[Arm] = ()
     verdicts: Sequence[RuleVerdict] = ()
     commands: Sequence[CommandWithAcks] = ()
     findings: Sequence[TimelineEntry] = ()
+    entry: RegistryEntry | None = None
 
 
 def frame(status: Status, experiment: Experiment | None, rows: FrameRows) -> Frame:
@@ -78,6 +83,7 @@ def frame(status: Status, experiment: Experiment | None, rows: FrameRows) -> Fra
         guardrails=guardrail_results(experiment, verdicts, found) if experiment else None,
         last_command=_last(commands[-1]) if commands else None,
         recommended=recommended(experiment, verdicts) if experiment else None,
+        amended=tuple(amended(rows.entry)) if rows.entry else (),
     )
 
 

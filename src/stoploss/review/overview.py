@@ -111,11 +111,17 @@ def _people(entry: RegistryEntry) -> Iterator[str]:
         until = f", until {moment(approval.expires_at):%Y-%m-%d}" if approval.expires_at is not None else ""
         verb = "approved" if approval.granted else "rejected"
         yield f"{verb} for {approval.domain} by {approval.by}{until}"
-    for amendment in entry.amendments[-1:]:
-        times = f"{len(entry.amendments)} times, last " if len(entry.amendments) > 1 else ""
-        yield f"amended {times}by {amendment.by}: {amendment.reason}"
+    yield from amended(entry)
     if entry.completion is not None:
         yield f"{entry.completion.decision} decided by {entry.completion.by}: {entry.completion.reason}"
+
+
+def amended(entry: RegistryEntry) -> list[str]:
+    """That what was preregistered has been changed since, in a phrase; empty where nobody has changed it."""
+    if not entry.amendments:
+        return []
+    times, last = len(entry.amendments), entry.amendments[-1]
+    return [f"amended {f'{times} times, last ' if times > 1 else ''}by {last.by}: {last.reason}"]
 
 
 def _harm_to_last_s(entry: RegistryEntry) -> float | None:

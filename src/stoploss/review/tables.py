@@ -135,7 +135,8 @@ def _state(frame: Frame) -> Text:
     state = text(frame.lifecycle, LIFECYCLE_STYLE.get(frame.lifecycle, ""))
     stopped = f"\nstopped: {printable(listed(frame.stopped_segments))}" if frame.stopped_segments else ""
     advice = f"\nrecommended: {WORDS.get(frame.recommended.word)}" if frame.recommended else ""
-    return Text.assemble(state, f"\nrun {frame.run}, epoch {frame.epoch}{stopped}{advice}")
+    changed = "".join(f"\n{printable(phrase)}" for phrase in frame.amended)
+    return Text.assemble(state, f"\nrun {frame.run}, epoch {frame.epoch}{stopped}{advice}{changed}")
 
 
 def _arms(frame: Frame) -> Text:
