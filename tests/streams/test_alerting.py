@@ -14,20 +14,17 @@ import pytest
 from stoploss.commands import Action
 from stoploss.control.alert_routes import parse_routes
 from stoploss.control.alerts import Alert, alert_for
-from stoploss.control.firing import End
+from stoploss.control.firing import End, Firing
 from stoploss.control.post import Endpoint, Posted
 from stoploss.control.routed import Routed
 from stoploss.control.webhook import Webhook
 from stoploss.errors import ConfigurationError
-from stoploss.governance.record import Completion
 from stoploss.lifecycle import Lifecycle
-from stoploss.registry import RegistryEntry
 from stoploss.settings import load
 from streams import alerting as module
-from streams.alerting import Alerting, is_all_clear, is_decided, is_known, is_over, receivers_of
+from streams.alerting import Alerting, is_all_clear, is_decided, is_over, receivers_of
 from tests.control.orders import NOW, order, rollback
 from tests.control.receiver import Receiver, receiving
-from tests.timelines import Timeline
 
 
 @pytest.fixture
@@ -169,16 +166,12 @@ def test_a_person_who_ends_or_registers_anew_ends_what_fires() -> None:
 def test_what_is_rolled_out_ends_what_fires_and_a_later_harm_fires() -> None:
     assert {state for state in Lifecycle if is_decided(state) and not is_over(state)} == {Lifecycle.ADOPTED}
     stop = rollback()
-    registered = Timeline().started().registry()[-1]
-
-    def adopted(at: int) -> RegistryEntry:
-        return replace(registered, completion=Completion("rollout", "ada", "", at, "", "", None))
-
-    assert is_known(stop, adopted(stop.decided_at + 1))
-    assert not is_known(stop, adopted(stop.decided_at - 1))
-    assert not is_known(stop, registered)
-    assert not is_known(stop, None)
-    assert is_known(stop, replace(registered, lifecycle="completed"))
+    firing = Firing()
+    before = alert_for(stop, runbook="")
+    later = alert_for(replace(stop, decided_at=stop.decided_at + 2), runbook="")
+    assert firing.take([before]) == [before]
+    assert [alert.identity for alert in firing.take([End(stop.experiment, stop.decided_at + 1)])] == [before.identity]
+    assert firing.take([before, later]) == [later]
 
 
 def test_receivers_are_those_of_the_settings_and_of_the_routes(tmp_path: Path) -> None:
