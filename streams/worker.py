@@ -85,7 +85,7 @@ ROLES: dict[str, Callable[[Settings], App]] = {
 }
 STORING = frozenset({"recorder"})
 YIELDING = 5
-"""What only stores gives way to what decides: where they share processors a command comes a fifth sooner."""
+"""What only stores gives way to what decides, where they share processors."""
 
 OPTIONAL = ("otlp",)
 """Roles that an installation may do without: there need not be a Collector."""
