@@ -6,18 +6,24 @@ each at the offset that the book of its batches names, so a position is never mo
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from faust.types import TP
 
 from stoploss.kafka import connection
+from streams.batches import Partition
 from streams.member import Limits
 
 Fetched = dict[TP, list[Message]]
 
 MOST_RECORDS = 50_000
+AHEAD_KB = 16 * 1024  # read ahead of all partitions together; librdkafka's own choice is four times as much
 
 # What librdkafka tells and gets over by itself: it goes on asking for the leader.
 PASSING = (
@@ -52,6 +58,7 @@ class Fetcher:
                 "check.crcs": True,
                 "fetch.wait.max.ms": limits.fetch_max_wait_ms,
                 "fetch.queue.backoff.ms": 1,
+                "queued.max.messages.kbytes": AHEAD_KB,
                 "reconnect.backoff.max.ms": 1_000,
                 # A topic that was made again is found after this, by default after five minutes.
                 "topic.metadata.refresh.interval.ms": 5_000,
@@ -62,13 +69,14 @@ class Fetcher:
 
     def fetch(self, positions: Mapping[TP, int], anew: Collection[TP], timeout_s: float) -> Fetched:
         """What is there of these partitions, and of no others; waits for the first record no longer than timeout_s.
+        Of no partitions it reads nothing, nor ahead.
 
         positions  the next offset of each
         anew       those whose position does not follow from what was fetched last
         Raises KafkaException for what does not pass by itself.
         """
         self._turn_to(positions, anew)
-        found = self._consumer.consume(1, timeout_s)
+        found = self._consumer.consume(1, timeout_s) if positions else []
         if found:
             found += self._consumer.consume(MOST_RECORDS, 0)
         by_partition: dict[TP, list[Message]] = defaultdict(list)
@@ -96,3 +104,35 @@ class Fetcher:
 
     def close(self) -> None:
         self._consumer.close()
+
+
+class FetchThread:
+    """A fetcher in a thread of its own. One fetch at a time, seeks included: no position moves under one under way."""
+
+    def __init__(self, fetcher: Fetcher) -> None:
+        self._fetcher = fetcher
+        self._thread = ThreadPoolExecutor(1, "fetch")
+        self._under_way: asyncio.Future[Fetched] | None = None
+
+    async def fetch(self, partitions: Mapping[TP, Partition], timeout_s: float) -> Fetched:
+        """From where each partition's book stands; whoever gets it delivers it, or it is read again."""
+        if self._under_way is not None and not self._under_way.done():
+            await asyncio.wait({self._under_way})  # its caller was cancelled: what it brings is read again
+        positions = {tp: cast(int, p.next_offset) for tp, p in partitions.items()}
+        anew = {tp for tp, p in partitions.items() if p.seek_due}
+        for partition in partitions.values():
+            partition.seek_due = True  # until the records are in our hands
+        fetch = partial(self._fetcher.fetch, positions, anew, timeout_s)
+        self._under_way = asyncio.get_running_loop().run_in_executor(self._thread, fetch)
+        fetched = await asyncio.shield(self._under_way)
+        for tp, partition in partitions.items():
+            partition.seek_due = tp in fetched  # until they are delivered
+        return fetched
+
+    def highwater(self, tp: TP) -> int | None:
+        """As Fetcher.highwater."""
+        return self._fetcher.highwater(tp)
+
+    async def close(self) -> None:
+        """After the fetch that is under way."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._fetcher.close)

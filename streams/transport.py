@@ -21,9 +21,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from itertools import count
 from time import monotonic
 from typing import Any, ClassVar, cast
@@ -36,7 +34,7 @@ from mode import Service, ServiceT
 
 from stoploss.errors import ConfigurationError
 from streams.batches import Batch, Partition, StaleBatch, offset_of
-from streams.fetching import Fetched, Fetcher
+from streams.fetching import Fetcher, FetchThread
 from streams.measuring import STALL
 from streams.member import LEAVE_TIMEOUT_S, Limits, MemberThread
 from streams.watchdog import Watchdog, overdue
@@ -48,7 +46,7 @@ FETCH_TIMEOUT_S = 1.0
 HELD_BACK_POLL_S = 0.01  # while a partition is full or starting: a fetch that waits does not wait for it as well
 HOLD_S = 0.5  # all wait so long for a full one: to leave it out and take it in again costs what was read ahead of it
 IDLE_POLL_S = 0.1
-MANY_RECORDS = 1_000  # a fetch of fewer costs broker and worker about as much as one of a single record
+MANY_RECORDS = 1_000  # a fetch of fewer costs the worker about as much as one of a single record
 
 
 class BatchConsumer(driver.Consumer):
@@ -67,13 +65,11 @@ class BatchConsumer(driver.Consumer):
         self._partitions: dict[TP, Partition] = {}
         self._starts: dict[TP, asyncio.Task[None]] = {}
         self._generations = count(1)
-        self._fetching: asyncio.Future[Fetched] | None = None
         self._committing = asyncio.Lock()
         self._failing = False
         self._ticked_at_s = self._polled_at_s = self._sound_at_s = monotonic()
         super().__init__(*args, **kwargs)
-        self._fetcher = Fetcher(self.bootstrap, self.app.conf.id, self.limits)
-        self._fetch_thread = ThreadPoolExecutor(1, "fetch")
+        self._reader = FetchThread(Fetcher(self.bootstrap, self.app.conf.id, self.limits))
         self._full_since_s: float | None = None
         self._watchdog = Watchdog(self._complaint, self.fail, interval_s=self.limits.watch_interval_s)
 
@@ -142,7 +138,7 @@ class BatchConsumer(driver.Consumer):
         return {tp: (cast(int, self._partitions[tp].next_offset), self.highwater(tp)) for tp in self.owned()}
 
     def highwater(self, tp: TP) -> int | None:  # type: ignore[override]
-        return self._fetcher.highwater(tp)
+        return self._reader.highwater(tp)
 
     def lags(self) -> dict[TP, int]:
         """Records of each owned partition that are not handed over yet. From any thread."""
@@ -185,11 +181,13 @@ class BatchConsumer(driver.Consumer):
     async def _pump(self) -> None:
         """Fetch once, from the partitions that are started and have room, and hand over what came."""
         open_ = {tp: p for tp, p in self._partitions.items() if self._has_room(p)}
+        if not self._partitions:
+            await self._reader.fetch({}, 0)  # what was lost is read ahead no longer
         if not open_ or self._holds_for_a_full_one(monotonic()):
             await self.sleep(HELD_BACK_POLL_S if self._partitions else IDLE_POLL_S)
             return
         timeout_s = FETCH_TIMEOUT_S if len(open_) == len(self._partitions) else HELD_BACK_POLL_S
-        fetched = await self._fetch(open_, timeout_s)
+        fetched = await self._reader.fetch(open_, timeout_s)
         for tp, messages in fetched.items():
             if tp in open_:
                 await self._hand_over(open_[tp], messages)
@@ -205,21 +203,6 @@ class BatchConsumer(driver.Consumer):
             return False
         self._full_since_s = self._full_since_s or now_s
         return now_s - self._full_since_s < HOLD_S
-
-    async def _fetch(self, partitions: Mapping[TP, Partition], timeout_s: float) -> Fetched:
-        """One fetch at a time, seeks included: a position never moves under a fetch that is under way."""
-        if self._fetching is not None and not self._fetching.done():
-            await asyncio.wait({self._fetching})  # its caller was cancelled: what it brings is read again
-        positions = {tp: cast(int, p.next_offset) for tp, p in partitions.items()}
-        anew = {tp for tp, p in partitions.items() if p.seek_due}
-        for partition in partitions.values():
-            partition.seek_due = True  # until the records are in our hands
-        fetch = partial(self._fetcher.fetch, positions, anew, timeout_s)
-        self._fetching = asyncio.get_running_loop().run_in_executor(self._fetch_thread, fetch)
-        fetched = await asyncio.shield(self._fetching)
-        for tp, partition in partitions.items():
-            partition.seek_due = tp in fetched  # until they are delivered
-        return fetched
 
     async def _hand_over(self, partition: Partition, messages: Sequence[Message]) -> None:
         current = self._partitions.get(partition.tp) is partition and not partition.fenced
@@ -373,7 +356,7 @@ class BatchConsumer(driver.Consumer):
     async def on_stop(self) -> None:
         self._watchdog.stop()
         await super().on_stop()
-        await asyncio.get_running_loop().run_in_executor(self._fetch_thread, self._fetcher.close)
+        await self._reader.close()
 
     async def verify_all_partitions_active(self) -> None:
         """Nothing: Faust's livelock detector counts its own acks and commits; the watchdog looks at ours."""

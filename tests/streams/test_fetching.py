@@ -93,6 +93,13 @@ def test_what_was_read_but_not_handed_over_is_read_again_when_asked(fetcher: Fet
     assert [offset_of(first[0]), offset_of(again[0])] == [100, 100]
 
 
+def test_of_no_partitions_nothing_is_read(fetcher: Fetcher, topic: str) -> None:
+    here = TP(topic, 0)
+    fetched(fetcher, {here: 0})
+    assert fetcher.fetch({}, [], 0.5) == {}
+    assert offset_of(fetched(fetcher, {here: 7})[here][0]) == 7
+
+
 def test_the_end_of_the_log_is_known_once_something_was_read(fetcher: Fetcher, topic: str) -> None:
     here, other = TP(topic, 1), TP(topic, 2)
     fetched(fetcher, {here: RECORDS - 1})
