@@ -26,8 +26,9 @@ from stoploss.signing import load_public_key, raw_text
 from streams.registrar import partition_for
 from tests.console.browsing import PATIENCE_MS, SIZES, browser, violations, visit
 from tests.console.conftest import OURS, fields_of, signed_in, words_of
-from tests.console.world import served
-from tests.installation import Installation, append_facts, installed, registry_of
+from tests.console.world import Served, served
+from tests.governance.institution import LENIENT
+from tests.installation import append_facts, installed, registry_of
 from tests.timelines import SPEC, Timeline, traces
 
 __all__ = ["browser"]
@@ -35,39 +36,18 @@ __all__ = ["browser"]
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
 
 ONE, TWO = "checkout", "basket"
-POLICY_TEXT = """
-apiVersion: stoploss/v1alpha1
-kind: Policy
-metadata: {name: lenient, owner: governance-board}
-spec:
-  defaultRisk: low
-  riskClasses: {low: {}}
-  budgets: {programme: {limit: 100, period: 720h}, perExperiment: {limit: 5, period: 720h}}
-"""
+BUDGETED = (
+    f"{LENIENT}  budgets: {{programme: {{limit: 100, period: 720h}}, perExperiment: {{limit: 5, period: 720h}}}}\n"
+)
 
 
 @dataclass(frozen=True, slots=True)
-class House:
+class House(Served):
     """Registrar and judge alone: no ClickHouse is needed to stop. olga operates, carol is a steward."""
-
-    installation: Installation
-    console: Console
-    address: str
-
-    @property
-    def settings(self) -> Settings:
-        return self.installation.settings
-
-    def link(self, person: str) -> str:
-        return self.console.sessions.link(self.address, person)
 
     def ask(self, person: str, action: str, experiment: str, spec: str | None = None, body: str | None = None) -> None:
         request = asking.request_of(action, experiment, "asked by a test", spec=spec, body=body)
         asking.send(signing_as(person, self.settings), request)
-
-    def lifecycle(self, experiment: str) -> str:
-        entry = registry_of(self.settings, experiment)
-        return entry.lifecycle if entry else ""
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +69,7 @@ def house(kafka: EmbeddedKafka, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 @pytest.fixture(scope="module")
 def running(house: House) -> House:
-    house.ask("carol", POLICY, "", spec=POLICY_TEXT)
+    house.ask("carol", POLICY, "", spec=BUDGETED)
     for name in (ONE, TWO):
         spec = SPEC.replace("name: checkout", f"name: {name}").replace("flag: checkout", f"flag: {name}")
         house.ask("olga", "register", name, spec=spec)

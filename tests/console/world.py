@@ -37,9 +37,10 @@ ELSEWHERE = 7  # a ledger partition that the installation does not have: the pas
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class Served:
+    """A console at its address, and the installation that it shows."""
+
     installation: Installation
-    client: Client
     console: Console
     address: str
 
@@ -55,6 +56,11 @@ class World:
         return entry.lifecycle if entry else None
 
 
+@dataclass(frozen=True, slots=True)
+class World(Served):
+    client: Client
+
+
 @contextmanager
 def living(kafka: Kafka, clickhouse: EmbeddedClickHouse, home: Path) -> Iterator[World]:
     with installed(kafka, home, clickhouse_url=clickhouse.url) as installation:
@@ -68,7 +74,7 @@ def living(kafka: Kafka, clickhouse: EmbeddedClickHouse, home: Path) -> Iterator
             installation.wait(lambda: _is_stored(settings, client))
             console = Console.of(settings)
             with served(console) as address:
-                yield World(installation, client, console, address)
+                yield World(installation, console, address, client)
         installation.stop()
 
 

@@ -36,6 +36,16 @@ spec:
       require: [metric_families, unit_guardrails, risk_register, offline_evaluation, rehearsed_rollback]
 """
 
+LENIENT = """
+apiVersion: stoploss/v1alpha1
+kind: Policy
+metadata: {name: lenient, owner: governance-board}
+spec:
+  defaultRisk: low
+  riskClasses: {low: {}}
+"""
+"""A policy that asks for nothing."""
+
 SPEC_TEXT = """
 apiVersion: stoploss/v1alpha1
 kind: Experiment

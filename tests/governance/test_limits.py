@@ -20,19 +20,11 @@ from stoploss.wire import records
 from streams.registrar import partition_for
 from tests.cli.conftest import Ended, Program, stoploss
 from tests.console.conftest import signed_in, words_of
+from tests.governance.institution import LENIENT
 from tests.installation import Installation, append_facts, appending, facts_of, installed, journal_of, registry_of
 from tests.timelines import SPEC, Timeline, traces
 
 __all__ = ["stoploss"]
-
-LENIENT = """
-apiVersion: stoploss/v1alpha1
-kind: Policy
-metadata: {name: lenient, owner: governance-board}
-spec:
-  defaultRisk: low
-  riskClasses: {low: {}}
-"""
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
 
