@@ -39,7 +39,11 @@ def reader(bootstrap: str, **config: object) -> Consumer:
 
 def partitions_from_start(consumer: Consumer, topic: str) -> list[TopicPartition]:
     """All partitions of a topic, at their first record."""
-    found = consumer.list_topics(topic, timeout=LOAD_TIMEOUT_S).topics[topic]
+    try:
+        found = consumer.list_topics(topic, timeout=LOAD_TIMEOUT_S).topics[topic]
+    except KafkaException as error:
+        fault: KafkaError = error.args[0]
+        raise ConfigurationError(f"topic {topic} cannot be read: {fault.str()}; is Kafka up?") from error
     if found.error is not None:
         raise ConfigurationError(f"topic {topic} cannot be read: {found.error.str()}; create it: stoploss topics")
     starts = []

@@ -8,6 +8,7 @@ import pytest
 
 from stoploss.embedded.clickhouse import EmbeddedClickHouse
 from stoploss.embedded.kafka import EmbeddedKafka
+from stoploss.wire import schemas
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +21,12 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedKafka]:
 def clickhouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedClickHouse]:
     with EmbeddedClickHouse(tmp_path_factory.mktemp("clickhouse")) as service:
         yield service
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _what_a_module_learnt_ends_with_it() -> Iterator[None]:
+    """A command that a test runs in this process teaches it a broker to ask, which may be gone for the next module."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(schemas, "OTHERS", {})
+        patch.setattr(schemas, "_lookups", [])
+        yield

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer
 
+from stoploss.embedded.ports import free_port
 from stoploss.errors import ConfigurationError
 from stoploss.settings import Settings
 from streams.reading import ends, newest_timestamp_ms, reader, whole
@@ -95,3 +96,9 @@ def test_the_newest_timestamp_is_that_of_the_last_record_of_all_partitions(setti
 def test_a_topic_that_is_missing_is_named_with_the_way_out(kafka: Kafka) -> None:
     with pytest.raises(ConfigurationError, match=r"nobody-made-this .* create it: stoploss topics"):
         list(whole(kafka.bootstrap, "nobody-made-this"))
+
+
+def test_a_broker_that_is_away_is_told_of_and_not_raised_as_the_driver_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streams.reading.LOAD_TIMEOUT_S", 0.5)
+    with pytest.raises(ConfigurationError, match=r"topic t cannot be read: .*is Kafka up\?"):
+        list(whole(f"127.0.0.1:{free_port()}", "t"))
