@@ -4,8 +4,10 @@ network."""
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any, cast
 from xml.etree import ElementTree
@@ -20,13 +22,18 @@ from grafana import alerting
 from grafana.pages import PAGES
 from stoploss.acls import GRANTS
 from stoploss.cli import app
+from stoploss.cli.stack import environment
 from stoploss.control.credentials import ADMIN, BROKER_FILE, CA_FILE, PASSWORD_SUFFIX, user_names
+from stoploss.embedded.clickhouse import EmbeddedClickHouse
+from stoploss.embedded.kafka import EmbeddedKafka
 from stoploss.settings import Settings, load
 from stoploss.store import schema
 from streams.worker import ROLES
 from tests import compose
+from tests.installation import installed, registry_of
 
 ROOT = Path(__file__).parents[1]
+BIN = Path(sys.executable).parent
 FILES = {"plain": compose.plain(), "secure": compose.secure()}
 SERVICES: dict[str, dict[str, Any]] = FILES["plain"]["services"]
 SECURE: dict[str, dict[str, Any]] = FILES["secure"]["services"]
@@ -154,6 +161,33 @@ def test_settings_in_the_environment_are_settings_that_exist(which: str) -> None
         assert set(FILES[which]["services"][name]["environment"]) <= known
 
 
+@pytest.mark.kafka
+@pytest.mark.timeout(240)
+def test_the_quickstart_ends_with_a_stop_and_what_led_to_it(kafka: EmbeddedKafka, tmp_path: Path) -> None:
+    """Its very script, with the parts that it waits for and the one that stores what they conclude."""
+    with (
+        EmbeddedClickHouse(tmp_path / "clickhouse") as clickhouse,
+        installed(kafka, tmp_path / "home", clickhouse_url=clickhouse.url) as installation,
+    ):
+        for role in SERVICES["quickstart"]["depends_on"].keys() & ROLES.keys():
+            installation.worker(role)
+        installation.worker("courier")
+        installation.controller()
+        done = subprocess.run(
+            ["sh", "-ec", SERVICES["quickstart"]["command"][0].replace("cd /tmp", f"cd {tmp_path}")],
+            env={**os.environ, **environment(installation.settings), "PATH": f"{BIN}:{os.environ['PATH']}"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        entry = registry_of(installation.settings, "my-first-experiment")
+        installation.stop()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert entry is not None
+    assert entry.lifecycle == "stopped"
+    assert "card number" in done.stdout
+
+
 def test_addresses_name_services_and_ports_that_they_listen_on() -> None:
     environment = OURS["judge"]["environment"]
     assert "INTERNAL://kafka:19092" in SERVICES["kafka"]["environment"]["KAFKA_ADVERTISED_LISTENERS"]
@@ -187,7 +221,7 @@ def test_each_part_is_given_its_own_password_and_no_other() -> None:
 
 def test_each_part_of_ours_gets_in_as_its_user_over_tls() -> None:
     """Where compose mounts a secret: /run/secrets and its name."""
-    for name in OURS:
+    for name in OURS.keys() - {"quickstart"}:
         environment = SECURE[name]["environment"]
         user = environment["STOPLOSS_KAFKA_USER"]
         assert user == (ADMIN if name == "setup" else f"stoploss-default-{USER_OF[name]}")
@@ -217,7 +251,8 @@ def test_the_secure_broker_is_told_what_its_script_asks_for_and_nothing_else() -
 
 def test_the_setup_makes_the_acls_before_any_part_begins() -> None:
     assert "stoploss topics; stoploss topics --acls" in SECURE["setup"]["command"][0]
-    assert all(service["depends_on"]["setup"] for name, service in SECURE.items() if name in OURS and name != "setup")
+    waiting = OURS.keys() - {"setup", "quickstart"}
+    assert all(SECURE[name]["depends_on"]["setup"] for name in waiting)
 
 
 def test_the_collector_reads_its_password_from_a_file() -> None:
@@ -242,7 +277,7 @@ def test_no_password_is_written_down_and_the_example_names_them_all() -> None:
     text = (ROOT / "docker-compose.yml").read_text()
     asked = set(re.findall(r"\$\{(\w+):\?", text))
     assert asked == set(re.findall(r"\$\{(\w+)", text))
-    example = (ROOT / "deploy" / "example.env").read_text()
+    example = (ROOT / ".env.example").read_text()
     assert asked == set(re.findall(r"^(\w+)=$", example, re.MULTILINE))
     assert {node.get("from_env") for node in USERS.iter("password")} < asked
 

@@ -60,6 +60,12 @@ def _of_measuring(verdict: Verdict) -> str | None:
             )
         case Reason.SCORES_LATE:
             return f"scores {evidence.metric!r} come late: {evidence.statistic}: {numbers}"
+        case Reason.SPENT_UNCOUNTED:
+            n = max(evidence.n_control, evidence.n_treatment)
+            return (
+                f"{evidence.statistic}: {_share(evidence.observed)} of {n:,} (limit {_share(evidence.bound)}): "
+                "no budget or guardrail sees what they spent; is their model in the table of prices?"
+            )
         case Reason.OUTCOMES_UNRESOLVED:
             return f"{evidence.statistic}: {_share(evidence.observed)} (limit {_share(evidence.bound)})"
         case Reason.REJECTS_DIFFER:

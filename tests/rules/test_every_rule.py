@@ -241,6 +241,7 @@ def test_rules_are_judged_in_the_order_gates_guardrails_regressions_budgets_drif
         "coverage",
         "rejects",
         "unresolved",
+        "uncounted",
         "overdue",
         "objective",
     ]

@@ -19,6 +19,7 @@ from stoploss.rules import (
     rejects,
     rules_of,
     sample_ratio,
+    uncounted,
     unresolved,
 )
 from stoploss.rules.alignment import AlignmentRule
@@ -37,6 +38,7 @@ FIXED: dict[type, float] = {
     mix_drift.MixDrift: mix_drift.ALPHA + mix_drift.BATCH_ALPHA,
     coverage.CoverageRule: len(coverage.ARMS) * rate_batch.ALPHA,
     unresolved.UnresolvedRule: rate_batch.ALPHA,
+    uncounted.Uncounted: len(uncounted.SPENT) * len(uncounted.ARMS) * rate_batch.ALPHA,
 }
 """Of rules whose error budget no spec chooses. A drift asks three questions of each alarm of its detector."""
 

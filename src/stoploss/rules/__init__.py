@@ -44,6 +44,7 @@ from stoploss.rules.rejects import Rejects, RejectsState
 from stoploss.rules.rows import Moment, Rows
 from stoploss.rules.sample_ratio import SampleRatio, SampleRatioState
 from stoploss.rules.silence import SilenceRule, SilenceState
+from stoploss.rules.uncounted import Uncounted, UncountedState
 from stoploss.rules.unresolved import UnresolvedRule, UnresolvedState
 from stoploss.rules.verdict import Verdict
 
@@ -67,6 +68,7 @@ Rule = (
     | CoverageRule
     | Rejects
     | UnresolvedRule
+    | Uncounted
     | Overdue
     | ObjectiveRule
 )
@@ -90,6 +92,7 @@ RuleState = (
     | CoverageState
     | RejectsState
     | UnresolvedState
+    | UncountedState
     | OverdueState
     | ObjectiveState
 )
@@ -113,6 +116,7 @@ RULES: dict[type[Rule], type[RuleState]] = {
     CoverageRule: CoverageState,
     Rejects: RejectsState,
     UnresolvedRule: UnresolvedState,
+    Uncounted: UncountedState,
     Overdue: OverdueState,
     ObjectiveRule: ObjectiveState,
 }
@@ -224,6 +228,9 @@ def _health(experiment: Experiment) -> Iterator[Rule]:
         yield Rejects.of(experiment)
     if health.unresolved is not None:
         yield UnresolvedRule.of(health.unresolved)
+    uncounted = Uncounted.of(experiment)
+    if uncounted.metrics:
+        yield uncounted
     yield Overdue.of(experiment)
 
 

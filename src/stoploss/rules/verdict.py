@@ -65,6 +65,7 @@ class Reason(StrEnum):
     SCORES_MISSING = "scores_missing"
     SCORES_LATE = "scores_late"
     OUTCOMES_UNRESOLVED = "outcomes_unresolved"
+    SPENT_UNCOUNTED = "spent_uncounted"
     REJECTS_DIFFER = "rejects_differ"
     NOT_APPLIED = "not_applied"
     APPLIED = "applied"
