@@ -52,7 +52,8 @@ function ofTime(picture) {
   const marks = picture.marks.map((mark) => ({ ...mark, x: local(mark.at), hue: colour(mark.role === "command" ? "limit" : "soft") }));
   Object.assign(layout.xaxis, { type: "date", nticks: narrow.matches ? 4 : 8 });
   Object.assign(layout.yaxis, { title: { text: picture.unit, standoff: 4 } });
-  if (picture.key === "exposure") layout.yaxis.rangemode = "tozero";
+  const below = picture.lines.some((line) => [...line.values, ...line.lower].some((value) => value < 0));
+  layout.yaxis.rangemode = picture.key === "exposure" ? "tozero" : below ? "normal" : "nonnegative";
   return {
     ...layout, hovermode: "x unified",
     shapes: marks.map((mark) => ({
