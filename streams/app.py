@@ -12,6 +12,7 @@ from faust.types.auth import CredentialsT
 from stoploss.kafka import KafkaAddress
 from stoploss.settings import Settings
 from streams.batches import Batch
+from streams.measuring import Sight
 from streams.member import Limits
 from streams.transport import Restore, each_batch, make_transport
 
@@ -39,10 +40,12 @@ def credentials_of(address: KafkaAddress) -> CredentialsT | None:
 class App(faust.App):
     """
     at_the_end  what is still to be done when the worker ends in order, while its partitions are its own
+    sights      of a judge: how far it sees in each of its partitions, whenever somebody looks
     """
 
     BootStrategy = Boot
     at_the_end: Callable[[], Awaitable[None]] | None = None
+    sights: Callable[[], Mapping[int, Sight]] | None = None
 
     async def on_stop(self) -> None:
         if self.at_the_end is not None:

@@ -274,6 +274,7 @@ class Courier:
                 log.error(
                     "command not applied in time",
                     experiment=command.experiment,
+                    command_id=command.command_id,
                     controller=fact.controller,
                     instance=fact.instance,
                     waited_ms=fact.waited_ms,

@@ -9,11 +9,12 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar, Protocol
 
-from faust.types import TP, AppT
+from faust.types import TP
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from stoploss.errors import ConfigurationError
-from streams.measuring import Lags
+from streams.app import App
+from streams.measuring import Lags, Sights
 from streams.transport import consumer_if_any
 
 BLOCKED_S = 10.0
@@ -22,15 +23,18 @@ SILENT_S = 10.0
 """Who connects and asks nothing for so long is let go: each connection has a thread of the worker."""
 
 
-def serve(apps: Mapping[str, AppT], host: str, port: int) -> ThreadingHTTPServer:
+def serve(apps: Mapping[str, App], host: str, port: int) -> ThreadingHTTPServer:
     """Answers /livez, /readyz and /metrics from a thread of its own, so that a blocked event loop shows."""
     server = listen(apps, host, port)
     Lags({role: partial(_lags, app) for role, app in apps.items()}).register()
+    for app in apps.values():
+        if app.sights is not None:
+            Sights(app.sights).register()
     threading.Thread(target=server.serve_forever, name="stoploss-health", daemon=True).start()
     return server
 
 
-def listen(apps: Mapping[str, AppT], host: str, port: int) -> ThreadingHTTPServer:
+def listen(apps: Mapping[str, App], host: str, port: int) -> ThreadingHTTPServer:
     """Raises ConfigurationError where the port is taken or the host is not this machine's."""
     handler = type("Handler", (_Handler,), {"apps": apps})
     try:
@@ -50,7 +54,7 @@ class Reading(Protocol):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    apps: ClassVar[Mapping[str, AppT]]
+    apps: ClassVar[Mapping[str, App]]
     # Without the version of Python: it is nobody's business.
     server_version, sys_version, timeout = "stoploss", "", SILENT_S
 
@@ -84,7 +88,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Nothing: a probe each second is no news."""
 
 
-def _faults(apps: Mapping[str, AppT], fault_of: Callable[[Reading | None], str | None]) -> list[str]:
+def _faults(apps: Mapping[str, App], fault_of: Callable[[Reading | None], str | None]) -> list[str]:
     found = ((role, fault_of(consumer_if_any(app))) for role, app in apps.items())
     return [f"{role}: {fault}" for role, fault in found if fault]
 
@@ -98,6 +102,6 @@ def not_ready(consumer: Reading | None) -> str | None:
     return "it is starting" if consumer is None else blocked(consumer) or consumer.unready()
 
 
-def _lags(app: AppT) -> Mapping[TP, int]:
+def _lags(app: App) -> Mapping[TP, int]:
     consumer = consumer_if_any(app)
     return consumer.lags() if consumer else {}

@@ -16,9 +16,9 @@ from stoploss.settings import Settings
 from streams.app import App, build_app
 from streams.batches import Batch
 from streams.gathering import Gathering
-from streams.measuring import BEHIND, BLIND
+from streams.measuring import Sight
 from streams.partition_judge import Keys, PartitionJudge
-from streams.transport import consumer_of
+from streams.transport import consumer_if_any, consumer_of
 
 T = TypeVar("T")
 TICK_S = 1.0
@@ -33,14 +33,15 @@ class Judge:
         self._judges: dict[int, PartitionJudge] = {}
         self._threads: dict[int, ThreadPoolExecutor] = {}
         self._gatherings: dict[int, Gathering[Batch]] = {}
+        self._ticks: dict[int, asyncio.Task[None]] = {}
         self.app: App = build_app(settings, "judge", {"ledger": self.handle}, restore=self.restore)
         self.app.timer(TICK_S, name="streams.judge.ticks")(self.tick)
         self.app.at_the_end = self._close
+        self.app.sights = self._sights
 
     async def _close(self) -> None:
-        for tp in consumer_of(self.app).owned():
-            if tp.partition in self._judges:
-                await self._in_thread(tp.partition, self._judges[tp.partition].snapshot_at_the_end)
+        for partition in self._owned():
+            await self._in_thread(partition, self._judges[partition].snapshot_at_the_end)
 
     async def _in_thread(self, partition: int, call: Callable[[], T]) -> T:
         thread = self._threads.setdefault(partition, ThreadPoolExecutor(1, f"judge-{partition}"))
@@ -52,6 +53,7 @@ class Judge:
         offset = await self._in_thread(tp.partition, judge.restore)
         await self._in_thread(tp.partition, judge.announce)
         self._judges[tp.partition] = judge
+        self._ticks.pop(tp.partition, None)
         work = functools.partial(self._judge, tp.partition)
         self._gatherings[tp.partition] = Gathering(lambda: self.app, f"judging {tp.topic}-{tp.partition}", work)
         return offset
@@ -70,18 +72,23 @@ class Judge:
         await self._in_thread(partition, judge.snapshot_if_due)
 
     async def tick(self) -> None:
-        """A second has passed on every partition that is provably ours."""
-        owned = [tp.partition for tp in consumer_of(self.app).owned()]
-        BEHIND.clear()
-        BLIND.clear()
-        ticks = [self._in_thread(partition, self._ticking(partition)) for partition in owned]
-        await asyncio.gather(*ticks)
+        """A second has passed on every partition that is provably ours; one that is at work holds up no other."""
+        for partition in self._owned():
+            before = self._ticks.get(partition)
+            if before is None or before.done():
+                if before is not None:
+                    before.result()  # what went wrong with it ends this worker
+                ticking = functools.partial(self._judges[partition].tick, self.owner)
+                self._ticks[partition] = asyncio.create_task(self._in_thread(partition, ticking))
 
-    def _ticking(self, partition: int) -> Callable[[], None]:
-        judge = self._judges[partition]
-        BEHIND.labels(str(partition)).set(judge.behind_s())
-        BLIND.labels(str(partition)).set(judge.blind_runs())
-        return lambda: judge.tick(self.owner)
+    def _owned(self) -> list[int]:
+        return [tp.partition for tp in consumer_of(self.app).owned() if tp.partition in self._judges]
+
+    def _sights(self) -> dict[int, Sight]:
+        """Of each partition, as of now. From any thread."""
+        owned = self._owned() if consumer_if_any(self.app) else []
+        judges = {partition: self._judges[partition] for partition in owned}
+        return {partition: Sight(judge.behind_s(), judge.blind_runs()) for partition, judge in judges.items()}
 
 
 def build(settings: Settings, keys: Keys) -> App:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
 
 from faust.types import TP
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram, disable_created_metrics
@@ -15,12 +16,6 @@ DEAD_LETTERS = Counter("stoploss_dead_letters", "Records that could not be used,
 CONCLUSIONS = Counter("stoploss_conclusions", "Journal entries published")
 COMMANDS = Counter("stoploss_commands", "Commands published, by action", ("action",))
 UNACKED = Gauge("stoploss_commands_unacked", "Last commands of experiments not applied by everybody who has to")
-BEHIND = Gauge(
-    "stoploss_judged_behind_seconds",
-    "Age of the newest judged ledger entry. A ledger has a tick each second, so what is older waits",
-    ("partition",),
-)
-BLIND = Gauge("stoploss_blind_runs", "Runs that the monitor does not see: the journal says why", ("partition",))
 TRANSACTION = Histogram(
     "stoploss_transaction_seconds",
     "From the first output of a transaction until the broker has committed it",
@@ -59,6 +54,43 @@ class Lags(Collector):
             for tp, lag in sorted(lags().items()):
                 family.add_metric((role, tp.topic, str(tp.partition)), lag)
         yield family
+
+    def register(self) -> None:
+        REGISTRY.register(self)
+
+
+class Sight(NamedTuple):
+    """
+    behind_s    age of the newest judged ledger entry, seconds; 0 before the first
+    blind_runs  runs that the monitor does not see
+    """
+
+    behind_s: float
+    blind_runs: int
+
+
+class Sights(Collector):
+    """How far a judge sees, asked when somebody looks: one that is stuck is told as older each time.
+
+    sights  what gives it, by ledger partition that this worker owns
+    """
+
+    def __init__(self, sights: Callable[[], Mapping[int, Sight]]) -> None:
+        self._sights = sights
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        behind = GaugeMetricFamily(
+            "stoploss_judged_behind_seconds",
+            "Age of the newest judged ledger entry. A ledger has a tick each second, so what is older waits",
+            labels=("partition",),
+        )
+        blind = GaugeMetricFamily(
+            "stoploss_blind_runs", "Runs that the monitor does not see: the journal says why", labels=("partition",)
+        )
+        for partition, sight in sorted(self._sights().items()):
+            behind.add_metric((str(partition),), sight.behind_s)
+            blind.add_metric((str(partition),), sight.blind_runs)
+        yield from (behind, blind)
 
     def register(self) -> None:
         REGISTRY.register(self)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import structlog
 
 from stoploss import __version__, checkpoints, ledger, registry
+from stoploss.commands import Command
 from stoploss.control.messages import write_command
 from stoploss.errors import LedgerIncomplete, ReplayDiverged, WireError
 from stoploss.folding import settle
@@ -308,6 +309,19 @@ def _measure(published: Sequence[Output]) -> None:
                 CONCLUSIONS.inc()
             case CommandOutput():
                 COMMANDS.labels(output.command.action.value).inc()
+                log.info("command", **_named(output.command))
+
+
+def _named(command: Command) -> dict[str, object]:
+    """What a command is found by; why it was issued stands in the journal, for those who may read that."""
+    return {
+        "experiment": command.experiment,
+        "command_id": command.command_id,
+        "action": command.action.value,
+        "exposure": command.exposure,
+        "run": command.run,
+        "sequence": command.sequence,
+    }
 
 
 def _with_newest_lease(said: Sequence[Output]) -> list[Output]:

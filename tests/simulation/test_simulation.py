@@ -10,6 +10,7 @@ from multiprocessing import get_context
 
 import pytest
 
+from streams.partition_judge import PartitionJudge
 from tests.simulation.bugs import BUGS
 from tests.simulation.fates import Fates
 from tests.simulation.invariants import Violation
@@ -66,6 +67,17 @@ def test_a_run_that_fails_is_one_line_that_says_how_to_see_it_again() -> None:
         lines = failing(0, 4)
     assert lines
     assert all(re.fullmatch(r"python -m tests\.simulation \d+  # .+", line) for line in lines)
+
+
+@pytest.mark.parametrize("part", ["tick", "judge"])
+def test_what_ends_a_worker_unexpectedly_fails_the_seed(monkeypatch: pytest.MonkeyPatch, part: str) -> None:
+    """In a timer of its own, or in an agent: both run in tasks that nobody waits for."""
+
+    def stumbles(*_: object) -> None:
+        raise ZeroDivisionError(part)
+
+    monkeypatch.setattr(PartitionJudge, part, stumbles)
+    assert "ended by ZeroDivisionError" in failing(0, 1)[0]
 
 
 def test_a_seed_is_a_run() -> None:

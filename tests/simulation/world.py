@@ -200,10 +200,11 @@ class World:
                 return
 
     def failed(self, process: Process, why: str, cause: BaseException | None) -> None:
-        """A worker has given up. It may, for some reasons."""
+        """A worker has given up. It may, for some reasons. Told to the witness: what is raised in here ends a task that
+        nobody waits for, and is never seen."""
         self.fenced += isinstance(cause, Fenced)
         if cause is not None and not isinstance(cause, (*EXPECTED_ENDS, Killed, GeneratorExit)):
-            raise Violation(f"{process} ended by {cause!r}") from cause
+            self.witness.wrong.append(f"{process} ended by {cause!r}")
 
     def _bury_all(self) -> None:
         for process in (*self.current.values(), *self.zombies):
@@ -296,13 +297,17 @@ class World:
             acted.append(self.people.act())
             if not any(acted):
                 return
-        raise Violation("somebody never has nothing to do")
+        raise Violation("; ".join([*self.witness.wrong, "somebody never has nothing to do"]))
 
 
 def run(seed: int) -> None:
-    """One run; raises Violation. What it leaves behind are megabytes in circles."""
+    """One run; raises Violation, whatever else may be raised within. What it leaves behind are megabytes in circles."""
     try:
         World(seed).run()
+    except Violation:
+        raise
+    except Exception as why:  # of the very code that is tried: no seed may end the ones after it
+        raise Violation(repr(why)) from why
     finally:
         if seed % COLLECTS_EVERY == 0:
             gc.collect()

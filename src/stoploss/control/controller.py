@@ -87,7 +87,7 @@ class Controller:
             try:
                 command = self._read(message)
             except CommandRefused as refusal:
-                self._log_refusal(message.topic, str(refusal))
+                _log_unverified(message, refusal)
             else:
                 backlog.setdefault(command.experiment, []).append(command)
         for experiment, commands in backlog.items():
@@ -112,7 +112,7 @@ class Controller:
         before = self._standing.get(command.experiment)
         decision = decide(before, command, self._clock(), in_force=in_force)
         if isinstance(decision, Refuse):
-            self._log_refusal(command.topic, decision.reason, command.command_id)
+            log.warning("command_refused", topic=command.topic, **_named(command), reason=decision.reason)
             return [received, self._ack(command, AckStatus.REJECTED, decision.reason)]
         if command.dry_run:
             return [received, self._ack(command, AckStatus.APPLIED, "dry run")]
@@ -131,7 +131,7 @@ class Controller:
             self._actuator.apply(command)
             self._positions.save(command.experiment, after)
         except (StoplossError, OSError) as error:
-            log.error("command_not_applied", command_id=command.command_id, reason=str(error))
+            log.error("command_not_applied", **_named(command), reason=str(error))
             return self._ack(command, AckStatus.REJECTED, f"could not be applied: {error}")
         self._standing[command.experiment] = after
         return self._ack(command, AckStatus.APPLIED)
@@ -156,7 +156,7 @@ class Controller:
 
     def _unverified(self, message: CommandMessage, refusal: CommandRefused) -> Ack:
         """A rejection under an id of its own, so that a forgery cannot answer for the command that it imitates."""
-        self._log_refusal(message.topic, str(refusal))
+        _log_unverified(message, refusal)
         return Ack(
             command_id=UNVERIFIED + hashlib.sha256(message.value).hexdigest(),
             experiment=message.key.decode("utf-8", "replace"),
@@ -169,5 +169,12 @@ class Controller:
             at=self._clock(),
         )
 
-    def _log_refusal(self, topic: str, reason: str, command_id: str | None = None) -> None:
-        log.warning("command_refused", topic=topic, command_id=command_id, reason=reason)
+
+def _log_unverified(message: CommandMessage, refusal: CommandRefused) -> None:
+    """Its key is all that names it, and nobody has signed that."""
+    key = message.key.decode("utf-8", "replace")
+    log.warning("command_refused", topic=message.topic, experiment=key, command_id=None, reason=str(refusal))
+
+
+def _named(command: Command) -> dict[str, str]:
+    return {"experiment": command.experiment, "command_id": command.command_id}
