@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
+from stoploss.metrics import MISSING
 from tests.timelines import Timeline, Traces, merged, of_arm, shuffled, spec, traces, with_gate
 
 LATENCY = ("latency_ms", "latency_ms:log")
@@ -78,6 +81,87 @@ def quiet() -> Timeline:
     return story
 
 
+def spent() -> Timeline:
+    """Control does not say what it costs; then the treatment burns its budget: less traffic, then a pause."""
+    budget = """
+      budgets:
+        - {metric: cost_usd, limit: 20, period: 1h, actions: [{burn: 2, do: throttle, to: 0.01}, {burn: 20, do: pause}]}
+    """
+    story = Timeline(spec(budget)).started()
+    for second in range(20):
+        story.seconds(1)
+        cost_usd = 0.002 if second < 10 else 0.05
+        some = only(traces(60, seed=100 + second, cost_usd=cost_usd, error_rate=(0.0, 0.0)), ("cost_usd", *ERRORS))
+        some.metrics["cost_usd"][some.variant == 0] = MISSING
+        story.traces(some if second < 14 else of_arm(some, 0))
+    story.seconds(2)
+    return story
+
+
+def unbalanced() -> Timeline:
+    """Four units in five come to a treatment that should get half of them."""
+    story = Timeline(spec("health: {sampleRatio: hold}")).started(0.5)
+    for second in range(12):
+        story.seconds(1)
+        some = traces(100, seed=200 + second, users=5_000, population=second, share=0.8)
+        story.traces(only(some, ERRORS))
+    story.seconds(65)
+    return story
+
+
+def moved() -> Timeline:
+    """The treatment's answers grow longer, and come in another language: both drift, and one of the two pauses."""
+    drift = "drift: [{metric: output_tokens, action: pause}, {mix: language, action: none}]"
+    story = Timeline(spec(f"segments: [language]\n{drift}")).started()
+    for second in range(40):
+        story.seconds(1)
+        later = second >= 20
+        some = traces(100, seed=300 + second, users=40_000, tokens=(225, 350 if later else 225), language="en")
+        if later:
+            some.segments["language"] = ["de" if row % 2 and arm else "en" for row, arm in enumerate(some.variant)]
+        story.traces(only(some, ("output_tokens",)))
+    story.seconds(3)
+    return story
+
+
+def unseen() -> Timeline:
+    """Nobody sends anything for a while; later intake falls behind for so long that the monitor pauses by itself."""
+    blind = "blind: {hold: 8s, after: 15s, then: pause, lagLimit: 100}"
+    story = Timeline(spec(f"health: {{silence: {{after: 5s, do: hold}}, {blind}}}")).started()
+    for seed in (400, 401):
+        story.seconds(1)
+        story.traces(only(traces(60, seed=seed), ERRORS))
+        story.seconds(8)
+    story.seconds(20, lag=5_000)
+    story.seconds(2)
+    return story
+
+
+def weighed() -> Timeline:
+    """The treatment resolves twice as many cases at the same cost: the objective says better; evidence is missing."""
+    objective = "objective: {quality: {score: resolved, closesAfter: 8s}, lambdaCost: 0.2}\nscores: [resolved]"
+    story = Timeline(spec(objective)).started()
+    for second in range(30):
+        story.seconds(1)
+        some = traces(120, seed=500 + second, users=60_000, error_rate=(0.0, 0.0))
+        drawn = np.random.default_rng(600 + second).random(some.rows)
+        some.metrics["resolved"] = np.where(drawn < np.array([0.4, 0.8])[some.variant], 1_000_000, 0)
+        story.traces(only(some, ("cost_usd", "resolved")))
+    story.seconds(20)
+    return story
+
+
 STORIES: dict[str, Callable[[], Timeline]] = {
-    story.__name__: story for story in (gate, slow_treatment, broken_tenant, quiet)
+    story.__name__: story
+    for story in (
+        gate,
+        slow_treatment,
+        broken_tenant,
+        quiet,
+        spent,
+        unbalanced,
+        moved,
+        unseen,
+        weighed,
+    )
 }

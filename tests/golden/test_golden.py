@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -41,12 +42,26 @@ def test_a_golden_ledger_is_small_and_made_by_its_story(name: str) -> None:
     assert facts == STORIES[name]().entries
 
 
-def test_the_stories_tell_a_gate_a_guardrail_a_segment_and_a_quiet_run() -> None:
+def test_the_stories_tell_what_each_kind_of_rule_orders_and_a_quiet_run() -> None:
     ordered = {name: _ordered(name) for name in NAMES}
     assert ordered["gate"] == [("stop", "gate")]
     assert ordered["slow_treatment"] == [("rollback", "guardrail")]
     assert ordered["broken_tenant"] == [("stop_segment", "guardrail")]
     assert ordered["quiet"] == []
+    assert ordered["spent"] == [("throttle", "budget"), ("pause", "budget")]
+    assert ordered["unbalanced"] == []
+    assert ordered["moved"] == [("pause", "drift")]
+    assert ordered["unseen"] == [("pause", "source_behind")]
+    assert ordered["weighed"] == []
+
+
+def test_the_stories_tell_findings_of_all_rules_that_a_golden_ledger_can_hold() -> None:
+    said = [entry["conclusion"] for name in NAMES for entry in Golden.read(name).entries]
+    told = {one["evidence"]["rule"] for one in said if "verdict" in one}
+    assert told >= {
+        "gate", "guardrail", "budget", "uncounted", "sample_ratio", "over_exposure", "drift", "mix_drift", "silence",
+        "objective",
+    }  # fmt: skip
 
 
 def test_a_verdict_that_changed_is_shown_field_by_field() -> None:
@@ -66,10 +81,15 @@ def test_a_finding_that_changed_wants_a_version_that_says_so() -> None:
 
 
 def _ordered(name: str) -> list[tuple[str, str]]:
-    """What the judge ordered by itself: the action, and the rule whose finding stands right before it."""
+    """What the judge ordered by itself: the action, and why, which stands right before it."""
     said = [entry["conclusion"] for entry in Golden.read(name).entries]
     pairs = [(one["action"], before) for before, one in pairwise(said) if "sequence" in one]
-    return [(action, before["evidence"]["rule"]) for action, before in pairs if action != "set_exposure"]
+    return [(action, _why(before)) for action, before in pairs if action != "set_exposure"]
+
+
+def _why(before: dict[str, Any]) -> str:
+    """The rule that found it; of what the monitor cannot see, the cause."""
+    return str(before["evidence"]["rule"] if "evidence" in before else before["cause"])
 
 
 def _altered(golden: Golden, **evidence: float) -> Golden:
