@@ -35,6 +35,7 @@ from streams.app import App, build_app, group_of
 from streams.appender import Appender
 from streams.batches import Batch, Record
 from streams.measuring import UNACKED
+from streams.member import Limits
 from streams.outstanding import Outstanding
 from streams.presence import Presence
 from streams.reading import whole
@@ -46,6 +47,8 @@ log = structlog.get_logger("stoploss.courier")
 
 ROLE = "courier"
 LOOK_EVERY_S = 0.5
+PATIENT = Limits(restore_timeout_s=600.0)
+"""What was told before is read again: a month of it. Nothing waits for it but what on-call hears."""
 PRESENCE = (AckStatus.ALIVE, AckStatus.LEFT)
 
 
@@ -74,6 +77,7 @@ class Courier:
             ROLE,
             {"control": self.handle_control, "acks": self.handle_acks, "journal": self.handle_journal},
             restore=self._taken_over,
+            limits=PATIENT,
         )
         self.app.on_partitions_revoked.connect(self._gives_back)
         self.app.on_before_shutdown.connect(self._close)

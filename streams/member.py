@@ -32,7 +32,7 @@ class Limits:
     progress_timeout_s     some batch of a partition must be completed within this, if any was delivered
     stall_timeout_s        partitions may be assigned and not read for so long
     restore_timeout_s      the restore of one partition may take so long
-    watch_interval_s       how often the last three are looked at
+    watch_interval_s       how often the last three are looked at; with it, each of them ends a worker within a minute
     """
 
     isolation: Literal["read_committed", "read_uncommitted"] = "read_committed"
@@ -41,9 +41,9 @@ class Limits:
     fetch_rest_s: float = 0.005
     drain_timeout_s: float = 3.0
     commit_timeout_s: float = 5.0
-    progress_timeout_s: float = 60.0
-    stall_timeout_s: float = 60.0
-    restore_timeout_s: float = 600.0
+    progress_timeout_s: float = 55.0
+    stall_timeout_s: float = 55.0
+    restore_timeout_s: float = 55.0
     watch_interval_s: float = 1.0
 
 

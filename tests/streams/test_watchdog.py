@@ -58,3 +58,9 @@ def test_the_first_complaint_ends_the_watch() -> None:
     watchdog.join()
     assert told.get_nowait() == "stuck"
     assert told.empty()
+
+
+def test_a_worker_that_does_not_get_on_ends_within_a_minute() -> None:
+    limits = Limits()
+    longest_s = max(limits.progress_timeout_s, limits.restore_timeout_s, limits.stall_timeout_s)
+    assert longest_s + 3 * limits.watch_interval_s < 60
