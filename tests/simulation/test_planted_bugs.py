@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterable
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +16,8 @@ from tests.simulation.seams import simulated
 from tests.simulation.world import run
 
 MOST_SEEDS = 500
+ROOT = Path(__file__).parents[2]
+TEST = re.compile(r"^def (test_\w+)", re.MULTILINE)
 
 
 @pytest.mark.parametrize("bug", BUGS)
@@ -35,3 +39,17 @@ def finds(seeds: Iterable[int]) -> bool:
         except Violation:
             return True
     return False
+
+
+def test_what_the_documents_say_is_found_is_planted_or_tried_on_the_real_parts() -> None:
+    table = (
+        (ROOT / "docs" / "delivery.md")
+        .read_text()
+        .partition("## What would go wrong otherwise")[2]
+        .partition("\n## ")[0]
+    )
+    named = set(re.findall(r"`(\w+)`", table))
+    tried = {name for path in (ROOT / "tests" / "streams").glob("test_*.py") for name in TEST.findall(path.read_text())}
+    assert named - BUGS.keys() - tried == set()
+    assert len(named & BUGS.keys()) > 20
+    assert named & tried

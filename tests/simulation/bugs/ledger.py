@@ -27,6 +27,16 @@ def acknowledged_before_it_is_done() -> AbstractContextManager[None]:
     return replaced(feeding.Feeder, "_feed", feed)
 
 
+def asks_nobody_whether_it_owns() -> AbstractContextManager[None]:
+    """A worker that was frozen, and whose partitions are another's by now, goes on with what it holds."""
+
+    def owns(self: Any, batch: Batch) -> bool:
+        partition = self._partitions.get(batch.tp)
+        return partition is not None and partition.generation == batch.generation
+
+    return replaced(processes.GroupConsumer, "owns", owns)
+
+
 def commits_what_is_in_flight() -> AbstractContextManager[None]:
     """The offset to commit includes batches that were delivered and are not done."""
 
@@ -102,6 +112,7 @@ def requests_as_often_as_they_come() -> AbstractContextManager[None]:
 
 BUGS: tuple[Bug, ...] = (
     acknowledged_before_it_is_done,
+    asks_nobody_whether_it_owns,
     commits_what_is_in_flight,
     believes_every_commit,
     does_not_wait_for_delivery,

@@ -121,6 +121,41 @@ def gives_up_after_an_abort() -> AbstractContextManager[None]:
     return replaced(transactions.Transactor, "publish", publish)
 
 
+class _Aborted(Exception):
+    """The transaction was aborted; nothing of it is to be seen."""
+
+
+def steps_again_after_an_abort() -> AbstractContextManager[None]:
+    """After an abortable error the records are folded again, into a state that has folded them already."""
+    judge = partition_judge.PartitionJudge.judge
+
+    def publish(self: Any, outgoing: Sequence[Outgoing]) -> None:
+        try:
+            self._attempt(outgoing)
+        except KafkaException as error:
+            self._raise_if_final(error.args[0], 0)
+            self._producer.abort_transaction()
+            raise _Aborted from error
+
+    def again(self: Any, records: Any) -> None:
+        before = self._state.offset
+        try:
+            judge(self, records)
+        except _Aborted:
+            self._state.offset = before
+            again(self, records)
+
+    @contextmanager
+    def both() -> Iterator[None]:
+        with (
+            replaced(transactions.Transactor, "publish", publish),
+            replaced(partition_judge.PartitionJudge, "judge", again),
+        ):
+            yield
+
+    return both()
+
+
 def publishes_without_a_transaction() -> AbstractContextManager[None]:
     """Outputs are records like others: a crash among them leaves half."""
 
@@ -141,5 +176,6 @@ BUGS: tuple[Bug, ...] = (
     reads_before_it_fences,
     sends_again_after_a_lost_commit,
     gives_up_after_an_abort,
+    steps_again_after_an_abort,
     publishes_without_a_transaction,
 )
