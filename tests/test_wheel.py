@@ -1,12 +1,14 @@
-"""The wheel: what the code reads is inside, and it works where no checkout is."""
+"""The wheel: what the code reads is inside, the image can build it, and it works where no checkout is."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -14,6 +16,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 UV = Path(sys.executable).with_name("uv")
+HATCH = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+DOCKERFILE = ROOT / "deploy" / "Dockerfile"
 SHIPPED = {"schemas": "schemas", "examples": "examples", "grafana": "grafana"}
 
 
@@ -58,6 +62,55 @@ def test_no_test_and_nothing_built_is_in_the_wheel(wheel: Path) -> None:
     inside = zipfile.ZipFile(wheel).namelist()
     assert [name for name in inside if "/tests/" in f"/{name}" or name.endswith((".pyc", ".lock"))] == []
     assert {name.split("/")[0] for name in inside if ".dist-info" not in name} == {"stoploss", "streams"}
+
+
+# ---- the image -----------------------------------------------------------------------------------
+
+
+def copied_before_the_build() -> list[tuple[list[str], str]]:
+    """Sources and target of each COPY from the project, up to the line that builds the wheel."""
+    before, built, _ = DOCKERFILE.read_text().partition("hatchling build")
+    assert built
+    lines = [line.split()[1:] for line in before.splitlines() if line.startswith("COPY ") and "--from" not in line]
+    return [(sources, target) for *sources, target in lines]
+
+
+def ignored(name: str) -> bool:
+    """Whether Docker leaves a file out of what it may copy. Only the two forms of pattern that the file has."""
+    patterns = Path(f"{DOCKERFILE}.dockerignore").read_text().split()
+    assert not [pattern for pattern in patterns if re.search(r"[!?\[#]|(?<!\*)\*(?!\*)", pattern)]
+    anywhere = {pattern.removeprefix("**/") for pattern in patterns if pattern.startswith("**/")}
+    return any(f"{name}/".startswith(f"{pattern}/") for pattern in patterns) or bool(anywhere & set(name.split("/")))
+
+
+def lay_out(folder: Path) -> None:
+    """What the Dockerfile copies, and nothing else, under the names that it gives."""
+    for sources, target in copied_before_the_build():
+        for source in sources:
+            to = folder / target / (Path(source).name if target.endswith("./") else "")
+            files = [path for path in [ROOT / source, *(ROOT / source).rglob("*")] if path.is_file()]
+            for path in files:
+                if not ignored(path.relative_to(ROOT).as_posix()):
+                    place = to / path.relative_to(ROOT / source)
+                    place.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copy2(path, place)
+
+
+def test_the_image_is_given_all_that_the_wheel_is_made_of() -> None:
+    given = [source.rstrip("/") for sources, _ in copied_before_the_build() for source in sources]
+    for needed in [*HATCH["force-include"], *HATCH["packages"]]:
+        assert not ignored(needed)
+        assert any(f"{needed}/".startswith(f"{source}/") for source in given), needed
+
+
+def test_the_wheel_of_the_image_holds_what_the_projects_holds(wheel: Path, tmp_path: Path) -> None:
+    lay_out(tmp_path / "build")
+    run(tmp_path / "build", sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path / "wheels"))
+    (built,) = (tmp_path / "wheels").glob("*.whl")
+    assert sorted(zipfile.ZipFile(built).namelist()) == sorted(zipfile.ZipFile(wheel).namelist())
+
+
+# ---- installed -----------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
