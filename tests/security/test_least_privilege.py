@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 import secrets
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import (  # type: ignore[attr-defined]
+    OFFSET_BEGINNING,
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicPartition,
+)
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ResourceType,
+)
 from confluent_kafka.cimpl import NewTopic
 
 from stoploss.acls import GRANTS, all_acls
@@ -155,16 +171,70 @@ def test_a_user_joins_no_group_of_another(world: World, user: str) -> None:
     consumer.close()
 
 
+GROUPS = sorted({group for grant in GRANTS.values() for group in (grant.group, grant.place) if group})
+
+
+def may(future: Future[object], refused: int = REFUSED) -> bool:
+    """As `outcome`, of what an administrator's client is asked."""
+    error = future.exception(WAIT_S)
+    assert error is None or (isinstance(error, KafkaException) and error.args[0].code() == refused), error
+    return error is None
+
+
 @pytest.mark.parametrize("user", USERS)
-def test_nobody_but_the_judge_takes_a_judges_place(world: World, user: str) -> None:
-    """Opening a judge's transactional id would fence the judge: whoever may do it can stop it for good."""
-    identity = f"stoploss-{world.settings.installation}-judge-0"
+def test_a_user_moves_no_place_but_its_own(world: World, user: str) -> None:
+    """Whoever commits offsets of a role's group makes it pass over what it has not done, or do it again."""
+    own, grant = AdminClient(world.of(user)), GRANTS[user]
+    moved = set()
+    for group in GROUPS:
+        read = TopicPartition(world.name((grant.reads or ("traces",))[0]), 0, 0)
+        named = f"stoploss-{world.settings.installation}-{group}"
+        [future] = own.alter_consumer_group_offsets([ConsumerGroupTopicPartitions(named, [read])]).values()
+        if may(future, KafkaError.GROUP_AUTHORIZATION_FAILED):
+            moved.add(group)
+    assert moved == {group for group in (grant.group, grant.place) if group}
+
+
+@pytest.mark.parametrize("user", USERS)
+def test_a_user_deletes_no_topic_and_nothing_on_one(world: World, user: str) -> None:
+    own, names = AdminClient(world.of(user)), [world.name(topic) for topic in TOPICS]
+    before_all = [TopicPartition(name, 0, 0) for name in names]
+    for futures in (own.delete_topics(names), own.delete_records(before_all)):
+        assert [name for name, future in futures.items() if may(future)] == []
+
+
+@pytest.mark.parametrize("user", USERS)
+def test_a_user_alters_the_configuration_of_the_topics_that_its_line_names(world: World, user: str) -> None:
+    """Whoever may say how long a topic keeps its records can have them deleted."""
+    own = AdminClient(world.of(user))
+    named = {_keeping(world.name(topic), TOPICS[topic].retention_ms): topic for topic in TOPICS}
+    altered = own.incremental_alter_configs(list(named))
+    assert {named[resource] for resource, future in altered.items() if may(future)} == set(GRANTS[user].keeps)
+
+
+def _keeping(name: str, retention_ms: int) -> ConfigResource:
+    entry = ConfigEntry("retention.ms", str(retention_ms), incremental_operation=AlterConfigOpType.SET)
+    return ConfigResource(ResourceType.TOPIC, name, incremental_configs=[entry])
+
+
+OWNERS = {grant.transactional: user for user, grant in GRANTS.items() if grant.transactional is not None}
+
+
+@pytest.mark.parametrize("owned", sorted(OWNERS))
+@pytest.mark.parametrize("user", USERS)
+def test_nobody_takes_the_place_of_another_who_has_transactions(world: World, user: str, owned: str) -> None:
+    """Opening another's transactional id would fence its owner: whoever may do it can stop it for good."""
+    identity = f"stoploss-{world.settings.installation}-{owned}0"
     producer = Producer({**world.of(user), "transactional.id": identity})
-    if user == "judge":
+    if user == OWNERS[owned]:
         producer.init_transactions(WAIT_S)
         return
     with pytest.raises(KafkaException, match="TRANSACTIONAL_ID_AUTHORIZATION_FAILED"):
         producer.init_transactions(WAIT_S)
+
+
+def test_judge_and_resolver_alone_have_transactions() -> None:
+    assert OWNERS == {"judge-": "judge", "resolver-": "resolver"}
 
 
 def refused_by(address: KafkaAddress) -> None:

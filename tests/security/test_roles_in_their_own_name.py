@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import secrets
 import time
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 
 import pytest
@@ -17,20 +19,35 @@ from stoploss.cli import asking
 from stoploss.cli.stack import environment
 from stoploss.control.keys import create_break_glass_keys
 from stoploss.embedded.clickhouse import EmbeddedClickHouse
+from stoploss.embedded.ports import LOOPBACK, free_port
 from stoploss.emit import Tracer
+from stoploss.ledger import SourceStatus
 from stoploss.settings import Settings, load
 from stoploss.store.client import connect
 from stoploss.topics import DAY_MS, TOPICS
 from streams.admin import Admin
 from streams.appender import Appender
+from streams.otlp import ROLE as OTLP
 from tests.control.test_break_glass_command import CONTROLLED, NAME, stoploss
-from tests.installation import Installation, Role, create_installation_keys, registry_of, settings_of, values
+from tests.installation import (
+    Installation,
+    Role,
+    create_installation_keys,
+    facts_of,
+    letters_of,
+    registry_of,
+    settings_of,
+    values,
+)
+from tests.otlp.telling import CHAT, EVALUATED, Telling, event
+from tests.otlp.test_role import now
 
 from .broker import SecureKafka
 
 pytestmark = pytest.mark.kafka
 
-ROLES = ("intake", "joiner", "resolver", "registrar", "judge", "courier", "recorder")
+ROLES = ("intake", "joiner", "resolver", "registrar", "judge", "courier", "recorder", OTLP)
+STARTED_WITHIN_S = 240.0
 CARD = "4111 1111 1111 1111"
 
 
@@ -41,6 +58,7 @@ class World:
     installation: Installation
     kafka: SecureKafka
     passwords: dict[str, str] = field(default_factory=dict)
+    ports: dict[str, int] = field(default_factory=dict)
 
     def settings(self, user: str) -> Settings:
         """The password stands in a file, as a secret store mounts it."""
@@ -57,6 +75,7 @@ class World:
                 "kafka_user": name,
                 "kafka_password": None,
                 "kafka_password_file": file,
+                "health_port": self.ports.get(user),
             }
         )
 
@@ -82,11 +101,22 @@ def world(
             ended = stoploss(installation, *arguments)
             assert ended.returncode == 0, ended.stderr
         for role in ROLES:
+            made.ports[role] = free_port()
             made.run(role, "worker", role)
         made.run("controller", "controller", "--file", str(installation.flag_file))
+        installation.wait(lambda: all(map(is_ready, made.ports.values())), timeout_s=STARTED_WITHIN_S)
         yield made
     finally:
         installation.close()
+
+
+def is_ready(port: int) -> bool:
+    """Whether the worker behind this port has its partitions: it asked the brokers for them in its own name."""
+    try:
+        with urllib.request.urlopen(f"http://{LOOPBACK}:{port}/readyz", timeout=5.0) as answer:
+            return bool(answer.status == HTTPStatus.OK)
+    except OSError:
+        return False
 
 
 def lifecycle(world: World) -> str:
@@ -132,19 +162,36 @@ def leak(world: World) -> None:
 def test_a_bare_outcome_is_given_its_context_in_their_own_names(world: World) -> None:
     """Written by a service, looked up and given back by the resolver in a transaction with its place."""
     trace_id = {"trace_id": "of-a-bare-outcome", "at": time.time_ns() // 1_000}
-    send(world, "traces", {**trace_id, "assignments": [{"experiment": NAME, "variant": "small"}]})
+    send(world, "service", "traces", {**trace_id, "assignments": [{"experiment": NAME, "variant": "small"}]})
     await_stored(world, "SELECT count() FROM traces WHERE trace_id = 'of-a-bare-outcome'", 1)
-    send(world, "outcomes", {**trace_id, "kind": "score", "name": "helpfulness", "value": 1.0})
+    send(world, "service", "outcomes", {**trace_id, "kind": "score", "name": "helpfulness", "value": 1.0})
     given_back = partial(values, world.installation.settings, "outcomes_resolved")
     world.installation.wait(given_back)
     assert any(NAME.encode() in value for value in given_back())
 
 
-def send(world: World, topic: str, record: dict[str, object]) -> None:
-    settings = world.settings("service")
+def send(world: World, user: str, topic: str, record: bytes | dict[str, object]) -> None:
+    settings = world.settings(user)
     appender = Appender(settings.need_kafka())
-    appender.append(settings.topics(topic), json.dumps(record).encode())
+    appender.append(settings.topics(topic), record if isinstance(record, bytes) else json.dumps(record).encode())
     appender.flush()
+
+
+def test_spans_become_a_trace_and_what_is_none_a_dead_letter_in_their_own_names(world: World) -> None:
+    """A Collector's user writes spans; `otlp` reads them, and writes traces, dead letters and how far it is."""
+    told, trace_id = Telling(), b"of-a-collector.."
+    span = told.span("chat", CHAT, trace_id=trace_id)
+    event(span, "feature_flag.evaluation", {**EVALUATED, "feature_flag.key": NAME, "feature_flag.version": "1.1"})
+    send(world, "collector", "otlp_spans", now(told.request, trace_id))
+    send(world, "collector", "otlp_spans", b"\x0a\xff")
+    await_stored(world, f"SELECT count() FROM traces WHERE trace_id = '{trace_id.hex()}'", 1)
+    settings = world.installation.settings
+    world.installation.wait(lambda: any(letter.stage == OTLP for letter in letters_of(settings)))
+    world.installation.wait(lambda: settings.topics("otlp_spans") in _sources(settings))
+
+
+def _sources(settings: Settings) -> set[str]:
+    return {fact.source.topic for fact in facts_of(settings) if isinstance(fact, SourceStatus)}
 
 
 def test_people_break_the_glass_in_their_own_name(world: World) -> None:
@@ -182,5 +229,5 @@ def test_a_child_is_given_the_secret_and_nobody_else_sees_it(tmp_path: Path) -> 
 
 
 def test_every_role_has_its_line() -> None:
-    others = {"otlp", "collector", "controller", "service", "person", "deadletter", "break-glass", "retention"}
+    others = {"collector", "controller", "service", "person", "deadletter", "break-glass", "retention"}
     assert set(ROLES) | others == set(GRANTS)
