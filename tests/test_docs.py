@@ -36,3 +36,12 @@ def test_the_statistics_name_the_functions_they_rest_on() -> None:
 
 def defined(path: Path) -> set[str]:
     return {node.name for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+
+
+def test_how_soon_all_is_ready_after_a_kill_is_one_figure() -> None:
+    """Of the newest 200 kills; the README says how they were made."""
+    told = {
+        path.name: set(re.findall(r"\d+\.\d", " ".join(path.read_text().split()).split("200 kills")[1][:120]))
+        for path in (ROOT / "README.md", ROOT / "ARCHITECTURE.md", ROOT / "docs" / "delivery.md")
+    }
+    assert all(figures == {"9.5", "12.2"} for figures in told.values()), told
