@@ -7,6 +7,7 @@ STOPLOSS_SETTINGS or `--settings` names.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -15,6 +16,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from stoploss.errors import ConfigurationError
@@ -24,6 +26,8 @@ from stoploss.wire.registry_address import RegistryAddress, basic, bearer
 
 PREFIX, DEFAULT_FILE = "STOPLOSS_", Path(".env")
 FILE_VARIABLE = f"{PREFIX}SETTINGS"
+MAY_HOLD_SECRETS = re.compile(r"password|token|^schema_registry$")
+"""Settings of which no wrong value is shown."""
 
 
 class Settings(BaseSettings):
@@ -240,11 +244,14 @@ def load(**overrides: object) -> Settings:
     try:
         return Settings(_env_file=file, **known)  # type: ignore[arg-type]
     except ValidationError as error:
-        faults = "; ".join(
-            f"{variable('_'.join(map(str, fault['loc'])))}: {fault['msg']} (given: {fault.get('input')!r})"
-            for fault in error.errors()
-        )
-        raise ConfigurationError(f"settings are wrong: {faults}") from error
+        raise ConfigurationError(f"settings are wrong: {'; '.join(map(_told, error.errors()))}") from None
+
+
+def _told(fault: ErrorDetails) -> str:
+    """The setting, what is wrong with it, and its value where that holds no secret."""
+    name = "_".join(map(str, fault["loc"]))
+    given = "" if MAY_HOLD_SECRETS.search(name) else f" (given: {fault.get('input')!r})"
+    return f"{variable(name)}: {fault['msg']}{given}"
 
 
 def variable(name: str) -> str:

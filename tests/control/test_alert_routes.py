@@ -64,10 +64,22 @@ def test_a_fault_names_its_line_its_field_and_the_way_out(route: str, fault: tup
     assert fault in faults(route)
 
 
-def test_an_address_that_is_none_is_shown() -> None:
-    (found,) = faults("- {name: a, webhook: 'ftp://x'}")
-    assert found[:2] == (4, "routes[0].webhook")
-    assert "'ftp://x'" in found[2]
+@pytest.mark.parametrize("url", ["ftp://h/s3cr3t", "https://ada:s3cr3t@h", "https://h/s3cr3t ", "s3cr3t"])
+@pytest.mark.parametrize(
+    ("target", "field"),
+    [
+        ("webhook: '{}'", "webhook"),
+        ("alertmanager: '{}'", "alertmanager"),
+        ("pagerduty: {{keyFile: k, url: '{}'}}", "pagerduty.url"),
+    ],
+)
+def test_an_address_that_is_none_is_named_by_its_place_for_it_may_hold_a_secret(
+    url: str, target: str, field: str
+) -> None:
+    [(line, place, message)] = faults(f"- {{name: a, {target.format(url)}}}")
+    assert (line, place) == (4, f"routes[0].{field}")
+    assert "write http://host:port/path" in message
+    assert "s3cr3t" not in message
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:

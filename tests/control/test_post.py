@@ -87,6 +87,16 @@ def test_what_is_no_address_is_refused_at_once(url: str) -> None:
         Endpoint(url)
 
 
+@pytest.mark.parametrize(
+    "url", ["http://ada:s3cr3t@h/hook", "http://ada:s3cr3t@h:9/hook", "http://h/s3cr3t\n", "s3cr3t"]
+)
+def test_an_address_that_nobody_can_be_asked_at_is_refused_without_its_secret(url: str) -> None:
+    """The client would say it in its reason: a password as a port that is no number, a path as one with a space."""
+    with pytest.raises(ConfigurationError) as refused:
+        Endpoint(url)
+    assert "s3cr3t" not in str(refused.value)
+
+
 def test_no_attempts_are_refused() -> None:
     with pytest.raises(ConfigurationError, match="0 attempts"):
         Endpoint("http://h/", attempts=0)

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
-
+from stoploss.control.http import is_address
 from stoploss.errors import ConfigurationError, InvalidExperiment
 from stoploss.experiment import Window
 from stoploss.governance.windows import fault
@@ -15,9 +14,10 @@ from stoploss.spec.base import Name, Part, Seconds
 from stoploss.spec.file import Fault, read_model, violations_at
 from stoploss.spec.file import Path as Place
 
+NO_ADDRESS = "is no address to post to; write http://host:port/path, without a login or a space"
+"""Without what was given: an address may hold a secret, and whoever starts a courier keeps what it says as a log."""
 PAGERDUTY_EVENTS = "https://events.pagerduty.com/v2/enqueue"
 TARGETS = ("alertmanager", "webhook", "pagerduty", "apprise")
-ADDRESS = r"^https?://[^\s]+$"
 
 Told = Literal["page", "hold"]
 
@@ -29,7 +29,7 @@ class PagerDutyTarget(Part):
     """
 
     key_file: Path
-    url: str = Field(PAGERDUTY_EVENTS, pattern=ADDRESS)
+    url: str = PAGERDUTY_EVENTS
 
 
 class Route(Part):
@@ -45,8 +45,8 @@ class Route(Part):
     """
 
     name: Name
-    alertmanager: str | None = Field(None, pattern=ADDRESS)
-    webhook: str | None = Field(None, pattern=ADDRESS)
+    alertmanager: str | None = None
+    webhook: str | None = None
     pagerduty: PagerDutyTarget | None = None
     apprise: Path | None = None
     severities: tuple[Told, ...] = ("page", "hold")
@@ -90,6 +90,7 @@ def _faults(routes: tuple[Route, ...]) -> Iterator[Fault]:
             yield at, f"{route.name!r} has {told}; give it exactly one, and others routes of their own"
         if [other.name for other in routes].index(route.name) != index:
             yield (*at, "name"), f"{route.name!r} stands twice; names are in logs, so give each route its own"
+        yield from ((place, NO_ADDRESS) for place, url in _addresses(route, at) if not is_address(url))
         if not route.severities:
             yield (*at, "severities"), "holds nothing, so nobody would be told; write page, hold or both"
         elif route.unapplied_after is not None and "page" not in route.severities:
@@ -97,3 +98,12 @@ def _faults(routes: tuple[Route, ...]) -> Iterator[Fault]:
         for number, window in enumerate(route.quiet):
             if found := fault(window.days, window.from_, window.to, window.timezone):
                 yield (*at, "quiet", number), found
+
+
+def _addresses(route: Route, at: Place) -> Iterator[tuple[Place, str]]:
+    if route.alertmanager is not None:
+        yield (*at, "alertmanager"), route.alertmanager
+    if route.webhook is not None:
+        yield (*at, "webhook"), route.webhook
+    if route.pagerduty is not None:
+        yield (*at, "pagerduty", "url"), route.pagerduty.url

@@ -76,9 +76,15 @@ def ask(outgoing: Outgoing, timeout_s: float, through: urllib.request.OpenerDire
 
 
 def is_address(url: str) -> bool:
+    """Of what can be asked. One with a login or a space cannot: http.client would quote the secrets in its refusal.
+
+    >>> is_address("https://h:8443/services/T00"), is_address("https://ada:pw@h/"), is_address("https://h/T00 ")
+    (True, False, False)
+    """
     try:
         parts = urlsplit(url)
-        return url.isascii() and parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        is_plain = url.isascii() and url.isprintable() and " " not in url and "@" not in parts.netloc
+        return is_plain and parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
 

@@ -37,7 +37,10 @@ class Endpoint:
 
     def __post_init__(self) -> None:
         if not is_address(self.url):
-            raise ConfigurationError(f"{self.url!r} is no address to post alerts to; write http://host:port/path")
+            # Never the address itself: it may hold a secret.
+            raise ConfigurationError(
+                "what is set is no address to post alerts to; write http://host:port/path, without a login or a space"
+            )
         if self.attempts < 1:
             raise ConfigurationError(f"{self.attempts} attempts post nothing; give at least 1")
 
