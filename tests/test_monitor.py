@@ -11,8 +11,10 @@ from stoploss.errors import MalformedRecord
 from stoploss.journal import EvidenceRefused, ExposuresCounted, Finding, RequestHandled
 from stoploss.ledger import Request, Source
 from stoploss.lifecycle import Lifecycle
+from stoploss.monitor import SLOW_TICK
 from stoploss.segments import CAPACITY, EVERYBODY, PATIENCE, Dimension
 from stoploss.snapshot import dump
+from tests.test_time_order import chatter, steady
 from tests.timelines import (
     EVERY_RULE,
     SECRET,
@@ -235,8 +237,31 @@ def test_ledger_time_never_goes_backwards() -> None:
     timeline.seconds(2)
     now = timeline.state.clock
     timeline.at -= 3_600_000_000
-    timeline.tick()
+    timeline.status()
     assert timeline.state.clock == now
+    timeline.seconds(2)
+    assert timeline.state.clock == now + 2 * SLOW_TICK
+
+
+def test_a_broker_whose_clock_was_set_back_catches_up_with_ledger_time() -> None:
+    timeline = Timeline(spec(EVERY_RULE)).started()
+    timeline.seconds(2)
+    timeline.at -= 60_000_000
+    behind = []
+    for _ in range(130):
+        timeline.seconds(1)
+        behind.append(timeline.state.clock - timeline.at)
+    assert behind == sorted(behind, reverse=True)
+    assert (behind[0] > 0, behind[-1]) == (True, 0)
+
+
+def test_what_waits_for_a_second_to_pass_is_judged_though_the_clock_was_set_back() -> None:
+    timeline = Timeline(spec(EVERY_RULE)).started()
+    steady(timeline)
+    timeline.at -= 3_600_000_000
+    chatter(timeline)
+    [paused] = [one for one in timeline.commands if one.action == "pause"]
+    assert paused.evidence.rule == "drift"
 
 
 def test_measures_come_every_ten_seconds_though_other_entries_move_the_clock_too() -> None:

@@ -50,6 +50,8 @@ from stoploss.state import RECENT_REQUESTS, Desired, ExperimentState, PartitionS
 from stoploss.watching import canary
 
 MEASURE_EVERY = 10_000_000
+SLOW_TICK = 500_000
+"""Microseconds of ledger time that a tick is worth while the broker's clock stands behind: half of what it is else."""
 PERSON = "person"
 SHOWN = ("amend", "approve", "reject", "rehearse", "complete", "reviewed")
 """Requests that change what the registry shows of people's decisions, and order nothing."""
@@ -61,7 +63,7 @@ def step(state: PartitionState, entry: Entry, control_topic: str = "stoploss.con
     Raises MalformedRecord where the entry contradicts itself; the state is then as before.
     """
     fact = entry.fact
-    clock = max(state.clock, entry.at)
+    clock = _ledger_time(state, entry)
     out = Outputs(state.partition, entry.offset, clock, control_topic)
     columns = block_columns(fact) if isinstance(fact, EvidenceBlock) else None
     state.clock, state.offset = clock, entry.offset
@@ -96,6 +98,15 @@ def step(state: PartitionState, entry: Entry, control_topic: str = "stoploss.con
         case _:
             assert_never(fact)
     return out.collected
+
+
+def _ledger_time(state: PartitionState, entry: Entry) -> Micros:
+    """It never goes back. While the broker's clock is behind, it goes on by ticks, slowly enough to be caught up with.
+
+    Else nothing that waits for a second to pass would be judged before the broker's clock is where it once was.
+    """
+    behind = isinstance(entry.fact, Tick) and entry.at < state.clock
+    return state.clock + SLOW_TICK if behind else max(state.clock, entry.at)
 
 
 # ---- evidence ------------------------------------------------------------------------------------

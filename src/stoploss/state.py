@@ -234,7 +234,7 @@ class SourceState:
 class PartitionState:
     """One ledger partition.
 
-    clock     ledger time: the highest LogAppendTime so far, microseconds
+    clock     ledger time: the highest LogAppendTime so far, microseconds; further where the broker's clock was set back
     offset    last entry folded, -1 before the first
     measured  the ten seconds of ledger time in which measures were last due
     sources   by topic and partition; a topic that was made again takes the place of the one before

@@ -16,6 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from confluent_kafka import Producer
+
 from stoploss.cli import main
 
 
@@ -96,10 +98,23 @@ def _configured(**changed: Any) -> None:
 
 
 def clock_off_by(seconds: str) -> None:
-    """The wall clock as this process reads it; the monotonic one is right, as it is on a machine whose clock is set."""
+    """The wall clock as this process reads it; the monotonic one is right, as it is on a machine whose clock is set.
+
+    librdkafka asks the machine and not Python what time it is, so each record is given its stamp here.
+    """
+    from streams import appender, canary, transactions
+
     shift_s, now, now_ns = float(seconds), time.time, time.time_ns
     time.time = lambda: now() + shift_s
     time.time_ns = lambda: now_ns() + round(shift_s * 1e9)
+
+    class Stamping(Producer):
+        def produce(self, *args: Any, **more: Any) -> None:
+            stamp_ms = more.pop("timestamp", 0) or time.time_ns() // 1_000_000
+            super().produce(*args, timestamp=stamp_ms, **more)
+
+    for module in (appender, canary, transactions):
+        module.Producer = Stamping  # type: ignore[attr-defined]
 
 
 def snapshots_every(seconds: str) -> None:
