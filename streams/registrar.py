@@ -61,7 +61,7 @@ def partition_for(experiment: str, partitions: int) -> int:
 
 def opinion(request: Request) -> Request:
     """The request with the registrar's opinion. What the lifecycle allows, the judge knows better."""
-    request = replace(request, key_id=None)
+    request = replace(request, key_id=None, edition=ledger.EDITION)
     if request.action == POLICY:
         return _opinion_on_policy(request)
     if request.action in OF_ALL:

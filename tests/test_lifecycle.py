@@ -6,7 +6,7 @@ import pytest
 
 from stoploss.commands import Action
 from stoploss.journal import RequestHandled
-from stoploss.lifecycle import AFTER, LATCHED, LIVE, REQUESTS, Lifecycle, refusal, strengthens
+from stoploss.lifecycle import AFTER, ENDED, LATCHED, LIVE, REQUESTS, Lifecycle, refusal, strengthens
 from tests.timelines import Timeline, actions, spec, traces, with_gate
 
 REGISTERED, APPROVED, RUNNING, HOLDING, PAUSED, STOPPED, ROLLED_BACK, ADOPTED, COMPLETED, REVIEWED = Lifecycle
@@ -14,6 +14,7 @@ REGISTERED, APPROVED, RUNNING, HOLDING, PAUSED, STOPPED, ROLLED_BACK, ADOPTED, C
 # The whole table: what a person may ask for in each state, and where it leads.
 ALLOWED: dict[tuple[Lifecycle, str], Lifecycle] = {
     **{(state, "note"): state for state in Lifecycle},
+    **{(state, "register"): state for state in Lifecycle if state not in ENDED},
     **{(state, "approve"): state for state in (RUNNING, HOLDING, PAUSED, STOPPED, ROLLED_BACK, ADOPTED)},
     **{(state, "reject"): state for state in (RUNNING, HOLDING, PAUSED, STOPPED, ROLLED_BACK, ADOPTED)},
     **{(state, "amend"): REGISTERED for state in (REGISTERED, APPROVED, STOPPED, ROLLED_BACK)},
@@ -28,11 +29,9 @@ ALLOWED: dict[tuple[Lifecycle, str], Lifecycle] = {
     (APPROVED, "approve"): APPROVED,
     (REGISTERED, "reject"): REGISTERED,
     (APPROVED, "reject"): REGISTERED,
-    (APPROVED, "register"): REGISTERED,
     (APPROVED, "start"): RUNNING,
     (RUNNING, "ramp"): RUNNING,
     (COMPLETED, "reviewed"): REVIEWED,
-    (REGISTERED, "register"): REGISTERED,
     (REGISTERED, "start"): RUNNING,
     (RUNNING, "pause"): PAUSED,
     (RUNNING, "stop"): STOPPED,
@@ -44,9 +43,7 @@ ALLOWED: dict[tuple[Lifecycle, str], Lifecycle] = {
     (PAUSED, "resume"): RUNNING,
     (PAUSED, "stop"): STOPPED,
     (PAUSED, "rollback"): ROLLED_BACK,
-    (STOPPED, "register"): REGISTERED,
     (STOPPED, "resume"): RUNNING,
-    (ROLLED_BACK, "register"): REGISTERED,
     (ROLLED_BACK, "resume"): RUNNING,
 }
 
@@ -114,7 +111,7 @@ def test_a_refusal_names_the_state_and_what_is_allowed_in_it(state: Lifecycle, a
     why = refusal(action, state)
     assert why is not None
     assert why.startswith(f"{action} is not allowed while the experiment is {state}; allowed now: ")
-    for name in REQUESTS:
+    for name in REQUESTS.keys() - {"register"}:
         assert (name in why.split("allowed now: ")[1].split(", ")) == ((state, name) in ALLOWED)
 
 
@@ -176,10 +173,10 @@ def test_only_a_resume_opens_a_new_run_and_it_begins_with_fresh_rules() -> None:
     assert actions(timeline) == ["set_exposure", "stop", "set_exposure"]
 
 
-def test_a_registration_after_a_stop_puts_another_spec_in_force_and_waits_for_a_start() -> None:
+def test_an_amendment_after_a_stop_puts_another_spec_in_force_and_waits_for_a_start() -> None:
     timeline = standing(STOPPED)
     timeline.spec_text = spec("segments: [tenant]")
-    timeline.ask("register")
+    timeline.ask("amend", reason="by tenant")
     assert timeline.it.lifecycle == REGISTERED
     assert timeline.it.experiment.spec.segments == ("tenant",)
     assert timeline.registry()[-1].spec == timeline.spec_text
@@ -195,11 +192,11 @@ def test_a_running_experiment_keeps_its_spec() -> None:
     assert timeline.it.experiment.spec.segments == ()
 
 
-def test_a_gate_after_a_new_registration_and_before_its_start_is_not_judged() -> None:
+def test_a_gate_after_an_amendment_and_before_its_start_is_not_judged() -> None:
     """The old run's rules must not speak for a run that has not begun."""
     timeline = standing(STOPPED)
-    timeline.ask("register")
-    timeline.traces(with_gate(traces(50, seed=5), 3, 0))
+    demand(timeline, "amend")
+    timeline.traces(with_gate(traces(50, seed=5), 3, 0), spec_hash=timeline.it.spec_hash)
     timeline.seconds(1)
     assert timeline.findings == []
     assert timeline.it.refused == {"not started": 50}

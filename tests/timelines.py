@@ -16,6 +16,7 @@ from stoploss.experiment import Experiment
 from stoploss.folding import settle
 from stoploss.journal import Conclusion, Finding
 from stoploss.ledger import (
+    EDITION,
     AckReceived,
     Entry,
     EvidenceBlock,
@@ -147,8 +148,9 @@ def with_gate(some: Traces, row: int, bit: int, detail: str = "output_text holds
 class Timeline:
     """A ledger partition that is written and judged at once; time moves only by `seconds`."""
 
-    def __init__(self, text: str = SPEC, state: PartitionState | None = None) -> None:
-        self.spec_text = text
+    def __init__(self, text: str = SPEC, state: PartitionState | None = None, *, edition: int | None = EDITION) -> None:
+        """edition: of the requests; None: as a registrar wrote them before there were editions."""
+        self.spec_text, self.edition = text, edition
         self.source = SOURCE
         self.experiment: Experiment = parse_experiment(text)
         self.state = state or PartitionState(0)
@@ -188,6 +190,7 @@ class Timeline:
             accepted=accepted,
             opinion="" if accepted else "not allowed here",
             body=body,
+            edition=self.edition,
         )
         return self.append(request)
 

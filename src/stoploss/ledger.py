@@ -71,6 +71,7 @@ class Request:
     experiment  empty for what is of all (lifecycle.OF_ALL), which every ledger partition is told
     body        what the action carries beyond its reason, as JSON of its own form
     key_id      key of the person who signed it, as the registrar verified; None: no roles are kept
+    edition     of the rules for requests that the judge holds it to, set by the registrar; None: it is older than they
     """
 
     request_id: str
@@ -88,6 +89,19 @@ class Request:
     source: str | None = None
     body: str | None = None
     key_id: str | None = None
+    edition: int | None = None
+
+    @property
+    def freezes(self) -> bool:
+        """Of a registration: it leaves a spec that is in force as it is, and does not take its place."""
+        return self.edition is not None
+
+
+EDITION = 1
+"""What a registrar writes into each request, so that one in an older ledger is still answered as it was then.
+
+1: a registration changes no spec in force; a completion has a reason; failed offline results count.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 registered ── approve ──▶ approved ── start ──▶ running ◀─────── resume (a new run) ──────────┐
    ▲                                              │  hold ▶ holding (exposure frozen)         │
-   │ register, amend                              ├── pause ──▶ paused ──────────────────────▶│
+   │ amend                                        ├── pause ──▶ paused ──────────────────────▶│
    └──────────────────────────────────────────────├── stop ───▶ stopped ─────────────────────▶│
                                                   └── rollback ▶ rolled_back ────────────────▶┘
                               paused, stopped, rolled_back ── complete ──▶ completed ── reviewed ──▶ reviewed
@@ -61,7 +61,7 @@ _REGISTERED, _APPROVED, _RUNNING, _HOLDING, _PAUSED, _STOPPED, _ROLLED_BACK, _AD
 # `amend` and `approve` go on to approved once all approvals are there that are asked for; governance/admission.py
 # says what else a request needs.
 TABLE: dict[str, dict[Lifecycle, Lifecycle]] = {
-    "register": _to(_REGISTERED, _REGISTERED, _APPROVED, _STOPPED, _ROLLED_BACK),
+    "register": _staying(_ANY - ENDED),
     "amend": _to(_REGISTERED, _REGISTERED, _APPROVED, _STOPPED, _ROLLED_BACK),
     "approve": _staying(_ANY - ENDED) | _to(_APPROVED, _REGISTERED, _APPROVED),
     "reject": _staying(_ANY - ENDED) | _to(_REGISTERED, _REGISTERED, _APPROVED),
@@ -77,6 +77,9 @@ TABLE: dict[str, dict[Lifecycle, Lifecycle]] = {
     "note": _staying(_ANY),
 }
 REQUESTS: dict[str, frozenset[Lifecycle]] = {request: frozenset(moves) for request, moves in TABLE.items()}
+_NAMED = REQUESTS | {"register": WAITING | {_STOPPED, _ROLLED_BACK}}
+"""What a refusal names as allowed. A registration replaced the spec in these states before it was frozen; older ledgers
+are answered so, and in the other states nobody is sent to a request that changes nothing."""
 RAISES = frozenset({"start", "resume", "ramp"})
 """Requests after which more people may get the treatment: they need all that the policy asks for."""
 
@@ -102,8 +105,11 @@ AFTER: dict[Action, Lifecycle] = {
 STRENGTH = (_RUNNING, _HOLDING, _ADOPTED, _PAUSED, _ROLLED_BACK, _STOPPED)
 
 
-def refusal(action: str, state: Lifecycle | None) -> str | None:
-    """Why a request is refused in a state (None: the experiment is not registered), or None if it is allowed."""
+def refusal(action: str, state: Lifecycle | None, *, freezes: bool = True) -> str | None:
+    """Why a request is refused in a state (None: the experiment is not registered), or None if it is allowed.
+
+    freezes  a registration leaves a spec in force as it is (ledger.Request.freezes)
+    """
     if action == BREAK_GLASS and state is not None and state not in WAITING:
         return None
     if action == RECORD and state is not None:
@@ -112,9 +118,9 @@ def refusal(action: str, state: Lifecycle | None) -> str | None:
         return f"unknown action {action!r}; known actions: {', '.join(REQUESTS)}"
     if state is None:
         return None if action == "register" else "the experiment is not registered; register its spec first"
-    if state in REQUESTS[action]:
+    if state in (REQUESTS if freezes else _NAMED)[action]:
         return None
-    allowed = sorted(name for name, states in REQUESTS.items() if state in states)
+    allowed = sorted(name for name, states in _NAMED.items() if state in states)
     return f"{action} is not allowed while the experiment is {state}; allowed now: {', '.join(allowed)}"
 
 

@@ -215,7 +215,7 @@ def _refused(
     """The parsed spec of a registration or amendment, and why the request is refused; the judge has the last word."""
     if request.accepted is False:
         return None, request.opinion or "the registrar refused it"
-    if why := refusal(request.action, state.lifecycle if state else None):
+    if why := refusal(request.action, state.lifecycle if state else None, freezes=request.freezes):
         return None, why
     if request.action == RECORD and state is not None:
         return None, _refused_record(state, request)
@@ -245,6 +245,8 @@ def _obey(state: ExperimentState, request: Request, spec: Experiment | None, out
         f": {request.reason}" if request.reason else ""
     )
     match request.action:
+        case "register" if effects.changes_nothing(state, request):
+            return
         case "register":
             assert spec is not None
             effects.put_in_force(state, request, spec)

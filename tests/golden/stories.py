@@ -15,6 +15,11 @@ OBEYED = 5
 """Second from which nobody gets what was stopped before it."""
 
 
+def old(text: str) -> Timeline:
+    """With requests as registrars wrote them when these ledgers were: without an edition."""
+    return Timeline(text, edition=None)
+
+
 def only(some: Traces, columns: tuple[str, ...]) -> Traces:
     """The traces with a few of their metrics: a golden ledger is small."""
     kept = {name: some.metrics[name] for name in columns}
@@ -23,7 +28,7 @@ def only(some: Traces, columns: tuple[str, ...]) -> Traces:
 
 def gate() -> Timeline:
     """A card number in an answer of the treatment; afterwards control serves everybody."""
-    story = Timeline(spec("gates: [undeclared_tool]")).started()
+    story = old(spec("gates: [undeclared_tool]")).started()
     story.seconds(1)
     story.traces(only(traces(300, seed=1), ERRORS))
     story.seconds(2)
@@ -42,7 +47,7 @@ def slow_treatment() -> Timeline:
         - {metric: latency_ms, direction: lower, margin: {relative: 0.10}, transform: log}
         - {metric: latency_ms, direction: lower, margin: {relative: 0.50}, transform: exceedance}
     """
-    story = Timeline(spec(guardrails)).started()
+    story = old(spec(guardrails)).started()
     for second in range(8):
         story.seconds(1)
         some = traces(350, seed=10 + second, users=5_000, latency_ms=(500.0, 1_000.0))
@@ -54,7 +59,7 @@ def slow_treatment() -> Timeline:
 def broken_tenant() -> Timeline:
     """Nearly every request of one tenant fails in the treatment: that tenant is stopped, the others go on."""
     guardrail = "{metric: error_rate, direction: lower, margin: {relative: 0.50}, action: rollback}"
-    story = Timeline(spec(f"segments: [tenant]\nguardrails: [{guardrail}]")).started()
+    story = old(spec(f"segments: [tenant]\nguardrails: [{guardrail}]")).started()
     for second in range(8):
         story.seconds(1)
         broken = traces(80, seed=30 + second, users=900, population=1, error_rate=(0.2, 0.9), tenant="acme")
@@ -73,7 +78,7 @@ def quiet() -> Timeline:
         - {metric: latency_ms, direction: lower, margin: {relative: 0.50}, transform: exceedance}
         - {metric: error_rate, direction: lower, margin: {relative: 0.10}}
     """
-    story = Timeline(spec(guardrails)).started()
+    story = old(spec(guardrails)).started()
     for second in range(8):
         story.seconds(1)
         story.traces(only(traces(300, seed=70 + second, users=5_000), (*LATENCY, *ERRORS)), block_rows=150)

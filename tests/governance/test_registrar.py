@@ -11,7 +11,7 @@ from faust.types import TP
 
 from stoploss import ledger
 from stoploss.followup import FactorNoted, UnitErased, written
-from stoploss.ledger import Request
+from stoploss.ledger import EDITION, Request
 from stoploss.lifecycle import POLICY, RECORD
 from stoploss.settings import Settings
 from stoploss.signing import SIGNATURE_HEADER
@@ -138,6 +138,10 @@ def test_of_no_experiment_only_an_erasure_is_put_on_record() -> None:
 
 def test_a_key_that_somebody_sends_along_is_not_believed() -> None:
     assert opinion(request("olga", "stop", key_id="forged")).key_id is None
+
+
+def test_nobody_asks_by_the_rules_of_older_ledgers() -> None:
+    assert opinion(request("ada", "register", SPEC_TEXT, edition=None)).edition == EDITION
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import pytest
 
 from stoploss.governance.changes import fields, voids
 from stoploss.spec.file import parse_experiment
-from tests.governance.institution import SPEC_TEXT, House, edited
+from tests.governance.institution import POLICY_TEXT, SPEC_TEXT, House, edited
 from tests.timelines import SPEC, spec
 
 UNCHANGED = "37ac283adc5f702c364a2ffb49a5276ef7571b75c51d00639a4c4cadf929ae38"
@@ -18,12 +20,56 @@ NARROWER = (
 )
 
 
-def test_under_a_policy_a_second_registration_is_refused_and_the_way_out_named() -> None:
-    house = House().approved()
+IS_AMENDMENT = "it is registered already, and a change is an amendment: `stoploss amend`, or `clone` it to begin anew"
+
+
+@pytest.mark.parametrize("policy", [POLICY_TEXT, None])
+@pytest.mark.parametrize("then", [(), ("start",), ("start", "stop")])
+def test_another_spec_is_no_registration_and_the_way_out_is_named(policy: str | None, then: tuple[str, ...]) -> None:
+    """X10"""
+    house = House(policy=policy).approved("product", "privacy")
+    assert [house.ask(action) for action in then] == [None] * len(then)
     house.timeline.spec_text = edited(CLEARER)
-    assert house.ask("register") == (
-        "it is registered already, and a change is an amendment: `stoploss amend`, or `clone` it to begin anew"
-    )
+    assert house.ask("register") == IS_AMENDMENT
+    assert house.timeline.it.spec == SPEC_TEXT
+
+
+def test_a_spec_is_registered_once_and_who_registers_it_again_changes_nothing() -> None:
+    """X10, G2: nobody launders who wrote it, what was changed since, and who has rejected it."""
+    house = House().approved("product")
+    house.timeline.spec_text = edited(CLEARER)
+    house.ask("amend", by="bob", reason="reviewers asked")
+    house.ask("reject", by="pia", domain="privacy")
+    before = deepcopy(house.timeline.it.governance)
+    assert house.ask("register", by="ci") is None
+    assert house.last_words == "nothing changed: the spec in force says the same"
+    assert house.timeline.it.governance == before
+    assert house.timeline.registry()[-1].authors == ("ada", "bob")
+    assert "bob is an author of the spec" in (house.ask("approve", by="bob", domain="product") or "")
+
+
+@pytest.mark.parametrize("then", [("start",), ("start", "pause"), ("start", "stop"), ("start", "rollback")])
+def test_a_registration_at_each_push_disturbs_no_run_and_hides_no_end(then: tuple[str, ...]) -> None:
+    """X10"""
+    house = House(policy=None).approved()
+    assert [house.ask(action) for action in then] == [None] * len(then)
+    lifecycle, commands = house.lifecycle, len(house.timeline.commands)
+    assert house.ask("register", by="ci") is None
+    assert (house.lifecycle, len(house.timeline.commands), house.timeline.it.run) == (lifecycle, commands, 1)
+
+
+def test_a_registration_in_an_older_ledger_takes_the_place_of_the_spec_as_it_did_then() -> None:
+    """A replay says what was said: requests of then have no edition."""
+    house = House(policy=None)
+    house.timeline.edition = None
+    house.ask("register")
+    house.ask("start")
+    assert (house.ask("register") or "").startswith("register is not allowed while the experiment is running")
+    house.ask("stop")
+    house.timeline.spec_text = edited(CLEARER)
+    assert house.ask("register", by="bob") is None
+    assert (house.timeline.it.spec, house.lifecycle) == (edited(CLEARER), "registered")
+    assert house.timeline.it.governance.authors == ["bob"]
 
 
 def test_an_amendment_is_kept_with_author_reason_and_what_changed() -> None:

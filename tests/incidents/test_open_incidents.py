@@ -24,7 +24,7 @@ from stoploss.review.overview import status_of
 from stoploss.review.tables import status_table
 from streams.registrar import opinion
 from tests.incidents.world import leaked, put_on_record
-from tests.timelines import Timeline
+from tests.timelines import Timeline, spec
 
 ID, OTHER = "a" * 64, "b" * 64
 OPENED = IncidentOpened(command_id=ID, summary="a card number was shown")
@@ -68,7 +68,9 @@ def test_an_incident_is_not_closed_while_a_remedy_is_open(story: Timeline) -> No
 def test_an_open_incident_survives_a_new_run_and_a_new_spec(story: Timeline) -> None:
     put_on_record(story, OPENED)
     story.ask("stop")
-    story.ask("register")
+    story.spec_text = spec("segments: [tenant]")
+    story.ask("amend", reason="by tenant")
+    assert story.registry()[-1].lifecycle == "registered"
     assert story.registry()[-1].open_incidents == (ID,)
 
 

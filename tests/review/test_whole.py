@@ -119,6 +119,21 @@ def test_what_was_registered_stands_as_it_was_beside_what_was_amended() -> None:
     assert review.preregistered.by == "ada"
 
 
+@pytest.mark.parametrize(("edition", "by", "stands"), [(1, "ada", "α 0.01"), (None, "ci", "α 0.02")])
+def test_who_registers_again_has_not_registered_it_unless_that_was_so_then(
+    edition: int | None, by: str, stands: str
+) -> None:
+    """X10"""
+    first, second = (
+        spec(f"guardrails: [{{metric: latency_ms, direction: lower, margin: {{relative: 0.1}}, alpha: {alpha}}}]")
+        for alpha in (0.01, 0.02)
+    )
+    again = asked("register", spec=second, request_id="r-again", by="ci", edition=edition)
+    review = reviewed(asked=[asked("register", spec=first, edition=edition), again])
+    assert review.preregistered.by == by
+    assert stands in section_of(review, "As preregistered")
+
+
 def test_after_a_rollout_the_promise_stands_beside_production() -> None:
     """G7"""
     arms = [arm(mean=500.0), arm(variant="small", mean=400.0)]

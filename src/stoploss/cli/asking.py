@@ -16,6 +16,7 @@ from stoploss import journal
 from stoploss.cli import addresses
 from stoploss.cli.knowledge import like, similar_lines
 from stoploss.errors import ConfigurationError, InvalidExperiment, RequestRefused
+from stoploss.governance.changes import NOTHING_CHANGED
 from stoploss.journal import RequestHandled
 from stoploss.ledger import Request
 from stoploss.policy.units import factor_faults
@@ -47,6 +48,7 @@ DONE = {
     "note": "has your note",
 }
 """What is the case once the judge has accepted a request."""
+AGAIN = "is registered already, as this spec says; nothing changed"
 
 
 def text_of(file: Path) -> str:
@@ -187,7 +189,8 @@ def _of_registrar(value: bytes) -> Iterator[RequestHandled]:
 
 def _print(experiment: str, handled: RequestHandled, as_json: bool, **more: object) -> None:
     if not as_json:
-        print(f"{experiment} {DONE[handled.action].format(experiment=experiment)}")
+        done = AGAIN if handled.reason == NOTHING_CHANGED else DONE[handled.action]
+        print(f"{experiment} {done.format(experiment=experiment)}")
         return
     answer = {"accepted": handled.accepted, "reason": handled.reason, "request_id": handled.request_id}
     print(json.dumps({"experiment": experiment, "action": handled.action, **answer, **more}))

@@ -79,11 +79,10 @@ def _of_spec(state: ExperimentState | None, request: Request, spec: Experiment, 
             return "an amendment needs a reason, which stands beside every verdict; give one with --reason"
         if spec.spec_hash == state.spec_hash:
             return "it changes nothing: the spec in force says the same"
-    if policy is None:
-        return None
-    if request.action == "register" and state is not None and spec.spec_hash != state.spec_hash:
+    frozen = request.freezes or policy is not None
+    if request.action == "register" and frozen and state is not None and spec.spec_hash != state.spec_hash:
         return "it is registered already, and a change is an amendment: `stoploss amend`, or `clone` it to begin anew"
-    return said_of(policy, spec)
+    return said_of(policy, spec) if policy is not None else None
 
 
 # ---- decisions of people -----------------------------------------------------------------------------

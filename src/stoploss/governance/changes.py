@@ -17,6 +17,7 @@ DESCRIPTIVE = (
 )
 """What may change without anybody having to approve anew; all else is scope, audience, stop rule or target."""
 ABSENT = "nothing"
+NOTHING_CHANGED = "nothing changed: the spec in force says the same"
 
 
 def changed(before: Experiment, after: Experiment) -> list[tuple[str, Any, Any]]:

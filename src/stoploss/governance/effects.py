@@ -56,6 +56,8 @@ def told(state: ExperimentState, request: Request, spec: Experiment | None) -> s
     """What the journal keeps of an accepted request: its terms and its reason."""
     words = request.reason or "as asked"
     match request.action:
+        case "register" if changes_nothing(state, request):
+            return changes.NOTHING_CHANGED
         case "amend" if spec is not None:
             return f"{_changes(state, spec)}: {words}"
         case "approve":
@@ -104,6 +106,11 @@ def _decision(state: ExperimentState, terms: CompletionTerms) -> str:
 
 
 # ---- specs -------------------------------------------------------------------------------------------
+
+
+def changes_nothing(state: ExperimentState, request: Request) -> bool:
+    """Whether it registers again what is registered. Whoever registers is an author, so before the first are none."""
+    return request.action == "register" and request.freezes and bool(state.governance.authors)
 
 
 def put_in_force(state: ExperimentState, request: Request, spec: Experiment) -> None:

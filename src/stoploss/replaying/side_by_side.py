@@ -101,9 +101,10 @@ class SideBySide:
         return self._other.experiments[self.name]
 
     def _told(self, fact: Fact) -> Fact:
-        """The fact as the other judge hears it."""
+        """The fact as the other judge hears it: where the recorded one was given another spec, it begins anew, too."""
         if isinstance(fact, Request) and fact.action in ("register", "amend"):
-            return replace(fact, action="register", spec=self.text, spec_hash=None)
+            edition = fact.edition if fact.action == "register" else None
+            return replace(fact, action="register", spec=self.text, spec_hash=None, edition=edition)
         if isinstance(fact, EvidenceBlock) and self.name in self._recorded.experiments:
             return translated(fact, self._state.spec_hash, self.spec)
         return fact

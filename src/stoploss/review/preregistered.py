@@ -58,15 +58,24 @@ def preregistered(experiment: Experiment, asked: Sequence[Asked], entry: Registr
     asked       the accepted requests of the experiment, in order
     entry       the registry's last word; None: not stored
     """
-    last = next((one for one in reversed(asked) if one.request.action == "register" and one.request.spec), None)
-    first = parse_experiment(last.request.spec or "", "the registered spec") if last else experiment
+    found = registration(asked)
+    first = parse_experiment(found.request.spec or "", "the registered spec") if found else experiment
     return Preregistered(
         spec_hash=first.spec_hash,
-        at=last.at if last else None,
-        by=last.request.by if last else None,
+        at=found.at if found else None,
+        by=found.request.by if found else None,
         terms=tuple(terms(first)),
         amendments=tuple(_amendments(entry)),
     )
+
+
+def registration(asked: Sequence[Asked]) -> Asked | None:
+    """The request that froze the spec. A later one changed nothing, unless it is from before that was so."""
+    found = None
+    for one in asked:
+        if one.request.action == "register" and one.request.spec and (found is None or not one.request.freezes):
+            found = one
+    return found
 
 
 def _amendments(entry: RegistryEntry | None) -> Iterator[AmendmentLine]:

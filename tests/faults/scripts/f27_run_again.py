@@ -11,7 +11,7 @@ def run(ground: Ground) -> Measured:
     with ground.stage() as stage:
         stage.stop_by_leak()
         since_s = time.monotonic()
-        stage.installation.ask("register", HARMED, spec=spec_of(HARMED, "\nhealth: {silence: {after: 10m}}"))
+        stage.installation.ask("amend", HARMED, spec=spec_of(HARMED, "\nhealth: {silence: {after: 10m}}"))
         stage.installation.ask("start", HARMED, exposure=0.5)
         stage.wait(lambda: stage.flag(HARMED).get("run") == 2 and stage.flag(HARMED).get("exposure") == 0.5)
         stage.measured.recoveries_s.append(time.monotonic() - since_s)
@@ -24,7 +24,7 @@ def run(ground: Ground) -> Measured:
 FAULT = Fault(
     27,
     "run-again",
-    "a stopped experiment is registered anew under its name with another spec, and started, in running traffic",
+    "a stopped experiment is amended, so that another spec is in force, and started, in running traffic",
     "a second run with evidence of its own; what belongs to the first one cannot stop it, new harm does",
     run,
 )
