@@ -88,6 +88,15 @@ def test_a_command_carries_the_complete_desired_state() -> None:
     assert (stop.action, stop.release_variant, stop.exposure) == (Action.STOP, "current", 0.0)
 
 
+@pytest.mark.parametrize(("impact", "needed"), [("material", True), ("none", False)])
+def test_each_command_says_whether_the_treatment_needs_consent(impact: str, needed: bool) -> None:
+    """G3"""
+    timeline = Timeline(spec(f"userImpact: {impact}")).started(exposure=0.25)
+    timeline.ask("stop")
+    assert [command.needs_consent for command in timeline.commands] == [needed, needed]
+    assert [command.asks_for_consent for command in timeline.commands] == [needed, False]
+
+
 def test_a_later_command_repeats_the_segments_that_were_stopped_before() -> None:
     text = spec("segments: [tenant]\n" + ERRORS.replace("ACTION", "rollback"))
     timeline = Timeline(text).started()

@@ -60,13 +60,13 @@ class Service:
         )
         assert self.provider.leases.take(message) is True
 
-    def ask(self, user: str = "user-1", **attributes: str) -> FlagEvaluationDetails[str]:
+    def ask(self, user: str = "user-1", **attributes: str | bool) -> FlagEvaluationDetails[str]:
         context = EvaluationContext(user, dict(attributes))
         return cast(
             "FlagEvaluationDetails[str]", self.client.get_string_details("checkout-model", self.fallback, context)
         )
 
-    def treated(self, **attributes: str) -> set[str]:
+    def treated(self, **attributes: str | bool) -> set[str]:
         return {user for user in USERS if self.ask(user, **attributes).value == "small"}
 
 
@@ -160,6 +160,29 @@ def test_what_is_served_without_a_lease_is_stamped_with_no_run_and_what_is_with_
     service.hears()
     held = from_details(service.ask())
     assert (held.experiment, held.run, held.epoch) == ("checkout", 1, 4)
+
+
+def test_where_consent_is_needed_who_did_not_agree_gets_control_and_is_compared_with_nothing(service: Service) -> None:
+    """G3"""
+    service.obeys(order(**HALF))
+    service.hears()
+    everybody = service.treated()
+    service.obeys(order(**HALF, sequence=2, needs_consent=True))
+    for unheard in ({}, {"stoploss_consent": False}, {"stoploss_consent": "yes"}):
+        assert service.treated(**unheard) == set()
+    assert service.treated(stoploss_consent=True) == everybody != set()
+    opted_out = from_details(service.ask(stoploss_consent=False))
+    assert (opted_out.variant, opted_out.run, opted_out.epoch, opted_out.consent) == ("current", 0, 0, False)
+    agreed = from_details(service.ask(stoploss_consent=True))
+    assert (agreed.run, agreed.consent, agreed.lacks_consent) == (1, True, False)
+
+
+def test_a_rollback_gives_everybody_control_whether_they_agreed_or_not(service: Service) -> None:
+    service.obeys(order(**HALF, needs_consent=True))
+    service.hears()
+    service.obeys(rollback(needs_consent=True))
+    assert service.treated(stoploss_consent=True) == set()
+    assert service.ask().flag_metadata["run"] == 1
 
 
 def test_old_forged_and_dry_commands_change_nothing(service: Service, tmp_path: Path) -> None:

@@ -68,6 +68,8 @@ class Command:
     """A complete desired state: a later command subsumes all earlier ones, so a lost one is healed by the next.
 
     Only a command that raises exposure expires; a stop never does, however late it is delivered.
+
+    needs_consent  who did not agree to take part gets the control variant
     """
 
     command_id: str
@@ -89,6 +91,12 @@ class Command:
     dry_run: bool
     topic: str
     controllers: tuple[str, ...]
+    needs_consent: bool = False
+
+    @property
+    def asks_for_consent(self) -> bool:
+        """Whether anybody could get the treatment who has to agree to it first."""
+        return self.needs_consent and (self.exposure > 0 or self.release_variant != self.control_variant)
 
     @property
     def breaks_glass(self) -> bool:

@@ -285,6 +285,11 @@ class Experiment(Part):
         return next(v for v in self.spec.variants if v.name != self.spec.assignment.control)
 
     @property
+    def needs_consent(self) -> bool:
+        """Whether the treatment is only for users who agreed to take part."""
+        return self.spec.user_impact == "material"
+
+    @property
     def arms(self) -> tuple[Variant, Variant]:
         """Control, treatment: their index is the variant code of evidence rows."""
         return (self.control, self.treatment)
@@ -329,7 +334,7 @@ class Experiment(Part):
             "undeclared_handoff": spec.path.handoffs is not None,
             "missing_approval": bool(spec.path.approvals),
             "broken_order": bool(spec.path.order),
-            "missing_consent": spec.user_impact == "material",
+            "missing_consent": self.needs_consent,
             "runaway": bool(spec.limits.caps),
             "undeclared_side_effect": any(variant.side_effects for variant in spec.variants),
         }

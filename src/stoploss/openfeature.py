@@ -8,7 +8,8 @@
 
 Units fall into the same arms as with flagd and its file: the rule is the same, and so is the code that evaluates it.
 A command that raises exposure expires for controllers; here the lease vouches for its run at every evaluation, which is
-more. It is no controller: it acks nothing, so a spec that lists controllers needs one beside it. An experiment whose
+more. Where the experiment needs consent, whoever's context does not say `stoploss_consent: true` gets the control
+variant. It is no controller: it acks nothing, so a spec that lists controllers needs one beside it. An experiment whose
 last command is older than the retention of the control topic is unknown to a service that starts then, and it serves
 the caller's default.
 """
@@ -18,7 +19,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,9 +31,10 @@ from stoploss.control.flagd import flag_for
 from stoploss.control.messages import Headers, read_command
 from stoploss.control.position import Position, position_after
 from stoploss.control.targeting import Json
+from stoploss.emit.assignment import CONSENT, NO_RUN, truth
 from stoploss.emit.clock import Clock
 from stoploss.emit.follow import Follower, consumer_settings
-from stoploss.emit.lease import LATCH_AFTER_S, LEASE_S, NO_RUN, LeaseReader, Standing
+from stoploss.emit.lease import LATCH_AFTER_S, LEASE_S, LeaseReader, Standing
 from stoploss.errors import CommandRefused, ConfigurationError
 from stoploss.signing import Verifier
 
@@ -49,6 +51,8 @@ except ModuleNotFoundError as error:
 log = logging.getLogger("stoploss.openfeature")
 
 READY_WITHIN_S = 10.0
+
+Stamp = Mapping[str, bool | int | float | str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,14 +154,21 @@ class StoplossProvider(AbstractProvider):
     def resolve_string_details(
         self, flag_key: str, default_value: str, evaluation_context: EvaluationContext | None = None
     ) -> FlagResolutionDetails[str]:
-        """The control variant where the treatment is exposed and nobody watches; else what the command desires."""
+        """The control variant where nobody watches, or the user did not agree; else what the command desires."""
         now = self.flags.now
         command = now.commands.get(flag_key)
-        if command is not None and command.exposure > 0:
+        if command is None:
+            return now.core.resolve_string_value(flag_key, default_value, evaluation_context)
+        consent = truth(evaluation_context.attributes, CONSENT) if evaluation_context else None
+        agreed: Stamp = {} if consent is None else {CONSENT: consent}
+        if command.asks_for_consent and consent is not True:
+            return _in_control(command, Reason.TARGETING_MATCH, agreed)
+        if command.exposure > 0:
             standing = self.leases.standing(command.experiment, command.run)
             if standing is not Standing.HELD:
-                return _in_control(command, standing)
-        return now.core.resolve_string_value(flag_key, default_value, evaluation_context)
+                return _in_control(command, Reason.STALE, {"lease": standing.value, **agreed})
+        details = now.core.resolve_string_value(flag_key, default_value, evaluation_context)
+        return replace(details, flag_metadata={**details.flag_metadata, **agreed})
 
     # Variants are names: a flag of another type gets its default, with OpenFeature's own error of a wrong type.
 
@@ -185,13 +196,8 @@ class StoplossProvider(AbstractProvider):
         return self.flags.now.core.resolve_object_value(flag_key, default_value, evaluation_context)
 
 
-def _in_control(command: Command, standing: Standing) -> FlagResolutionDetails[str]:
+def _in_control(command: Command, reason: Reason, why: Stamp) -> FlagResolutionDetails[str]:
     """Stamped with no run, so that what is served now is compared with nothing."""
-    stamp: dict[str, bool | int | float | str] = {
-        "experiment": command.experiment,
-        "run": NO_RUN,
-        "epoch": NO_RUN,
-        "lease": standing.value,
-    }
+    stamp: Stamp = {"experiment": command.experiment, "run": NO_RUN, "epoch": NO_RUN, **why}
     variant = command.control_variant
-    return FlagResolutionDetails(variant, variant=variant, reason=Reason.STALE, flag_metadata=stamp)
+    return FlagResolutionDetails(variant, variant=variant, reason=reason, flag_metadata=stamp)

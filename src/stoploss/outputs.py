@@ -133,6 +133,7 @@ class Outputs:
             dry_run=dry_run,
             topic=self.control_topic,
             controllers=experiment.spec.assignment.controllers,
+            needs_consent=experiment.needs_consent,
         )
         self._add(CommandOutput(state.name, self._ordinal(state), command))
         return command

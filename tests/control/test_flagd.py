@@ -84,6 +84,7 @@ def test_a_service_learns_variant_run_and_epoch_from_the_evaluation_details(serv
         "exposure": 1.0,
         "command_id": "c-3-4",
         "sequence": 4,
+        "needs_consent": False,
     }
 
 
@@ -149,6 +150,19 @@ def test_a_segment_is_told_apart_where_the_context_holds_a_number(service: Servi
 def test_a_segment_that_cannot_be_told_apart_gives_everybody_control(service: Service) -> None:
     service.follow(order(Action.STOP_SEGMENT, exposure=1.0, stopped_segments=(Segment("tenant", "other"),)))
     assert service.ask("user-1", tenant="acme").variant == "current"
+
+
+def test_where_consent_is_needed_neither_silence_nor_a_refusal_nor_a_text_is_consent(service: Service) -> None:
+    """G3"""
+    service.follow(order(exposure=1.0, needs_consent=True))
+    assert service.ask("user-1", stoploss_consent=True).variant == "small"
+    for unheard in ({}, {"stoploss_consent": False}, {"stoploss_consent": "true"}):
+        assert service.ask("user-1", **unheard).variant == "current", unheard
+    assert service.ask("user-1").flag_metadata["needs_consent"] is True
+    service.follow(order(exposure=0.5, sequence=2, needs_consent=True))
+    among_who_agreed = service.treated(stoploss_consent=True)
+    service.follow(order(exposure=0.5, sequence=3))
+    assert service.treated() == among_who_agreed
 
 
 def test_a_request_without_a_targeting_key_gets_the_release_variant(service: Service) -> None:

@@ -42,6 +42,18 @@ def test_a_stopped_segment_stays_on_control_when_the_treatment_is_released_to_th
     assert targeting(released) == {"if": [_tenant("acme"), "current", "small"]}
 
 
+def test_consent_comes_before_everything_and_only_where_somebody_gets_the_treatment() -> None:
+    """G3"""
+    agreed = {"===": [{"var": "stoploss_consent"}, True]}
+    split = {"fractional": [["small", 1000], ["current", 9000]]}
+    assert targeting(order(needs_consent=True)) == {"if": [agreed, split, "current"]}
+    stopped = order(needs_consent=True, stopped_segments=(Segment("tenant", "acme"),))
+    assert targeting(stopped) == {"if": [agreed, {"if": [_tenant("acme"), "current", split]}, "current"]}
+    released = order(exposure=0.0, release_variant="small", needs_consent=True)
+    assert targeting(released) == {"if": [agreed, "small", "current"]}
+    assert targeting(rollback(needs_consent=True)) is None
+
+
 @pytest.mark.parametrize(
     "segment",
     [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -225,6 +225,25 @@ def test_an_assignment_stands_while_its_run_is_watched_and_is_control_uncompared
     assert site.reader.or_control(TREATED, "current") is TREATED
     clock.now_s += 61
     assert site.reader.or_control(TREATED, "current") == uncompared
+
+
+@pytest.mark.parametrize(
+    ("needs_consent", "consent", "variant"),
+    [
+        (True, None, "current"),
+        (True, False, "current"),
+        (True, True, "small"),
+        (False, None, "small"),
+    ],
+)
+def test_who_has_to_agree_and_has_not_gets_control_although_the_run_is_watched(
+    site: Site, needs_consent: bool, consent: bool | None, variant: str
+) -> None:
+    """G3"""
+    site.hears(lease(1))
+    chosen = replace(TREATED, consent=consent, needs_consent=needs_consent)
+    given = site.reader.or_control(chosen, "current")
+    assert (given.variant, given.run, given.consent) == (variant, 1 if variant == "small" else 0, consent)
 
 
 def test_consent_is_kept_and_an_unstamped_assignment_needs_some_run_that_is_watched(site: Site) -> None:

@@ -142,6 +142,11 @@ FLAGS = {
         flag_metadata={"experiment": "checkout", "run": 2, "epoch": 3},
     ),
     "banner": InMemoryFlag("on", {"on": "on"}),
+    "voice-model": InMemoryFlag(
+        "current",
+        {"small": "small", "current": "current"},
+        flag_metadata={"experiment": "voice", "run": 2, "epoch": 3, "needs_consent": True},
+    ),
 }
 
 
@@ -176,6 +181,31 @@ def test_a_flag_without_metadata_is_an_experiment_where_the_hook_is_told(
     with tracer.request():
         asked(client, "banner")
     assert traces(sent)[0]["assignments"] == [Assignment("banner-test", "on")]
+
+
+@pytest.mark.parametrize(
+    ("context", "consent", "stamp"),
+    [
+        ({}, None, (0, 0)),
+        ({"stoploss_consent": False}, False, (0, 0)),
+        ({"stoploss_consent": "true"}, None, (0, 0)),
+        ({"stoploss_consent": True}, True, (2, 3)),
+    ],
+)
+def test_an_assignment_says_what_the_evaluation_knew_of_consent_and_without_it_is_no_runs(
+    tracer: Tracer,
+    sent: Sent,
+    client: OpenFeatureClient,
+    context: dict[str, bool | str],
+    consent: bool | None,
+    stamp: tuple[int, int],
+) -> None:
+    """G3: who did not agree was not assigned by chance, so control is not compared with the treatment by them."""
+    client.add_hooks([AssignmentHook()])
+    with tracer.request():
+        client.get_string_value("voice-model", "default", EvaluationContext("ada", context))
+    (found,) = traces(sent)[0]["assignments"]
+    assert (found.variant, found.consent, (found.run, found.epoch)) == ("current", consent, stamp)
 
 
 def test_an_evaluation_outside_of_any_request_is_nobodys(tracer: Tracer, sent: Sent, client: OpenFeatureClient) -> None:

@@ -110,6 +110,7 @@ def command_of(entry: RegistryEntry, reason: str, topic: str, nonce: str, at: in
         dry_run=False,
         topic=topic,
         controllers=spec.spec.assignment.controllers,
+        needs_consent=spec.needs_consent,
     )
 
 

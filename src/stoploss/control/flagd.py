@@ -12,6 +12,7 @@ from typing import Any
 from stoploss.commands import Command
 from stoploss.control.files import locked, replace_file
 from stoploss.control.targeting import Json, targeting
+from stoploss.emit.assignment import NEEDS_CONSENT
 from stoploss.errors import CommandRefused, ConfigurationError
 
 SCHEMA_URL = "https://flagd.dev/schema/v0/flags.json"
@@ -72,6 +73,7 @@ def _metadata(command: Command) -> Json:
         "exposure": command.exposure,
         "command_id": command.command_id,
         "sequence": command.sequence,
+        NEEDS_CONSENT: command.needs_consent,
     }
 
 

@@ -1,6 +1,6 @@
-"""A desired state as a flagd targeting rule (JsonLogic): stopped segments first, then the split of the rest.
+"""A desired state as a flagd targeting rule (JsonLogic): consent, then stopped segments, then the split of the rest.
 
-Source: flagd's custom operation `fractional`, and JsonLogic's `if`, `in`, `and`, `or`, `cat`, `var`.
+Source: flagd's custom operation `fractional`, and JsonLogic's `if`, `===`, `in`, `and`, `or`, `cat`, `var`.
 """
 
 from __future__ import annotations
@@ -8,10 +8,13 @@ from __future__ import annotations
 from typing import Any
 
 from stoploss.commands import Command, Segment
+from stoploss.emit.assignment import CONSENT
 from stoploss.experiment import CROSS, OTHER
 
 Json = dict[str, Any]
 
+AGREED: Json = {"===": [{"var": CONSENT}, True]}
+"""Nothing but true is consent: neither a context that says nothing nor the text "true"."""
 WEIGHTS = 10_000
 """flagd splits by whole weights: exposure moves in steps of 0.01 %."""
 
@@ -21,9 +24,17 @@ def targeting(command: Command) -> Json | None:
 
     A stopped segment that a flag cannot tell apart closes the experiment for everybody: too safe, never too open.
     """
+    rest = outside_of_stopped_segments(command)
+    if command.asks_for_consent and rest != command.control_variant:
+        return {"if": [AGREED, rest, command.control_variant]}
+    return rest if isinstance(rest, dict) else None
+
+
+def outside_of_stopped_segments(command: Command) -> Json | str:
+    """The split for whoever is in no stopped segment; the others get the control variant."""
     rest = split(command)
     if not command.stopped_segments or rest == command.control_variant:
-        return rest if isinstance(rest, dict) else None
+        return rest
     stopped = [condition(segment) for segment in command.stopped_segments]
     known = [found for found in stopped if found is not None]
     closed: bool | Json = True if len(known) < len(stopped) else any_of(known)

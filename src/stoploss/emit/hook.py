@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from stoploss.emit.assignment import CONSENT, truth
 from stoploss.emit.current import current_request
 from stoploss.errors import ConfigurationError
 
@@ -29,9 +30,12 @@ class AssignmentHook(Hook):
         self._experiments = dict(experiments or {})
 
     def after(self, hook_context: HookContext, details: FlagEvaluationDetails[FlagValueType], hints: HookHints) -> None:
-        """The first evaluation within a request counts; a default, which has no variant, is nobody's assignment."""
+        """The first evaluation within a request counts; a default, which has no variant, is nobody's assignment.
+
+        Consent is what the context of the evaluation says.
+        """
         request = current_request()
         name = self._experiments.get(details.flag_key) or details.flag_metadata.get("experiment")
         if request is None or not name or details.variant is None or request.is_assigned(str(name)):
             return
-        request.assign_from(details, str(name))
+        request.assign_from(details, str(name), truth(hook_context.evaluation_context.attributes, CONSENT))

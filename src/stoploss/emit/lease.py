@@ -19,7 +19,7 @@ from typing import Any, cast
 
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Message
 
-from stoploss.emit.assignment import Assignment
+from stoploss.emit.assignment import NO_RUN, Assignment
 from stoploss.emit.clock import Clock
 from stoploss.emit.follow import Follower, consumer_settings
 from stoploss.errors import CommandRefused, WireError
@@ -33,8 +33,6 @@ LEASE_S = 60.0
 LATCH_AFTER_S = 300.0
 BACKLOG_PART = 3
 """After a silence of a third of the lease time, what comes next may be a backlog: it is passed over."""
-NO_RUN = 0
-"""Stamped on what is served without a lease. It is no run's number, so such rows are compared with nothing."""
 
 
 class Standing(StrEnum):
@@ -133,8 +131,12 @@ class LeaseReader:
         self._follower.begin()
 
     def or_control(self, assignment: Assignment, control: str) -> Assignment:
-        """The assignment while the monitor watches its run; else the control variant, stamped as no run's."""
-        if self.leases.standing(assignment.experiment, assignment.run) is Standing.HELD:
+        """The assignment while the monitor watches its run; else the control variant, stamped as no run's.
+
+        Who has to agree to take part and has not gets the control variant too.
+        """
+        watched = self.leases.standing(assignment.experiment, assignment.run) is Standing.HELD
+        if watched and not assignment.lacks_consent:
             return assignment
         return replace(assignment, variant=control, run=NO_RUN, epoch=NO_RUN)
 

@@ -141,6 +141,7 @@ class Request:
         """The variant that an OpenFeature evaluation chose, with run and epoch from the flag's metadata.
 
         experiment  None: the metadata's `experiment`, or the flag's key
+        consent     whether the user agreed to take part; None: as the metadata say, or not asked
         """
         try:
             assignment = from_details(details, experiment, consent)

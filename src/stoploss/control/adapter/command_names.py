@@ -45,6 +45,7 @@ OF_COMMAND: Mapping[str, Callable[[Command], Any]] = {
     "treatment_variant": lambda command: command.treatment_variant,
     "exposure": lambda command: _whole(command.exposure),
     "reason": lambda command: command.reason,
+    "needs_consent": lambda command: command.needs_consent,
     "decided_at": lambda command: rfc3339(command.decided_at),
     "stopped_segments": lambda command: [
         {"dimension": segment.dimension, "value": segment.value} for segment in command.stopped_segments
