@@ -50,6 +50,7 @@ from stoploss.state import RECENT_REQUESTS, Desired, ExperimentState, PartitionS
 from stoploss.watching import canary
 
 MEASURE_EVERY = 10_000_000
+SECOND = 1_000_000
 SLOW_TICK = 500_000
 """Microseconds of ledger time that a tick is worth while the broker's clock stands behind: half of what it is else."""
 PERSON = "person"
@@ -103,9 +104,10 @@ def step(state: PartitionState, entry: Entry, control_topic: str = "stoploss.con
 def _ledger_time(state: PartitionState, entry: Entry) -> Micros:
     """It never goes back. While the broker's clock is behind, it goes on by ticks, slowly enough to be caught up with.
 
-    Else nothing that waits for a second to pass would be judged before the broker's clock is where it once was.
+    Else nothing that waits for a second to pass would be judged before the broker's clock is where it once was. What is
+    behind by less than a second is caught up with by the next tick: stamps of several writers are never quite in order.
     """
-    behind = isinstance(entry.fact, Tick) and entry.at < state.clock
+    behind = isinstance(entry.fact, Tick) and entry.at <= state.clock - SECOND
     return state.clock + SLOW_TICK if behind else max(state.clock, entry.at)
 
 
