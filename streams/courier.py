@@ -47,6 +47,8 @@ log = structlog.get_logger("stoploss.courier")
 
 ROLE = "courier"
 LOOK_EVERY_S = 0.5
+UNORDERED_MS = 600_000
+"""Commands are stamped by whoever issues them, and clocks differ."""
 PATIENT = Limits(restore_timeout_s=600.0)
 """What was told before is read again: a month of it. Nothing waits for it but what on-call hears."""
 PRESENCE = (AckStatus.ALIVE, AckStatus.LEFT)
@@ -68,6 +70,7 @@ class Courier:
         self._presence = Presence(settings.instance_silent_s)
         self._broken_glass: set[str] = set()
         self._homes: dict[str, int] = {}
+        self._learnt_ms: int | None = None
         self._alerting = Alerting(receivers_of(settings))
         self._telling = Telling(settings, group_of(settings, ROLE), verifier, self._registry, self._alerting)
         self._thread = ThreadPoolExecutor(1, ROLE)
@@ -86,15 +89,17 @@ class Courier:
 
     def _remember(self) -> None:
         """What was issued and acked before this courier began: nothing is forgotten with its predecessor."""
-        acks = [(ack, age_s(m)) for m in self._whole("acks") if (ack := self._ack(m.value())) is not None]
-        for ack, age in acks:
-            if ack.status in PRESENCE:
-                self._presence.heard(ack, time.monotonic() - age)
+        answers = []  # of the others there is one from each instance twice a minute, for a month
+        for message in self._whole("acks"):
+            if (ack := self._ack(message.value())) is not None:
+                if ack.status in PRESENCE:
+                    self._presence.heard(ack, time.monotonic() - age_s(message))
+                else:
+                    answers.append(ack)
         for message in self._whole("control"):
             self._noted(message.value(), cast(Headers, message.headers() or []), age_s(message))
-        for ack, _ in acks:
-            if ack.status not in PRESENCE:
-                self._outstanding.acked(ack)
+        for ack in answers:
+            self._outstanding.acked(ack)
 
     async def _taken_over(self, tp: TP) -> None:
         """Before a partition is read: what its last courier told of it. Of acks nothing is told."""
@@ -107,9 +112,11 @@ class Courier:
     def _learn_homes(self) -> None:
         """The ledger partitions of experiments by their commands, which stand on the control partition of that number.
 
-        Where a commit is under way, a command is seen before the registry entry that was written earlier.
+        Where a commit is under way, a command is seen before the registry entry that was written earlier. What was read
+        before is not read again: acks of strangers would make it read a month of commands each.
         """
-        for message in self._whole("control"):
+        since_ms, self._learnt_ms = self._learnt_ms, int(time.time() * 1_000) - UNORDERED_MS
+        for message in self._whole("control", since_ms):
             try:
                 headers = cast(Headers, message.headers() or [])
                 command = read_command(message.value(), headers, self.topics("control"), self.verifier)
@@ -122,8 +129,8 @@ class Courier:
         entry = self._registry.get(experiment)
         return entry.partition if entry is not None else self._homes.get(experiment)
 
-    def _whole(self, topic: str) -> Iterator[Message]:
-        return whole(self.settings.need_kafka(), self.topics(topic))
+    def _whole(self, topic: str, since_ms: int | None = None) -> Iterator[Message]:
+        return whole(self.settings.need_kafka(), self.topics(topic), since_ms=since_ms)
 
     async def _close(self, *_: object, **__: object) -> None:
         await asyncio.to_thread(self._alerting.close)
