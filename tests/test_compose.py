@@ -99,6 +99,7 @@ def test_a_container_has_limits_and_no_rights_that_it_does_not_need(which: str, 
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert service["mem_limit"]
+    assert 0 < service["cpus"] <= 2  # Docker refuses more than the machine has
     assert service["pids_limit"]
     assert service.get("read_only", False) == (name not in WRITES_ITS_ROOT)
     assert service.get("user", "1000") not in ("root", "0", "0:0")
@@ -126,8 +127,8 @@ def checked(*command: str | Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("role", sorted(ROLES))
-def test_a_worker_is_asked_whether_it_is_ready_and_for_its_figures(role: str) -> None:
+@pytest.mark.parametrize("role", sorted([*ROLES, "flags"]))
+def test_a_worker_or_controller_is_asked_whether_it_is_ready_and_for_its_figures(role: str) -> None:
     port = SERVICES[role]["environment"]["STOPLOSS_HEALTH_PORT"]
     assert f"http://127.0.0.1:{port}/readyz" in SERVICES[role]["healthcheck"]["test"][-1]
     [scraped] = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())["scrape_configs"]

@@ -43,10 +43,11 @@ def test_the_charts_own_values_are_what_its_schema_says() -> None:
         ("clickhouse.urls.recorder", "https://recorder:password@clickhouse:8443"),
         ("image.tag", "latest"),
         ("roles.judge.replicas", -1),
-        ("roles.jduge", {"replicas": 1, "memory": "1Gi", "cpu": "1"}),
+        ("roles.jduge", {"replicas": 1, "memory": "1Gi", "cpu": "1", "cpuLimit": "2"}),
         ("networkPolicy.kafkaPorts", []),
         ("retention.schedule", "hourly"),
         ("retention.memory", "some"),
+        ("roles.judge.cpuLimit", "much"),
     ],
 )
 def test_a_wrong_value_is_refused(path: str, value: object) -> None:
@@ -58,6 +59,11 @@ def test_every_role_has_its_deployment_and_every_setting_is_one() -> None:
     named = set(re.findall(r"name: STOPLOSS_(\w+)", TEMPLATES))
     assert named <= {name.upper() for name in Settings.model_fields}
     assert len(named) > 15
+
+
+def test_every_container_is_held_to_processors_and_memory() -> None:
+    limits = re.findall(r"limits: \{cpu: \{\{ \$?\w*\.cpuLimit \| quote \}\}, memory: ", TEMPLATES)
+    assert len(limits) == TEMPLATES.count("resources:") == 2
 
 
 def test_of_a_secret_a_role_gets_the_entries_that_are_named_and_the_judge_alone_signs() -> None:

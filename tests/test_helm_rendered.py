@@ -85,7 +85,8 @@ def test_each_role_runs_by_itself_without_rights_on_a_file_system_that_it_cannot
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         }
-        assert container["resources"]["limits"]["memory"]
+        assert container["resources"]["limits"].keys() == {"cpu", "memory"}
+        assert all(container["resources"]["limits"].values())
 
 
 def test_each_role_gets_in_as_its_own_user_with_its_own_password_over_tls() -> None:

@@ -75,7 +75,7 @@ class Settings(BaseSettings):
     runbook_url        address at which they read docs/runbook.md, for alerts whose spec names no runbook
     roles_file         who may ask for what (governance/roles.py), for the registrar; unset: everybody for everything
     person_key         private key that requests are signed with; its file is named after the person: ada.key
-    health_host        where a worker answers /livez, /readyz and /metrics
+    health_host        where workers and controllers answer /livez, /readyz and /metrics
     health_port        and its port there; unset: nowhere
     console_host       where the console listens; this machine alone
     console_port       and its port there, or the next that is free; 0: any

@@ -1,4 +1,5 @@
-"""stoploss controller as a process: it serves the flag file whether or not a broker answers, and ends in order."""
+"""stoploss controller as a process: it serves the flag file and answers probes, with a broker or without, and ends in
+order."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 
 from stoploss.control.keys import create_keys
 from stoploss.embedded.ports import free_port
@@ -24,6 +25,8 @@ def answered(url: str, process: subprocess.Popen[bytes]) -> bytes:
             with urllib.request.urlopen(url, timeout=PATIENCE_S) as response:
                 content: bytes = response.read()
                 return content
+        except HTTPError as refused:
+            return refused.read()
         except URLError:
             assert process.poll() is None
             assert time.monotonic() < deadline_s
@@ -33,13 +36,16 @@ def answered(url: str, process: subprocess.Popen[bytes]) -> bytes:
 def test_the_flags_are_served_without_a_broker_and_a_signal_is_its_ordinary_end(tmp_path: Path) -> None:
     create_keys(tmp_path / "keys")
     (tmp_path / "flags.json").write_text('{"flags": {}}')
-    port = free_port()
+    port, health = free_port(), free_port()
     where = ["--file", str(tmp_path / "flags.json"), "--serve", f"127.0.0.1:{port}"]
-    settings = {"STOPLOSS_HOME": str(tmp_path), "STOPLOSS_KAFKA": "127.0.0.1:1"}
+    settings = {"STOPLOSS_HOME": str(tmp_path), "STOPLOSS_KAFKA": "127.0.0.1:1", "STOPLOSS_HEALTH_PORT": str(health)}
     command = [sys.executable, "-m", "stoploss", "controller", *where]
     with subprocess.Popen(command, env={**os.environ, **settings}, stderr=subprocess.DEVNULL) as process:
         try:
             assert answered(f"http://127.0.0.1:{port}/flags.json", process) == b'{"flags": {}}'
+            assert answered(f"http://127.0.0.1:{health}/livez", process) == b"ok\n"
+            assert b"not caught up" in answered(f"http://127.0.0.1:{health}/readyz", process)
+            assert b"process_cpu_seconds" in answered(f"http://127.0.0.1:{health}/metrics", process)
             process.terminate()
             assert process.wait(PATIENCE_S) == 0
         finally:

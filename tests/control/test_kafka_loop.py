@@ -25,6 +25,7 @@ from stoploss.control.flagd import FlagdFile
 from stoploss.control.kafka_loop import ControlTopics, run_controller
 from stoploss.control.messages import CommandMessage, write_command
 from stoploss.control.position import PositionFile
+from stoploss.control.pulse import Pulse
 from stoploss.errors import ConfigurationError
 from stoploss.signing import Signer, Verifier
 from stoploss.wire import records
@@ -51,6 +52,7 @@ class Installation:
     directory: Path
     signer: Signer
     verifier: Verifier
+    pulse: Pulse = field(default_factory=Pulse)
     prefix: str = field(default_factory=lambda: f"t{uuid.uuid4().hex[:8]}.")
 
     def __post_init__(self) -> None:
@@ -117,7 +119,9 @@ class Installation:
             clock=lambda: clock,
         )
         with ThreadPoolExecutor(1) as pool:
-            running = pool.submit(run_controller, controller, self.topics, stop, caught_up=caught_up)
+            running = pool.submit(
+                run_controller, controller, self.topics, stop, caught_up=caught_up, beat=self.pulse.beat
+            )
             try:
                 wait_until(lambda: caught_up.is_set() or running.done())
                 yield running
@@ -192,6 +196,12 @@ def test_a_command_reaches_the_flag_file_and_is_acknowledged(site: Installation)
         assert site.flag_command() == "c-1-2"
     assert _said(acks) == [("c-1-1", "received"), ("c-1-1", "applied"), ("c-1-2", "received"), ("c-1-2", "applied")]
     assert {(ack.controller, ack.instance) for ack in acks} == {("flagd", "a")}
+
+
+def test_a_controller_that_has_caught_up_is_ready(site: Installation) -> None:
+    assert site.pulse.not_ready()
+    with site.controller():
+        wait_until(lambda: not site.pulse.not_ready())
 
 
 def test_a_late_starter_goes_straight_to_the_latest_state(site: Installation) -> None:

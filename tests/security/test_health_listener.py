@@ -1,4 +1,4 @@
-"""What a worker answers over HTTP stays small: read only, no versions, and nobody holds its threads."""
+"""What workers and controllers answer over HTTP stays small: read only, no versions, and nobody holds its threads."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from http.client import HTTPConnection, HTTPResponse
 
 import pytest
 
+from stoploss import probes
 from stoploss.embedded.ports import LOOPBACK
-from streams import health
 
 PATIENCE_S = 60.0
 
 
 @pytest.fixture
 def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    monkeypatch.setattr(health._Handler, "timeout", 0.2)
-    server = health.listen({}, LOOPBACK, 0)
+    monkeypatch.setattr(probes.Handler, "timeout", 0.2)
+    server = probes.listen(list, list, LOOPBACK, 0)
     serving = threading.Thread(target=server.serve_forever, daemon=True)
     serving.start()
     yield int(server.server_address[1])
@@ -37,7 +37,7 @@ def asked(port: int, method: str, path: str) -> HTTPResponse:
 
 
 def test_who_connects_and_asks_nothing_is_let_go(port: int) -> None:
-    assert health._Handler.timeout is not None
+    assert probes.Handler.timeout is not None
     with socket.create_connection((LOOPBACK, port), timeout=PATIENCE_S) as silent:
         assert silent.recv(1) == b""
 

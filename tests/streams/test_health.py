@@ -99,7 +99,7 @@ def test_another_path_is_not_there_and_says_what_is(port: int) -> None:
 
 def test_a_port_that_is_taken_is_named(port: int) -> None:
     with pytest.raises(ConfigurationError, match=rf"STOPLOSS_HEALTH_PORT: cannot listen on 127\.0\.0\.1:{port}"):
-        health.listen({}, "127.0.0.1", port)
+        health.serve({}, "127.0.0.1", port)
 
 
 @dataclasses.dataclass

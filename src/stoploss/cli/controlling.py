@@ -18,6 +18,7 @@ from stoploss.errors import ConfigurationError
 if TYPE_CHECKING:
     from stoploss.control.adapter.spec import Adapter
     from stoploss.control.dry_run import Describing
+    from stoploss.control.pulse import Pulse
     from stoploss.settings import Settings
 
 SAMPLE_AT = 1_700_000_000_000_000
@@ -57,7 +58,18 @@ def controller(
     acks = None if dry_run else names("acks")
     where = ControlTopics(settings.need_kafka(), names("control"), acks, names("registry"))
     with _served(file, serve):
-        run_controller(obeying, where, _until_signal())
+        run_controller(obeying, where, _until_signal(), beat=_probed(settings).beat)
+
+
+def _probed(settings: Settings) -> Pulse:
+    """What the loop tells that it comes round; an orchestrator may ask it where the settings name a port."""
+    from stoploss import probes
+    from stoploss.control.pulse import Pulse
+
+    pulse = Pulse()
+    if settings.health_port is not None:
+        probes.serve(pulse.blocked, pulse.not_ready, settings.health_host, settings.health_port)
+    return pulse
 
 
 def _served(file: Path | None, serve: str | None) -> AbstractContextManager[object]:

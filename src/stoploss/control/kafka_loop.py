@@ -72,9 +72,17 @@ def consumer_settings(controller: Controller) -> dict[str, Any]:
 
 
 def run_controller(
-    controller: Controller, topics: ControlTopics, stop: threading.Event, *, caught_up: threading.Event | None = None
+    controller: Controller,
+    topics: ControlTopics,
+    stop: threading.Event,
+    *,
+    caught_up: threading.Event | None = None,
+    beat: Callable[[], None] = lambda: None,
 ) -> None:
-    """Obeys until `stop` is set; `caught_up` is set once every experiment is in its latest state.
+    """Obeys until `stop` is set.
+
+    caught_up  is set once every experiment is in its latest state
+    beat       is called from then on, each time that the loop comes round
 
     Raises ConfigurationError where a topic is missing or not to be read, DeliveryFailed where acks can no longer be
     published: end the process and start it again.
@@ -83,6 +91,11 @@ def run_controller(
     consumer = Consumer({**consumer_settings(controller), **_connection(topics, trouble)})
     publisher: Publisher = Silent() if topics.acks is None else AckPublisher(topics, topics.acks, trouble)
     presence = Presence(controller, publisher)
+
+    def come_round() -> None:
+        presence.tell()
+        beat()
+
     try:
         partitions = _partitions(consumer, topics, stop, trouble)
         consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for topic, number in partitions])
@@ -93,7 +106,7 @@ def run_controller(
         consumer.incremental_unassign([TopicPartition(*at) for at in partitions if at[0] == topics.registry])
         if caught_up is not None:
             caught_up.set()
-        for message in _messages(consumer, stop, trouble, idle=presence.tell):
+        for message in _messages(consumer, stop, trouble, idle=come_round):
             if message.error() is None and message.topic() == topics.control:
                 publisher.publish(controller.handle(_command_message(message)))
         presence.end()
