@@ -189,14 +189,6 @@ def test_the_quickstart_ends_with_a_stop_and_what_led_to_it(kafka: EmbeddedKafka
     assert "card number" in done.stdout
 
 
-def test_addresses_name_services_and_ports_that_they_listen_on() -> None:
-    environment = OURS["judge"]["environment"]
-    assert "INTERNAL://kafka:19092" in SERVICES["kafka"]["environment"]["KAFKA_ADVERTISED_LISTENERS"]
-    assert environment["STOPLOSS_KAFKA"] == "kafka:19092"
-    assert environment["STOPLOSS_CLICKHOUSE_URL"].endswith("@clickhouse:8123")
-    assert environment["STOPLOSS_ALERTMANAGER_URL"] == "http://alertmanager:9093"
-
-
 # ---- the secure one --------------------------------------------------------------------------------
 
 
