@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
@@ -17,6 +18,8 @@ import pytest
 from stoploss.acls import GRANTS
 from stoploss.cli import asking
 from stoploss.cli.stack import environment
+from stoploss.control.alert_routes import TARGETS, read_routes
+from stoploss.control.credentials import ADMIN
 from stoploss.control.keys import create_break_glass_keys
 from stoploss.embedded.clickhouse import EmbeddedClickHouse
 from stoploss.embedded.ports import LOOPBACK, free_port
@@ -28,6 +31,7 @@ from stoploss.topics import DAY_MS, TOPICS
 from streams.admin import Admin
 from streams.appender import Appender
 from streams.otlp import ROLE as OTLP
+from tests.control.receiver import receiving
 from tests.control.test_break_glass_command import CONTROLLED, NAME, stoploss
 from tests.installation import (
     Installation,
@@ -43,6 +47,7 @@ from tests.otlp.telling import CHAT, EVALUATED, Telling, event
 from tests.otlp.test_role import now
 
 from .broker import SecureKafka
+from .planted import Planted, of_keys, that_hold_secrets, written_as
 
 pytestmark = pytest.mark.kafka
 
@@ -57,6 +62,7 @@ class World:
 
     installation: Installation
     kafka: SecureKafka
+    planted: Planted
     passwords: dict[str, str] = field(default_factory=dict)
     ports: dict[str, int] = field(default_factory=dict)
 
@@ -76,26 +82,52 @@ class World:
                 "kafka_password": None,
                 "kafka_password_file": file,
                 "health_port": self.ports.get(user),
+                **self.planted.of(user),
             }
         )
 
     def run(self, user: str, *arguments: str) -> None:
-        role = Role(self.settings(user), arguments, self.installation.settings.home / f"{user}.log")
-        self.installation.roles.append(role)
+        self.installation.roles.append(Role(self.settings(user), arguments, self.log(user)))
+
+    def log(self, user: str) -> Path:
+        return self.installation.settings.home / f"{user}.log"
+
+    def says(self, user: str, pattern: str) -> bool:
+        return re.search(pattern, self.log(user).read_text()) is not None
+
+    def command(self, user: str, *arguments: str) -> str:
+        """What a command has printed that a person runs under this user; a log has it, too."""
+        ended = stoploss(Installation(self.settings(user), self.installation.keys), *arguments)
+        self.log(user).write_text(ended.stdout + ended.stderr)
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        return ended.stdout
 
     def ask(self, action: str, spec: str | None = None) -> None:
         asking.send(self.settings("person"), asking.request_of(action, NAME, "asked by a test", spec=spec))
 
 
 @pytest.fixture(scope="module")
+def refusing() -> Iterator[str]:
+    """Where alerts go and schemas are asked for; it takes none and knows none, so that logs speak of it."""
+    with receiving() as receiver:
+        receiver.answers = [403] * 10_000
+        yield receiver.url
+
+
+@pytest.fixture(scope="module")
 def world(
-    secure_kafka: SecureKafka, clickhouse: EmbeddedClickHouse, tmp_path_factory: pytest.TempPathFactory
+    secure_kafka: SecureKafka,
+    clickhouse: EmbeddedClickHouse,
+    refusing: str,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[World]:
-    more = {"clickhouse_url": clickhouse.url, "log_level": "DEBUG", **secure_kafka.admin_settings}
-    settings = settings_of(secure_kafka, tmp_path_factory.mktemp("own-names"), **more)
+    home = tmp_path_factory.mktemp("own-names")
+    planted = Planted(home, refusing, clickhouse.url)
+    more = {**planted.of_everybody(), "log_level": "DEBUG", **secure_kafka.admin_settings}
+    settings = settings_of(secure_kafka, home, **more)
     installation = Installation(settings, create_installation_keys(settings))
     create_break_glass_keys(settings.keys)
-    made = World(installation, secure_kafka)
+    made = World(installation, secure_kafka, planted)
     try:
         for arguments in (("topics",), ("topics", "--acls"), ("tables",)):
             ended = stoploss(installation, *arguments)
@@ -195,9 +227,7 @@ def _sources(settings: Settings) -> set[str]:
 
 
 def test_people_break_the_glass_in_their_own_name(world: World) -> None:
-    own = Installation(world.settings("break-glass"), world.installation.keys)
-    ended = stoploss(own, "break-glass", NAME, "--to", "control", "-m", "just in case")
-    assert ended.returncode == 0, ended.stdout + ended.stderr
+    world.command("break-glass", "break-glass", NAME, "--to", "control", "-m", "just in case")
 
 
 def test_retention_is_said_to_topics_in_its_own_name(world: World) -> None:
@@ -205,21 +235,55 @@ def test_retention_is_said_to_topics_in_its_own_name(world: World) -> None:
     settings = world.installation.settings
     admin = Admin(settings.need_kafka())
     admin.keep_for(settings.topics("traces"), 9 * DAY_MS)
-    ended = stoploss(Installation(world.settings("retention"), world.installation.keys), "retention")
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert settings.topics("traces") in ended.stdout
+    assert settings.topics("traces") in world.command("retention", "retention")
     assert admin.configs(settings.topics("traces"))["retention.ms"] == str(TOPICS["traces"].retention_ms)
 
 
+def test_people_ask_with_a_key_of_their_own(world: World) -> None:
+    assert json.loads(world.command("person", "note", NAME, "-m", "seen", "--json"))
+
+
+def test_a_registry_that_refuses_is_told_of(world: World) -> None:
+    """Confluent's framing names a schema that only a registry knows."""
+    for user, topic in (("intake", "traces"), ("joiner", "outcomes")):
+        send(world, "service", topic, b"\x00\x00\x00\x00\x07nobody knows")
+        world.installation.wait(partial(world.says, user, "the schema registry cannot be asked"))
+
+
+def test_receivers_of_alerts_that_refuse_are_told_of(world: World) -> None:
+    for reason in (r"http://127.0.0.1:\d+ answered 403", "apprise could not tell"):
+        world.installation.wait(partial(world.says, "courier", f"alerts not delivered.*{reason}"))
+
+
+def test_every_setting_that_holds_a_secret_holds_a_planted_one(world: World) -> None:
+    given = {name for name in Settings.model_fields if getattr(world.installation.settings, name) is not None}
+    given |= {name for user in (*ROLES, "person") for name in world.planted.of(user)} | {"kafka_password_file"}
+    assert that_hold_secrets() <= given
+    routes = read_routes(world.planted.home / "alerts.yaml")
+    assert {target for route in routes for target in TARGETS if getattr(route, target) is not None} == set(TARGETS)
+
+
 def test_no_log_of_any_role_has_a_secret(world: World) -> None:
+    """Neither what it was given nor what it read from a file, in whatever form, at DEBUG, after much went wrong."""
     home = world.installation.settings.home
-    admin = str(world.kafka.admin_settings["kafka_password"])
-    keys = (world.installation.settings.keys / "monitor.key").read_text().splitlines()[1]
-    logs = {path.name: path.read_text(errors="replace") for path in home.glob("*.log")}
-    assert set(logs) == {f"{user}.log" for user in (*ROLES, "controller")}
-    for name, said in logs.items():
-        for secret in (admin, keys, *world.passwords.values()):
-            assert secret not in said, name
+    passwords = {**world.passwords, ADMIN: str(world.kafka.admin_settings["kafka_password"]), **world.planted.values}
+    held = {name: text.encode() for name, text in passwords.items()} | of_keys(home)
+    assert {"monitor.key", "break-glass.key", "secret.key", "ada.key"} <= set(held)
+    logs = {path.name: path.read_bytes() for path in home.glob("*.log")}
+    assert set(logs) == {f"{user}.log" for user in (*ROLES, "controller", "break-glass", "retention", "person")}
+    assert found_in(logs, held) == []
+
+
+@pytest.mark.parametrize("form", ["p@ss\xf6", "p%40ss%F6", "70407373f6", "cEBzc/Y=", "cEBzc_Y", "b'p@ss\\xf6'"])
+def test_a_secret_in_a_log_is_found_in_any_form(form: str) -> None:
+    said = {"a.log": f"reason='{form}'".encode("latin-1")}
+    assert found_in(said, {"it": b"p@ss\xf6"}) == [("a.log", "it")]
+
+
+def found_in(logs: Mapping[str, bytes], held: Mapping[str, bytes]) -> list[tuple[str, str]]:
+    """(log, name of a secret that stands in it)"""
+    forms = [(name, form) for name, secret in held.items() for form in written_as(secret)]
+    return [(log, name) for log, said in logs.items() for name, form in forms if form in said]
 
 
 def test_a_child_is_given_the_secret_and_nobody_else_sees_it(tmp_path: Path) -> None:
