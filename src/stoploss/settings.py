@@ -73,7 +73,7 @@ class Settings(BaseSettings):
     console_url        address at which people open the console, for the links that it prints and those in alerts;
                        unset: alerts have none, and the console prints where it listens
     runbook_url        address at which they read docs/runbook.md, for alerts whose spec names no runbook
-    roles_file         who may ask for what (governance/roles.py), for the registrar; unset: everybody for everything
+    roles_file         who may ask for what (governance/roles.py): registrar, console; unset: everybody for everything
     person_key         private key that requests are signed with; its file is named after the person: ada.key
     health_host        where workers and controllers answer /livez, /readyz and /metrics
     health_port        and its port there; unset: nowhere

@@ -11,7 +11,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from stoploss.console.app import routes
-from stoploss.console.asking import OFFERS
+from stoploss.console.asking import DECISIONS, OFFERS
 from tests.console.conftest import HTML, OURS, csrf_of, fields_of, signed_in, stranger, words_of
 from tests.console.world import LEAKED, PERSON, RUNNING, WAITING, World
 from tests.installation import journal_of
@@ -146,7 +146,7 @@ def test_a_confirmation_says_what_follows_and_asks_nothing_by_itself(world: Worl
 
 def test_what_the_lifecycle_does_not_allow_is_not_offered(ada: TestClient) -> None:
     shown = ada.get(f"/experiments/{WAITING}").text
-    assert {action for action in OFFERS if f"/ask/{action}" in shown} == {"start"}
+    assert {action for action in OFFERS | DECISIONS if f"/ask/{action}" in shown} == {"approve", "reject", "start"}
     assert "not allowed while it is registered" in ada.get(f"/experiments/{WAITING}/ask/stop").text
     assert ada.get(f"/experiments/{WAITING}/ask/delete").status_code == 404
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from stoploss.console.deciding import Viewer
 from stoploss.console.health import Concluded, Measured, Pulses, Unanswered, health
 from stoploss.console.reads import Standing, spec_of
 from stoploss.console.waiting import waiting
@@ -30,6 +31,7 @@ RUNNING = ExperimentStatus(
     not_enforced=(),
     spec_fault=None,
 )
+ADA = Viewer("ada")
 SEEN = {"a": Measured("a", NOW - timedelta(seconds=5))}
 STOPPED = replace(RUNNING, lifecycle="stopped", in_flight=1_200, after_stop=3)
 
@@ -67,7 +69,7 @@ def test_the_gravest_trouble_is_told(
 
 
 def names(*statuses: ExperimentStatus) -> list[tuple[str, str]]:
-    return [(item.experiment, item.why) for item in waiting([Standing(s, None) for s in statuses], NOW)]
+    return [(item.experiment, item.why) for item in waiting([Standing(s, None) for s in statuses], NOW, ADA)]
 
 
 def test_what_waits_for_a_person_is_listed_the_longest_first() -> None:
@@ -88,13 +90,13 @@ def test_what_is_rolled_out_and_still_served_waits_for_its_review_or_for_who_tak
     """G7: and what can be done about it is offered."""
     served = replace(RUNNING, lifecycle="adopted")
     decided = Completion("rollout", "ada", "", 0, "", "", None)
-    (item,) = waiting([Standing(served, None, completion=decided)], NOW)
+    (item,) = waiting([Standing(served, None, completion=decided)], NOW, ADA)
     assert item.why == "Rolled out and still served, and waits for its review."
     assert [offer.action for offer in item.offers] == ["stop", "rollback", "pause"]
     reviewed = replace(decided, reviewed_at=1)
-    assert waiting([Standing(served, None, completion=reviewed)], NOW) == ()
+    assert waiting([Standing(served, None, completion=reviewed)], NOW, ADA) == ()
     harmful = replace(served, recommendation="rollback")
-    (item,) = waiting([Standing(harmful, None, completion=reviewed)], NOW)
+    (item,) = waiting([Standing(harmful, None, completion=reviewed)], NOW, ADA)
     assert item.why == "The objective recommends to roll back."
 
 
@@ -102,14 +104,14 @@ def test_what_people_owe_and_is_overdue_waits_for_them_since_its_day() -> None:
     """X5, G7"""
     looks = ("a new look at 'price' is overdue since 2026-02-09",)
     late = replace(RUNNING, due=looks, overdue=looks, overdue_since=date(2026, 2, 9))
-    (item,) = waiting([Standing(late, None), Standing(replace(RUNNING, due=("a risk is due",)), None)], NOW)
+    (item,) = waiting([Standing(late, None), Standing(replace(RUNNING, due=("a risk is due",)), None)], NOW, ADA)
     assert (item.why, item.owed, f"{item.since:%Y-%m-%d}") == ("What people owe is overdue.", late.due, "2026-02-09")
 
 
 def test_approvals_that_a_spec_asks_for_are_named() -> None:
     status = replace(RUNNING, lifecycle="registered")
-    (item,) = waiting([Standing(status, spec_of(EXAMPLE.read_text()))], NOW)
+    (item,) = waiting([Standing(status, spec_of(EXAMPLE.read_text()))], NOW, ADA)
     assert item.why == (
         "Waits for approval: product has not approved; privacy has not approved; 0 of 2 people have approved."
     )
-    assert [offer.action for offer in item.offers] == ["start"]
+    assert [offer.action for offer in item.offers] == ["approve", "reject", "start"]

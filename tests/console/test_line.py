@@ -4,31 +4,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import pytest
 from playwright.sync_api import Browser, expect
 
-from stoploss.cli import asking
-from stoploss.console.asking import Asked, Desk, signing_as
+from stoploss.console.asking import Asked, Desk
 from stoploss.console.kept import Kept
 from stoploss.console.line import line_consequences
-from stoploss.console.parts import Console
 from stoploss.console.rendering import ENVIRONMENT, STATES
-from stoploss.control.keys import create_person_keys
 from stoploss.embedded.kafka import EmbeddedKafka
 from stoploss.errors import ConfigurationError, RequestRefused
 from stoploss.lifecycle import FREEZE, POLICY, UNFREEZE
 from stoploss.review.beside import InteractionLine
 from stoploss.rules.verdict import Outcome
 from stoploss.settings import Settings
-from stoploss.signing import load_public_key, raw_text
 from streams.registrar import partition_for
 from tests.console.browsing import PATIENCE_MS, SIZES, browser, violations, visit
 from tests.console.conftest import OURS, fields_of, signed_in, words_of
-from tests.console.world import Served, served
+from tests.console.house import House, housed
 from tests.governance.institution import LENIENT
-from tests.installation import append_facts, installed, registry_of
+from tests.installation import append_facts, registry_of
 from tests.timelines import SPEC, Timeline, traces
 
 __all__ = ["browser"]
@@ -41,30 +36,11 @@ BUDGETED = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class House(Served):
-    """Registrar and judge alone: no ClickHouse is needed to stop. olga operates, carol is a steward."""
-
-    def ask(self, person: str, action: str, experiment: str, spec: str | None = None, body: str | None = None) -> None:
-        request = asking.request_of(action, experiment, "asked by a test", spec=spec, body=body)
-        asking.send(signing_as(person, self.settings), request)
-
-
 @pytest.fixture(scope="module")
 def house(kafka: EmbeddedKafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    home = tmp_path_factory.mktemp("line")
-    keys = {name: create_person_keys(home / "keys" / "people", name) for name in ("olga", "carol")}
-    people = ", ".join(f"{name}: {raw_text(load_public_key(pair.public))}" for name, pair in keys.items())
-    team = "search-team: {author: [olga], operator: [olga]}"
-    head = "{apiVersion: stoploss/v1alpha1, kind: Roles"
-    (home / "roles.yaml").write_text(f"{head}, people: {{{people}}}, teams: {{{team}}}, stewards: [carol]}}")
-    with installed(kafka, home, roles_file=home / "roles.yaml") as installation:
-        role = installation.worker("registrar", "judge")
-        installation.wait(lambda: role.said.count("restored") == 2, timeout_s=180)  # before anybody asks
-        console = Console.of(installation.settings)
-        with served(console) as address:
-            yield House(installation, console, address)
-        installation.stop()
+    """olga operates, carol is a steward."""
+    with housed(kafka, tmp_path_factory.mktemp("line"), ("olga",), "author: [olga], operator: [olga]") as found:
+        yield found
 
 
 @pytest.fixture(scope="module")

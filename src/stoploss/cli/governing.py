@@ -103,13 +103,17 @@ def _segment(text: str) -> dict[str, str]:
 
 
 def ask(action: str, experiment: str, body: Mapping[str, Any], reason: str, as_json: bool) -> None:
-    """Sends a request with a body; what is wrong with it is told before anything is sent."""
+    """Sends a request with a body."""
+    asking.ask(action, experiment, reason, as_json, body=carried(action, experiment, body))
+
+
+def carried(action: str, experiment: str, body: Mapping[str, Any]) -> str:
+    """The body of a request as it travels; raises RequestRefused with what is wrong, before anything is sent."""
     try:
-        text = text_of(BODIES[action].model_validate(body))
+        return text_of(BODIES[action].model_validate(body))
     except ValidationError as error:
         faults = [f"{'.'.join(map(str, e['loc']))}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors()]
         raise RequestRefused(f"{action} of {experiment!r} cannot be sent: {'; '.join(faults)}") from error
-    asking.ask(action, experiment, reason, as_json, body=text)
 
 
 def complete(experiment: str, terms: Mapping[str, Any], reason: str, as_json: bool) -> None:

@@ -24,7 +24,10 @@ REQUEST_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A request that a page offers: what it does in a few words; raises: it may give the treatment to somebody."""
+    """A request that a page offers: what it does in a few words.
+
+    raises  it may give the treatment to somebody, or allows somebody to
+    """
 
     action: str
     label: str
@@ -42,12 +45,18 @@ OFFERS = {
     )
 }
 
+APPROVE, REJECT = "approve", "reject"
+DECISIONS = {offer.action: offer for offer in (Offer(APPROVE, "Approve", True), Offer(REJECT, "Reject", False))}
+"""These are offered to whom roles and policy give them: console/deciding.py."""
+
 DONE = {
     "stop": "It is stopped: nobody gets the treatment variant.",
     "rollback": "It is rolled back: everybody gets the variant that the spec rolls back to.",
     "pause": "It is paused: nobody gets the treatment variant until it is resumed.",
     "resume": "It is running again, in a new run.",
     "start": "It is started.",
+    "approve": "Your approval is recorded.",
+    "reject": "Your rejection is recorded: nothing raises its exposure until you approve it.",
 }
 
 
@@ -56,12 +65,14 @@ class Asked:
     """What a person filled in.
 
     seen  the state that the page showed; a request that raises exposure holds for that state alone
+    body  what the request carries beside its reason
     """
 
     request_id: str
     reason: str
     exposure: float | None
     seen: str
+    body: str | None = None
 
 
 def offers(lifecycle: str) -> tuple[Offer, ...]:
@@ -69,10 +80,11 @@ def offers(lifecycle: str) -> tuple[Offer, ...]:
     return tuple(offer for offer in OFFERS.values() if refusal(offer.action, Lifecycle(lifecycle)) is None)
 
 
-def state_of(standing: Standing) -> str:
-    """What a confirmation speaks of: another run, epoch or state is another question."""
+def state_of(standing: Standing, action: str) -> str:
+    """What a confirmation speaks of: another run, epoch or state is another question; to approve, another spec."""
     status = standing.status
-    return f"{status.lifecycle}, run {status.run}, epoch {status.epoch}"
+    spec = f", spec {standing.spec.spec_hash[:12]}" if action == APPROVE and standing.spec else ""
+    return f"{status.lifecycle}, run {status.run}, epoch {status.epoch}{spec}"
 
 
 def consequences(action: str, standing: Standing) -> tuple[str, ...]:
@@ -130,10 +142,10 @@ def asked_of(fields: dict[str, str]) -> Asked:
         raise RequestRefused("this form has lost its id; open the page again")
     if len(reason) > LONGEST_REASON:
         raise RequestRefused(f"the reason is longer than {LONGEST_REASON} characters; shorten it")
-    return Asked(request_id, reason, _exposure(fields.get("exposure", "")), fields.get("seen", ""))
+    return Asked(request_id, reason, share_typed(fields.get("exposure", "")), fields.get("seen", ""))
 
 
-def _exposure(percent: str) -> float | None:
+def share_typed(percent: str) -> float | None:
     """A share, from the percentage that a person typed."""
     if not percent.strip():
         return None
@@ -157,12 +169,11 @@ class Desk:
         """The judge's last word. Raises RequestRefused where it is a no, or none comes."""
         if (answered := self._answered.get(asked.request_id)) is not None:
             return answered
-        offer = OFFERS[action]
-        if offer.raises and asked.seen != state_of(standing):
-            now = state_of(standing)
+        offer, now = (OFFERS | DECISIONS)[action], state_of(standing, action)
+        if offer.raises and asked.seen != now:
             raise RequestRefused(f"it was {asked.seen} when you opened this page and is {now} now; look again")
         exposure = asked.exposure if offer.raises else None
-        request = request_of(action, standing.status.experiment, asked.reason, exposure=exposure)
+        request = request_of(action, standing.status.experiment, asked.reason, exposure=exposure, body=asked.body)
         return self._sent(person, request, asked)
 
     def ask_of_line(self, person: str, action: str, asked: Asked, frozen: str | None) -> RequestHandled:

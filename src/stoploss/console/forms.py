@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
+from datetime import UTC, datetime
 from http import HTTPStatus
 from urllib.parse import quote
 
@@ -11,11 +13,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from stoploss.console.asking import OFFERS, asked_of, consequences, first_stage, offers, state_of
+from stoploss.console.asking import DECISIONS, OFFERS, asked_of, consequences, first_stage, offers, state_of
+from stoploss.console.deciding import body_of_form, choice, outcome_of_decision
 from stoploss.console.guard import fields_of, posted, session_of
 from stoploss.console.line import LINE_OFFERS, line_consequences, offered
 from stoploss.console.parts import console_of
-from stoploss.console.reads import tried
+from stoploss.console.reads import Standing, tried
 from stoploss.console.rendering import page
 from stoploss.console.sessions import SESSION_S
 from stoploss.errors import RequestRefused
@@ -83,56 +86,80 @@ def local_path(path: str) -> str:
 
 def confirm(request: Request) -> Response:
     """What would follow, and the form that asks for it."""
-    return _confirmation(request)
+    return _confirmation(request, {})
 
 
-def _confirmed_again(request: Request, refused: str, reason: str) -> Response:
+def _confirmed_again(request: Request, refused: str, filled: dict[str, str]) -> Response:
     """With why it was refused, and what was written; another request, with another id."""
-    return _confirmation(request, refused, reason, HTTPStatus.CONFLICT)
+    return _confirmation(request, filled, refused, HTTPStatus.CONFLICT)
 
 
 def _confirmation(
-    request: Request, refused: str | None = None, reason: str = "", status: int = HTTPStatus.OK
+    request: Request, filled: dict[str, str], refused: str | None = None, status: int = HTTPStatus.OK
 ) -> Response:
-    name, action = request.path_params["name"], request.path_params["action"]
-    if action not in OFFERS:
-        raise HTTPException(HTTPStatus.NOT_FOUND, f"there is no request {action!r}; there are {', '.join(OFFERS)}")
-    standing, kafka = console_of(request).reads.standing(name)
+    """filled: what the form had when it was refused."""
+    action = _action(request)
+    standing, kafka = console_of(request).reads.standing(request.path_params["name"])
     return page(
         request,
-        "confirm.html",
+        "confirm_decision.html" if action in DECISIONS else "confirm.html",
         status=status,
-        offer=OFFERS[action],
         standing=standing,
-        consequences=consequences(action, standing),
-        seen=state_of(standing),
-        is_offered=OFFERS[action] in offers(standing.status.lifecycle),
-        first_stage=first_stage(standing.spec),
+        seen=state_of(standing, action),
         request_id=str(uuid.uuid4()),
-        reason=reason,
+        filled=filled,
         refused=refused,
         troubles_found=[kafka] if kafka else [],
+        **(_of_decision if action in DECISIONS else _of_offer)(request, action, standing),
     )
+
+
+def _of_offer(_: Request, action: str, standing: Standing) -> dict[str, object]:
+    offer = OFFERS[action]
+    return {
+        "offer": offer,
+        "consequences": consequences(action, standing),
+        "is_offered": offer in offers(standing.status.lifecycle),
+        "first_stage": first_stage(standing.spec),
+    }
+
+
+def _of_decision(request: Request, action: str, standing: Standing) -> dict[str, object]:
+    viewer, now = console_of(request).viewer(session_of(request).person), datetime.now(UTC)
+    return {
+        "offer": DECISIONS[action],
+        "consequences": outcome_of_decision(action, standing, viewer, now),
+        "choice": choice(action, standing, viewer, now),
+    }
+
+
+def _action(request: Request) -> str:
+    action: str = request.path_params["action"]
+    if action not in (known := (*OFFERS, *DECISIONS)):
+        raise HTTPException(HTTPStatus.NOT_FOUND, f"there is no request {action!r}; there are {', '.join(known)}")
+    return action
 
 
 async def ask(request: Request) -> Response:
     """Sends it, and shows the experiment once the judge has accepted; the confirmation again where it has not."""
     fields = await posted(request)
-    action = request.path_params["action"]
-    if action not in OFFERS:
-        raise HTTPException(HTTPStatus.NOT_FOUND, f"there is no request {action!r}")
+    action = _action(request)
     try:
         await run_in_threadpool(_sent, request, fields)
     except RequestRefused as error:
-        return await run_in_threadpool(_confirmed_again, request, str(error), fields.get("reason", ""))
+        return await run_in_threadpool(_confirmed_again, request, str(error), fields)
     name = quote(request.path_params["name"], safe="")
     return RedirectResponse(f"/experiments/{name}?done={action}", SEE_OTHER)
 
 
 def _sent(request: Request, fields: dict[str, str]) -> None:
     console = console_of(request)
-    standing, _ = console.reads.standing(request.path_params["name"])
-    console.desk.ask(session_of(request).person, request.path_params["action"], standing, asked_of(fields))
+    name, action = request.path_params["name"], _action(request)
+    standing, _ = console.reads.standing(name)
+    asked = asked_of(fields)
+    if action in DECISIONS:
+        asked = replace(asked, body=body_of_form(action, name, fields))
+    console.desk.ask(session_of(request).person, action, standing, asked)
 
 
 # ---- requests about the whole line ---------------------------------------------------------------

@@ -11,6 +11,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from stoploss.cli import dead_letters, reading
 from stoploss.console import letters, searching
 from stoploss.console.asking import DONE, offers
+from stoploss.console.deciding import decisions
+from stoploss.console.guard import session_of
 from stoploss.console.health import Health, Pulses, health, pulses
 from stoploss.console.line import LINE_DONE, still_running
 from stoploss.console.parts import Console, console_of
@@ -50,7 +52,7 @@ def experiments(request: Request) -> Response:
     standings.sort(key=lambda standing: standing.status.changed_at, reverse=True)
     shown = standings[:MOST_LISTED]
     known = tried(lambda: _pulses(console, shown))
-    now = datetime.now(UTC)
+    now, viewer = datetime.now(UTC), console.viewer(session_of(request).person)
     rows = [Row(standing, health(standing.status, known.value, now)) for standing in shown]
     return page(
         request,
@@ -59,7 +61,7 @@ def experiments(request: Request) -> Response:
         under_way=[row for row in rows if row.standing.status.lifecycle in UNDER_WAY],
         others=[row for row in rows if row.standing.status.lifecycle not in UNDER_WAY],
         left_out=len(standings) - len(shown),
-        waits=len(waiting(standings, now)),
+        waits=len(waiting(standings, now, viewer)),
         still_running=still_running(standings),
         done=LINE_DONE.get(request.query_params.get("done", "")),
         troubles_found=[trouble for trouble in (kafka, known.trouble) if trouble],
@@ -72,9 +74,15 @@ def _pulses(console: Console, standings: list[Standing]) -> Pulses:
 
 
 def inbox(request: Request) -> Response:
-    standings, kafka = console_of(request).reads.standings()
+    console = console_of(request)
+    standings, kafka = console.reads.standings()
+    viewer = console.viewer(session_of(request).person)
     return page(
-        request, "waiting.html", items=waiting(standings, datetime.now(UTC)), troubles_found=[kafka] if kafka else []
+        request,
+        "waiting.html",
+        items=waiting(standings, datetime.now(UTC), viewer),
+        can_ask=kafka is None,
+        troubles_found=[trouble for trouble in (kafka or viewer.trouble,) if trouble],
     )
 
 
@@ -95,6 +103,8 @@ def experiment(request: Request) -> Response:
     standing, kafka = console.reads.standing(name)
     told = tried(lambda: _told(console, name))
     explained = told.value.explanation if told.value else None
+    viewer = console.viewer(session_of(request).person)
+    can = (*decisions(standing, viewer, datetime.now(UTC)), *offers(standing.status.lifecycle))
     stop = last_stop(explained) if explained else None
     review = told.value.review if told.value else None
     return page(
@@ -103,7 +113,7 @@ def experiment(request: Request) -> Response:
         stamp=stamp,
         standing=standing,
         told=told.value,
-        offers=offers(standing.status.lifecycle) if kafka is None else (),
+        offers=can if kafka is None else (),
         stop=stop,
         links=links(explained, stop) if explained and stop else (),
         events=timeline(explained) if explained else (),
@@ -111,7 +121,7 @@ def experiment(request: Request) -> Response:
         segments=segment_table(review) if review else None,
         budgets=budget_rows(standing.spec, told.value.verdicts if told.value else ()),
         done=DONE.get(request.query_params.get("done", "")),
-        troubles_found=[trouble for trouble in (kafka, told.trouble) if trouble],
+        troubles_found=[trouble for trouble in (kafka or viewer.trouble, told.trouble) if trouble],
     )
 
 

@@ -19,9 +19,11 @@ from stoploss.cli import reading
 from stoploss.cli.addresses import require_listener
 from stoploss.cli.budgets import BudgetLine, read_budgets
 from stoploss.console.kept import Kept
-from stoploss.errors import ConfigurationError, InvalidExperiment
+from stoploss.errors import ConfigurationError, InvalidExperiment, WireError
 from stoploss.experiment import Experiment
 from stoploss.governance.record import Approval, Completion
+from stoploss.policy.file import policy_in_force
+from stoploss.policy.model import Policy
 from stoploss.registry import RegistryEntry
 from stoploss.review.document import Review
 from stoploss.review.errors import UnknownExperiment
@@ -33,12 +35,14 @@ from stoploss.store import queries
 from stoploss.store.client import connect
 from stoploss.store.rows import RuleVerdict, Status
 from stoploss.suppression import MINIMUM_CELL
+from streams.policy import read_policy
 from streams.registry_view import RegistryView
 
 T = TypeVar("T")
 ANSWER_TIMEOUT_S = 15
 FREEZE_KEPT_S = 2.0
 BUDGETS_KEPT_S = 5.0
+POLICY_KEPT_S = 5.0
 AGREES_WITHIN_S = 10.0
 POLL_S = 0.05
 FROM_THE_STORE = "read from ClickHouse while Kafka is away"
@@ -65,12 +69,14 @@ class Standing:
     """Where one experiment stands, with its spec where this version can read it, and what people have said.
 
     completion  None: nobody has decided, or Kafka is away
+    authors     who registered or amended the spec
     """
 
     status: ExperimentStatus
     spec: Experiment | None
     approvals: tuple[Approval, ...] = ()
     completion: Completion | None = None
+    authors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +102,7 @@ class Reads:
         self._opening_view, self._opening_client = threading.Lock(), threading.Lock()
         self._frozen = Kept(self._read_frozen, FREEZE_KEPT_S)
         self._budgets = Kept(self._read_budgets, BUDGETS_KEPT_S)
+        self._policy = Kept(self._read_policy, POLICY_KEPT_S)
 
     def close(self) -> None:
         self._forget_view()
@@ -159,6 +166,18 @@ class Reads:
             return read_budgets(self.settings)
         except KafkaException as error:
             raise ConfigurationError(f"what was spent cannot be read: {error}") from error
+
+    def policy(self) -> Policy | None:
+        """The one in force, or None; read anew after five seconds. Raises as `entries`."""
+        return self._policy.now()
+
+    def _read_policy(self) -> Policy | None:
+        require_listener(self.settings.need_kafka())
+        try:
+            found = read_policy(self.settings)
+            return policy_in_force(found.spec or "") if found is not None else None
+        except (KafkaException, WireError, InvalidExperiment) as error:
+            raise ConfigurationError(f"the policy in force cannot be read: {error}") from error
 
     # ---- from either -----------------------------------------------------------------------------
 
@@ -227,7 +246,7 @@ def _reviewed(client: Client, experiment: str) -> tuple[Review | None, str | Non
 @lru_cache(maxsize=512)
 def standing_of(entry: RegistryEntry, today: date) -> Standing:
     """Kept, since a spec takes tens of milliseconds to read and every page asks for all of them."""
-    return Standing(status_of(entry, today), spec_of(entry.spec), entry.approvals, entry.completion)
+    return Standing(status_of(entry, today), spec_of(entry.spec), entry.approvals, entry.completion, entry.authors)
 
 
 @lru_cache(maxsize=512)

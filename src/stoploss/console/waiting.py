@@ -6,10 +6,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from stoploss.console.asking import Offer, offers
+from stoploss.console.asking import APPROVE, Offer, offers
+from stoploss.console.deciding import Viewer, choice, decisions, lacking
 from stoploss.console.reads import Standing
-from stoploss.governance.approvals import missing, needs
-from stoploss.governance.record import Governance
 from stoploss.lifecycle import WAITING as BEFORE_START
 from stoploss.lifecycle import Lifecycle
 
@@ -32,6 +31,7 @@ class Waiting:
     """
     people  what they have decided; owed: what they owe, with its day; overdue: what of that is
     since   the last change; where nothing but what is owed waits: the first day on which it was overdue
+    offers  what the viewer may ask for; why_not: why they may not approve it; empty where they may, or nobody has to
     """
 
     experiment: str
@@ -42,28 +42,34 @@ class Waiting:
     overdue: tuple[str, ...]
     since: datetime
     offers: tuple[Offer, ...]
+    why_not: str = ""
 
 
-def waiting(standings: Iterable[Standing], now: datetime) -> tuple[Waiting, ...]:
+def waiting(standings: Iterable[Standing], now: datetime, viewer: Viewer) -> tuple[Waiting, ...]:
     """Longest first."""
-    return tuple(sorted(_waiting(standings, now), key=lambda item: item.since))
+    return tuple(sorted(_waiting(standings, now, viewer), key=lambda item: item.since))
 
 
-def _waiting(standings: Iterable[Standing], now: datetime) -> Iterator[Waiting]:
+def _waiting(standings: Iterable[Standing], now: datetime, viewer: Viewer) -> Iterator[Waiting]:
     for standing in standings:
         status = standing.status
-        why, since, late = _why(standing, now), status.changed_at, status.overdue_since
+        why, since, late = _why(standing, now, viewer), status.changed_at, status.overdue_since
         if why is None and late is not None:
             why, since = OVERDUE, datetime(late.year, late.month, late.day, tzinfo=UTC)
         if why is not None:
-            said, can = (status.people, status.due, status.overdue), offers(status.lifecycle)
-            yield Waiting(status.experiment, status.lifecycle, why, *said, since, can)
+            said = (status.people, status.due, status.overdue)
+            can = (*decisions(standing, viewer, now), *offers(status.lifecycle))
+            yield Waiting(status.experiment, status.lifecycle, why, *said, since, can, _why_not(standing, now, viewer))
 
 
-def _why(standing: Standing, now: datetime) -> str | None:
+def _why_not(standing: Standing, now: datetime, viewer: Viewer) -> str:
+    return choice(APPROVE, standing, viewer, now).why_not if lacking(standing, viewer.policy, now) else ""
+
+
+def _why(standing: Standing, now: datetime, viewer: Viewer) -> str | None:
     state, recommended = Lifecycle(standing.status.lifecycle), standing.status.recommendation or ""
     if state in BEFORE_START:
-        return _approvals(standing, now) or START
+        return _approvals(standing, now, viewer) or START
     if state == Lifecycle.RUNNING:
         return RECOMMENDED.get(recommended)
     if state == Lifecycle.ADOPTED:
@@ -76,10 +82,7 @@ def _review(standing: Standing) -> str | None:
     return None if reviewed else ROLLED_OUT
 
 
-def _approvals(standing: Standing, now: datetime) -> str | None:
-    """What its spec asks for and is not there. The organisation's policy, which the judge reads, may ask for more."""
-    if standing.spec is None:
-        return None
-    said = Governance(approvals=list(standing.approvals))
-    lacking = missing(needs(None, standing.spec), said, round(now.timestamp() * 1_000_000))
-    return f"Waits for approval: {'; '.join(lacking)}." if lacking else None
+def _approvals(standing: Standing, now: datetime, viewer: Viewer) -> str | None:
+    """What its spec and the organisation's policy ask for and is not there."""
+    missed = lacking(standing, viewer.policy, now)
+    return f"Waits for approval: {'; '.join(missed)}." if missed else None

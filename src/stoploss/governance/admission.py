@@ -89,8 +89,8 @@ def _of_spec(state: ExperimentState | None, request: Request, spec: Experiment, 
 
 
 def _own(state: ExperimentState, request: Request) -> Iterator[str]:
-    if request.by in state.governance.authors:
-        yield f"{request.by} is an author of the spec, and nobody approves or rejects their own; ask somebody else"
+    if why := approvals.refused_to_author(request.by, state.governance.authors):
+        yield why
     elif not request.reason.strip():
         yield f"{request.action} needs a reason; give one with --reason"
     elif request.action == "approve":

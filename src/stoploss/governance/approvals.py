@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from stoploss.commands import Micros, Segment
@@ -95,6 +95,13 @@ def _counts(approval: Approval, at: Micros) -> bool:
 def ending(governance: Governance, at: Micros, within: Micros) -> list[Approval]:
     """Approvals that stand and will not for so much longer."""
     return [one for one in standing(governance, at) if one.expires_at is not None and one.expires_at - at <= within]
+
+
+def refused_to_author(person: str, authors: Collection[str]) -> str | None:
+    """Why a person may not decide on a spec that they wrote, in a sentence; None where they did not write it."""
+    if person not in authors:
+        return None
+    return f"{person} is an author of the spec, and nobody approves or rejects their own; ask somebody else"
 
 
 def _who(domain: str, people: int, have: int) -> str:

@@ -53,9 +53,13 @@ class Identity:
         except CommandRefused as error:
             return _refused(request, f"{error}; sign requests with the key of `stoploss keys --person`")
         person = self._names[key_id]
-        why = _contradiction(signed, person) or refusal(self._roles, person, request.action, teams, _domain(request))
+        why = _contradiction(signed, person) or self.refusal(person, request.action, teams, _domain(request))
         found = replace(request, key_id=key_id)
         return _refused(found, why) if why else found
+
+    def refusal(self, person: str, action: str, teams: frozenset[str], domain: str | None = None) -> str | None:
+        """Why somebody may not ask for this, by the roles alone; None where he may."""
+        return refusal(self._roles, person, action, teams, domain)
 
 
 def _refused(request: Request, why: str) -> Request:
