@@ -18,8 +18,12 @@ PATIENCE_MS = 60_000
 SIZES = {"wide": (1280, 900), "narrow": (400, 800)}
 SERIOUS = {"serious", "critical"}
 # The style of maps, which plotly writes into each page: the policy refuses it, and no map is drawn. And a page that
-# says no, which is what it is there for.
-NO_FAULTS = ("Applying inline style violates", "the server responded with a status of 4")
+# says no, or what is away, which is what it is there for.
+NO_FAULTS = (
+    "Applying inline style violates",
+    "the server responded with a status of 4",
+    "the server responded with a status of 503",
+)
 
 
 class Served(Protocol):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests.console.browsing import PATIENCE_MS, SIZES, browser, violations, visit
-from tests.console.world import LEAKED, PAST, PERSON, TWIN, WAITING, World
+from tests.console.conftest import console_with
+from tests.console.world import LEAKED, PAST, PERSON, TWIN, WAITING, World, served
 from tests.installation import journal_of
 
 __all__ = ["browser"]
@@ -89,6 +91,9 @@ def test_times_are_in_the_viewers_zone_and_utc_is_a_glance_away(browser: Browser
 
 
 PATHS = {
+    "no such page": "/none",
+    "no such experiment": "/experiments/none",
+    "approval": f"/experiments/{WAITING}/ask/approve",
     "story": f"/experiments/{PAST}",
     "confirmation": f"/experiments/{WAITING}/ask/start",
     "inbox": "/waiting",
@@ -101,15 +106,41 @@ PATHS = {
 }
 
 
+AWAY = {
+    "kafka": ("Not all can be shown", ("/", f"/experiments/{PAST}", f"/experiments/{PAST}/ask/start", "/waiting")),
+    "clickhouse_url": ("ClickHouse", (f"/experiments/{WAITING}", "/letters", f"/experiments/{WAITING}/review")),
+}
+"""Pages that want what is away, and what each of them says then."""
+
+
+def keeps_nobody_out(page: Page, path: str) -> None:
+    page.goto(path)
+    for size, colours in (("wide", "light"), ("narrow", "dark")):
+        page.set_viewport_size(dict(zip(("width", "height"), SIZES[size], strict=True)))
+        page.emulate_media(color_scheme=colours)
+        assert violations(page) == [], (path, size, colours)
+        assert page.evaluate("document.documentElement.scrollWidth") <= SIZES[size][0], (path, size)
+
+
 def test_no_page_keeps_anybody_from_using_it_light_or_dark_wide_or_narrow(browser: Browser, world: World) -> None:
     with visit(browser, world) as page:
-        for name, path in PATHS.items():
-            page.goto(path)
-            for size, colours in (("wide", "light"), ("narrow", "dark")):
-                page.set_viewport_size(dict(zip(("width", "height"), SIZES[size], strict=True)))
-                page.emulate_media(color_scheme=colours)
-                assert violations(page) == [], (name, size, colours)
-                assert page.evaluate("document.documentElement.scrollWidth") <= SIZES[size][0], (name, size)
+        for path in PATHS.values():
+            keeps_nobody_out(page, path)
+        page.goto("/letters")
+        letter = page.locator("a[href^='/letters/']").first.get_attribute("href")
+        keeps_nobody_out(page, letter or pytest.fail("no letter"))
+        page.goto(letter or "")
+        expect(page.get_by_text("Show the bytes")).to_be_visible()
+
+
+@pytest.mark.parametrize("away", AWAY)
+def test_nor_does_a_page_that_says_what_is_away(browser: Browser, world: World, away: str) -> None:
+    said, paths = AWAY[away]
+    console = console_with(world, **{away: "127.0.0.1:1" if away == "kafka" else "http://127.0.0.1:1"})
+    with served(console) as address, visit(browser, replace(world, console=console, address=address)) as page:
+        for path in paths:
+            keeps_nobody_out(page, path)
+            expect(page.locator("main")).to_contain_text(said)
 
 
 def test_a_stranger_is_led_to_the_form_and_from_there_to_the_page(browser: Browser, world: World) -> None:
