@@ -1,4 +1,4 @@
-"""Every block of code in docs/ is run, or checked by what it is; what cannot be says why, in the document.
+"""Every block of code in README and docs/ is run, or checked by what it is; what cannot be says why, in the document.
 
 A comment before a block tells what it is, where the block does not: `<!-- of: Policy -->` a part of a policy, `<!-- of:
 values -->` of the chart's values, and `<!-- not run: why -->`. Without one, YAML that is no whole file is a part of an
@@ -68,7 +68,7 @@ class Block:
         return f"{self.document}-{self.number}-{self.language or 'bare'}"
 
 
-DOCUMENTS = [path for path in sorted((ROOT / "docs").rglob("*.md")) if path.stem not in RUN_BY]
+DOCUMENTS = [ROOT / "README.md", *(path for path in sorted((ROOT / "docs").rglob("*.md")) if path.stem not in RUN_BY)]
 
 
 def blocks() -> Iterator[Block]:
@@ -134,7 +134,11 @@ def make(arguments: list[str]) -> None:
     assert re.search(rf"^{arguments[0]}:", (ROOT / "Makefile").read_text(), re.MULTILINE), arguments
 
 
-def pip(arguments: list[str]) -> None:
+def install(arguments: list[str]) -> None:
+    """pip, pipx and uv: the package with parts that it has, and a constraint that is a file of the project."""
+    assert "install" in arguments[:2]
+    given = {after for word, after in pairwise(arguments) if word == "--constraint"}
+    assert all((ROOT / name).is_file() for name in given)
     (what,) = [word for word in arguments if word.startswith("stoploss")]
     asked = re.fullmatch(r"stoploss(?:\[([a-z,]+)\])?", what)
     assert asked is not None
@@ -154,7 +158,9 @@ def copied(arguments: list[str]) -> None:
 PROGRAMS: Mapping[str, Callable[[list[str]], None]] = {
     "stoploss": stoploss,
     "make": make,
-    "pip": pip,
+    "pip": install,
+    "pipx": install,
+    "uv": install,
     "docker": docker,
     "cp": copied,
 }

@@ -113,21 +113,33 @@ def test_the_wheel_of_the_image_holds_what_the_projects_holds(wheel: Path, tmp_p
 # ---- installed -----------------------------------------------------------------------------------
 
 
+def installed(wheel: Path, where: Path, *constraints: str) -> str:
+    """The program, in an environment that holds it with the embedded parts and nothing else, as pipx makes one."""
+    venv = where / "venv"
+    run(where, str(UV), "venv", "--quiet", "--python", str(Path(sys.base_prefix) / "bin" / "python3.11"), str(venv))
+    wanted = f"stoploss[embedded] @ {wheel.as_uri()}"
+    run(where, str(UV), "pip", "install", "--quiet", "--python", str(venv / "bin" / "python"), *constraints, wanted)
+    return str(venv / "bin" / "stoploss")
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1_800)
 def test_the_demo_runs_from_the_wheel_in_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
     """Installed as a user would, at the locked versions; the only code of stoploss is the wheel's."""
-    venv, work = tmp_path / "venv", tmp_path / "work"
-    work.mkdir()
-    run(work, str(UV), "venv", "--quiet", "--python", str(Path(sys.base_prefix) / "bin" / "python3.11"), str(venv))
-    lock = str(ROOT / "requirements" / "dev.lock")
-    wanted = f"stoploss[embedded] @ {wheel.as_uri()}"
-    run(work, str(UV), "pip", "install", "--quiet", "--python", str(venv / "bin" / "python"), "-c", lock, wanted)
-    stoploss = str(venv / "bin" / "stoploss")
-
-    assert json.loads(run(work, stoploss, "--version", "--json"))["extras"] == ["embedded", "openfeature"]
-    run(work, stoploss, "init")
-    assert "well-formed" in run(work, stoploss, "check", "experiment.yaml")
-    shown = run(work, stoploss, "demo", "--traces", "3000", "--seconds", "12")
+    stoploss = installed(wheel, tmp_path, "-c", str(ROOT / "requirements" / "dev.lock"))
+    assert json.loads(run(tmp_path, stoploss, "--version", "--json"))["extras"] == ["embedded", "openfeature"]
+    run(tmp_path, stoploss, "init")
+    assert "well-formed" in run(tmp_path, stoploss, "check", "experiment.yaml")
+    shown = run(tmp_path, stoploss, "demo", "--traces", "3000", "--seconds", "12")
     assert re.search(r"rollback +support-agent-prompt", shown)
     assert "byte for byte" in shown
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1_800)
+def test_the_newest_versions_that_the_package_allows_are_installed_and_work(wheel: Path, tmp_path: Path) -> None:
+    """Without the lock, as `pipx install 'stoploss[embedded]'` does it: docs/installation.md."""
+    stoploss = installed(wheel, tmp_path)
+    assert json.loads(run(tmp_path, stoploss, "--version", "--json"))["extras"] == ["embedded", "openfeature"]
+    run(tmp_path, stoploss, "init")
+    assert "well-formed" in run(tmp_path, stoploss, "check", "experiment.yaml")
