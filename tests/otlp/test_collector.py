@@ -24,9 +24,11 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import SpanKind
 
+from stoploss.commands import Action, Command
+from stoploss.control.messages import read_command
 from stoploss.otlp.translating import SPANS
 from streams.otlp import ROLE
-from tests.installation import PATIENCE_S, Installation, Kafka, installed, messages, registry_of, values
+from tests.installation import PATIENCE_S, Installation, Kafka, headers_of, installed, messages, registry_of, values
 from tests.otlp.telling import CHAT, EVALUATED, EXPERIMENT, FLAG
 from tests.timelines import spec
 
@@ -123,11 +125,22 @@ def test_from_the_sdk_through_a_collector_to_the_command(kafka: Kafka, tmp_path:
         with running(collector, installation, encoding) as url:
             trace_id = serve_one_request(url)
             installation.wait(lambda: _lifecycle(installation) != "running")
-        assert _lifecycle(installation) in ("rolled_back", "stopped", "paused")
+        assert _lifecycle(installation) == "stopped"
+        command = last_command(installation)
+        assert (command.experiment, command.action, command.exposure) == (EXPERIMENT, Action.STOP, 0.0)
+        assert command.release_variant == "current"
+        assert "refund" in command.reason
         assert {message.key() for message in messages(installation.settings, SPANS)} == {trace_id.encode()}
         assert {message.key() for message in messages(installation.settings, "traces")} >= {trace_id.encode()}
         begins = b"{" if encoding == "otlp_json" else b"\n"
         assert all(value[:1] == begins for value in values(installation.settings, SPANS))
+
+
+def last_command(installation: Installation) -> Command:
+    """As a controller reads it; raises CommandRefused where the monitor did not sign it."""
+    topic = installation.settings.topics("control")
+    message = messages(installation.settings, "control")[-1]
+    return read_command(message.value() or b"", headers_of(message), topic, installation.verifier)
 
 
 def _lifecycle(installation: Installation) -> str:

@@ -13,12 +13,19 @@ from stoploss.otlp.assigning import Flags
 from stoploss.otlp.prices import Price, PriceTable
 from stoploss.otlp.records import Assignment, Step
 from stoploss.otlp.translating import LOGS, SPANS
-from tests.otlp.telling import EXPERIMENT, translator
+from tests.otlp.telling import CHAT, EVALUATED, EXPERIMENT, Telling, event, translator
 
 EXAMPLES = Path(__file__).parent / "examples"
 DIALECTS = ("otel_current", "otel_1_36", "traceloop", "traceloop_0_40", "openinference")
 WITH_TEXTS = ("otel_current", "traceloop", "traceloop_0_40", "openinference")
-WITH_PARTS = ("traceloop", "openinference")
+PARTS: dict[str, tuple[int | None, int | None]] = {
+    "otel_current": (None, None),
+    "otel_1_36": (None, None),
+    "traceloop": (512 + 768, 0),  # its streams do not tell reasoning tokens
+    "traceloop_0_40": (512, None),  # its streams had no usage
+    "openinference": (512 + 768, 0 + 16),
+}
+"""Cached and reasoning tokens, as far as the packages tell them."""
 STREAMED = ("traceloop", "traceloop_0_40", "openinference")
 ANSWERED_BY = "gpt-4o-mini-2024-07-18"
 PRICE = Price.model_validate({"from": date(2024, 7, 18), "input": 0.15, "output": 0.6, "cached": 0.075})
@@ -61,7 +68,7 @@ def test_every_dialect_tells_the_steps_in_order(name: str) -> None:
 def test_tokens_and_cost_are_those_of_all_calls(name: str) -> None:
     record = trace(name)
     assert (record["input_tokens"], record["output_tokens"]) == (1_712, 60)
-    cached = 1_280 if name in WITH_PARTS else 0
+    cached = PARTS[name][0] or 0
     expected = ((1_712 - cached) * 0.15 + cached * 0.075 + 60 * 0.6) / 1e6
     assert record["cost_usd"] == pytest.approx(expected, rel=1e-12)
 
@@ -73,11 +80,33 @@ def test_a_call_that_does_not_say_its_tokens_leaves_sum_and_cost_unknown() -> No
     assert record["cost_usd"] is None
 
 
-@pytest.mark.parametrize("name", WITH_PARTS)
-def test_cached_and_reasoning_tokens_are_parts_of_the_totals(name: str) -> None:
+@pytest.mark.parametrize("name", DIALECTS)
+def test_cached_and_reasoning_tokens_are_those_that_its_packages_tell(name: str) -> None:
+    """The model says 512 + 768 cached and 0 + 16 reasoning tokens, the latter numbers in a stream."""
     record = trace(name)
-    assert record["cached_tokens"] == 512 + 768
-    assert record["reasoning_tokens"] in (16, 0)  # Traceloop's streams do not tell them
+    assert (record["cached_tokens"], record["reasoning_tokens"]) == PARTS[name]
+
+
+@pytest.mark.parametrize(
+    ("cached", "reasoning"),
+    [
+        ("gen_ai.usage.cache_read.input_tokens", "gen_ai.usage.reasoning.output_tokens"),
+        ("gen_ai.usage.cache_read_input_tokens", "gen_ai.usage.reasoning_tokens"),
+    ],
+)
+def test_cached_and_reasoning_tokens_in_opentelemetrys_names_are_parts_of_the_totals(
+    cached: str, reasoning: str
+) -> None:
+    """Its conventions name them; the packages that made the examples do not tell them."""
+    told = Telling()
+    entry = told.span("POST /chat", kind=2)
+    event(entry, "feature_flag.evaluation", EVALUATED)
+    for number, (of_input, of_output) in enumerate([(512, 0), (256, 16)], start=1):
+        told.span(f"chat {number}", {**CHAT, cached: of_input, reasoning: of_output}, parent=entry, takes_ms=10)
+    (record,) = translator().take(SPANS, told.value, 0, 0.0).traces
+    assert (record["input_tokens"], record["cached_tokens"]) == (2_000, 768)
+    assert (record["output_tokens"], record["reasoning_tokens"]) == (200, 16)
+    assert record["cost_usd"] == pytest.approx(((2_000 - 768) * 0.15 + 768 * 0.075 + 200 * 0.6) / 1e6, rel=1e-12)
 
 
 @pytest.mark.parametrize("name", WITH_TEXTS)

@@ -3,7 +3,7 @@
 Built here instead of taken from `opentelemetry-proto`: there each attribute of each span becomes three Python objects.
 Most attributes say the same as on the span before, so their bytes are looked up in a memory (attributes.py) and parsed
 only when they are new. Field numbers are those of opentelemetry-proto 1.x, which keeps them for good;
-`tests/otlp/test_protobuf.py` compares with it.
+`tests/otlp/test_reading.py` compares with it.
 """
 
 from __future__ import annotations
