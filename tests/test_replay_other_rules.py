@@ -206,7 +206,7 @@ def test_a_rollout_is_a_word_on_the_recorded_spec_and_a_later_run_begins_under_b
     for second in range(20):
         timeline.seconds(1)
         timeline.traces(traces(200, seed=second, users=20_000, error_rate=(0.05, 0.3), tenant="acme"))
-    timeline.ask("complete", body='{"decision": "rollout"}')
+    timeline.ask("complete", reason="as good", body='{"decision": "rollout"}')
     assert timeline.it.lifecycle == "adopted"
     timeline.traces(traces(200, seed=30))
     timeline.ask("stop")

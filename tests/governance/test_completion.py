@@ -23,16 +23,34 @@ def stopped(recommended: str | None = None) -> House:
     return house
 
 
-@pytest.mark.parametrize(("decision", "accepted"), [("rollback", True), ("rollout", False)])
-def test_departing_from_the_recommendation_needs_a_reason(decision: str, accepted: bool) -> None:
+DEPARTS = (
+    "the monitor recommends rollback, the decision is rollout: departing from the recommendation needs a reason; "
+    "give one with --reason"
+)
+NO_REASON = "a decision needs a reason; give one with --reason"
+
+
+@pytest.mark.parametrize(
+    ("recommended", "decision", "why"),
+    [("rollback", "rollout", DEPARTS), ("rollback", "rollback", NO_REASON), (None, "iterate", NO_REASON)],
+)
+def test_a_decision_needs_a_reason_and_most_of_all_one_that_departs_from_the_recommendation(
+    recommended: str | None, decision: str, why: str
+) -> None:
     """D8"""
-    house = stopped("rollback")
-    why = house.ask("complete", reason="", decision=decision)
-    assert (why is None) is accepted
-    if not accepted:
-        assert (why or "").startswith("the monitor recommends rollback, the decision is rollout: departing")
-        assert house.ask("complete", reason="the harm was a fault of the test", decision=decision) is None
+    house = stopped(recommended)
+    for reason in ("", " "):
+        assert house.ask("complete", reason=reason, decision=decision) == why
+    assert house.ask("complete", reason="the harm was a fault of the test", decision=decision) is None
     assert house.lifecycle == "completed"
+
+
+@pytest.mark.parametrize(("decision", "why"), [("rollback", None), ("rollout", DEPARTS)])
+def test_a_decision_in_an_older_ledger_needed_one_only_where_it_departed(decision: str, why: str | None) -> None:
+    """A replay says what was said: requests of then have no edition."""
+    house = stopped("rollback")
+    house.timeline.edition = None
+    assert house.ask("complete", reason="", decision=decision) == why
 
 
 def test_the_decision_stands_in_the_journal_and_in_the_registry() -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 NAMES = ("alpha", "beta")
 REVIEWER = "bob"
 BODIES = {"complete": '{"decision": "rollout"}'}
+REASONS = {"complete": "as good"}
 
 
 class People:
@@ -57,7 +58,8 @@ class People:
         told = self.world.scenario
         spec = spec_of(experiment, told.controllers, told.climbs) if action == "register" else None
         by, body = REVIEWER if action == "reviewed" else "ada", BODIES.get(action)
-        request = Request(request_id, experiment, action, by, "", self.world.now_us, spec, body=body)
+        reason = REASONS.get(action, "")
+        request = Request(request_id, experiment, action, by, reason, self.world.now_us, spec, body=body)
         value = records.encode("request", request)
         log = self.world.broker.topics[TOPICS("experiments")].logs[0]
         self.world.broker.append(log, experiment.encode(), value, [])

@@ -16,6 +16,7 @@ Domain = Annotated[
     Literal["product", "privacy", "security", "ethics"], typer.Option("--for", help="The domain that you speak for.")
 ]
 WhyStopped = Annotated[str, typer.Option("--reason", "-m", help="Why; needed, and kept for good.")]
+WhyDecided = Annotated[str, typer.Option("--reason", "-m", help="Why; needed, also where it is as recommended.")]
 
 
 @app.command()
@@ -109,7 +110,7 @@ def ramp(experiment: Experiment, exposure: Share = None, reason: Why = "", as_js
 def complete(
     experiment: Experiment,
     decision: Annotated[Literal["rollout", "iterate", "rollback"], typer.Option(help="What is done.")],
-    reason: Why = "",
+    reason: WhyDecided = "",
     caveats: Annotated[str, typer.Option(help="What the decision leaves open.")] = "",
     reviewer: Annotated[str, typer.Option(help="Who looked at the evidence beside you.", metavar="NAME")] = "",
     lesson: Annotated[str, typer.Option(help="What was learned.")] = "",
@@ -118,7 +119,7 @@ def complete(
     """Decide on an experiment.
 
     A rollout of what runs leaves the treatment where it is: served, watched, and everybody's to stop. For another
-    decision it is paused, stopped or rolled back first. Departing from what the monitor recommends needs a reason.
+    decision it is paused, stopped or rolled back first. Every decision needs a reason.
     """
     from stoploss.cli import governing
 

@@ -113,11 +113,15 @@ def _completion(state: ExperimentState, request: Request) -> Iterator[str]:
     decision = body_of(CompletionTerms, request.body).decision
     if state.lifecycle in LIVE:
         yield from _adoption(state, decision)
-    if recommended not in (None, decision) and not request.reason.strip():
+    if request.reason.strip():
+        return
+    if recommended not in (None, decision):
         yield (
             f"the monitor recommends {recommended}, the decision is {decision}: departing from the recommendation "
             "needs a reason; give one with --reason"
         )
+    elif request.edition is not None:
+        yield "a decision needs a reason; give one with --reason"
 
 
 def _adoption(state: ExperimentState, decision: str) -> Iterator[str]:
