@@ -23,7 +23,7 @@ from stoploss.intake import begun, dead_letters
 from stoploss.intake.begun import Begun
 from stoploss.intake.results import Reject
 from stoploss.ledger import Request, Source
-from stoploss.lifecycle import OF_ALL, POLICY, RECORD, REQUESTS
+from stoploss.lifecycle import OF_ALL, POLICY, RECORD, REQUESTS, refusal
 from stoploss.limits.programme import BEGINS
 from stoploss.policy.file import parse_policy, policy_in_force
 from stoploss.policy.requirements import said_of
@@ -191,24 +191,19 @@ class Registrar:
         try:
             request = self._checked(record, opinion(records.decode(record.value, {"request": Request})))
         except WireError as error:
-            self._dead_letter(record, source, "malformed", str(error))
+            self._dead_letter(record, source, str(error))
             return
         if request.action in OF_ALL:
             self._tell_all(request, f"{source.key}/{record.offset}")
             return
-        partition = self._partition_of(request)
-        if partition is None:
-            why = f"{request.action} of {request.experiment!r}: the experiment is not registered; register it first"
-            self._dead_letter(record, source, "not_registered", why)
-            return
         where = f"{source.key}/{record.offset}"
-        fact = replace(request, partition=partition, source=where)
+        fact = replace(self._placed(request), source=where)
         log.info(
             "request",
-            experiment=request.experiment,
-            action=request.action,
-            accepted=request.accepted,
-            opinion=request.opinion,
+            experiment=fact.experiment,
+            action=fact.action,
+            accepted=fact.accepted,
+            opinion=fact.opinion,
         )
         self._tell(fact)
 
@@ -290,6 +285,16 @@ class Registrar:
         self._appender.flush()
         self._limits.take_policy()
 
+    def _placed(self, request: Request) -> Request:
+        """With its ledger partition. What is of an experiment that was never registered is refused where it would live,
+        so that whoever asked hears of it."""
+        partition = self._partition_of(request)
+        if partition is not None:
+            return replace(request, partition=partition)
+        partition = partition_for(request.experiment, self.settings.ledger_partitions)
+        why = request.opinion or refusal(request.action, None)
+        return replace(request, partition=partition, accepted=False, opinion=why)
+
     def _partition_of(self, request: Request) -> int | None:
         """Where the experiment lives; None where it was never registered. A record of none has the first partition."""
         if request.action == RECORD and not request.experiment:
@@ -302,7 +307,8 @@ class Registrar:
             return self._given.setdefault(request.experiment, given)
         return self._given.get(request.experiment)
 
-    def _dead_letter(self, record: Record, source: Source, code: Code, why: str) -> None:
+    def _dead_letter(self, record: Record, source: Source, why: str) -> None:
+        code: Code = "malformed"
         log.warning("request refused", offset=record.offset, code=code, reason=why)
         reject = Reject(record.offset, code, why, record.value or b"", record.timestamp_ms)
         DEAD_LETTERS.labels("registrar", code).inc()

@@ -24,7 +24,6 @@ from stoploss.ledger import Entry, EvidenceBlock, Request
 from stoploss.monitor import step
 from stoploss.outputs import CommandOutput, JournalOutput
 from stoploss.state import ExperimentState, PartitionState
-from stoploss.wire import records
 from tests.simulation.broker import Stored
 from tests.simulation.expected import Expected
 from tests.simulation.fates import Fates
@@ -130,8 +129,12 @@ class Witness:
 
     def _count_by_hand(self, fact: ledger.Fact) -> None:
         if isinstance(fact, Request) and fact.request_id not in self.requests:
+            expected = self.told[fact.experiment].expected
+            if expected.lifecycle is None and not fact.accepted:
+                self._refused.add(fact.request_id)  # the judge knows nothing of it, and hears it anew
+                return
             self.requests.add(fact.request_id)
-            self.told[fact.experiment].expected.asked(fact.action, bool(fact.accepted))
+            expected.asked(fact.action, bool(fact.accepted))
         elif isinstance(fact, EvidenceBlock):
             self._rows_by_hand(self.told[fact.experiment], fact)
 
@@ -259,20 +262,19 @@ class Witness:
         return request_id in self.handled
 
     def not_registered(self, request_id: str) -> bool:
+        return request_id in self._refused and request_id not in self.requests
+
+    def _read_letters(self) -> None:
         for record in self._committed("deadletter"):
             letter = dead_letters.decode(record.value)
-            if letter.stage == "registrar":
-                self._refused.add(records.decode(letter.value, {"request": Request}).request_id)
-            else:
-                self._dead.add((letter.source.topic_uuid, letter.source.partition, letter.offset))
-        return request_id in self._refused and request_id not in self.requests
+            self._dead.add((letter.source.topic_uuid, letter.source.partition, letter.offset))
 
     # ---- at the end ----------------------------------------------------------------------------------
 
     def look_at_the_end(self) -> None:
         """When everything has settled. Raises Violation with everything that is wrong."""
         self.look()
-        self.not_registered("")
+        self._read_letters()
         for name in self.world.people.script:
             told = self.told[name]
             self._all_published(name, told)

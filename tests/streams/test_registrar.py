@@ -148,16 +148,30 @@ def test_the_partition_that_was_written_down_is_valid_whatever_a_name_would_be_g
 
 
 @pytest.mark.kafka
-def test_a_request_for_an_experiment_that_nobody_registered_is_a_dead_letter_with_the_way_out(
-    settings: Settings, registrar: Registrar
+@pytest.mark.parametrize(
+    ("action", "exposure", "why"),
+    [
+        ("start", None, "the experiment is not registered; register its spec first"),
+        ("start", 1.5, "exposure 1.5 is not above 0 and at most 1"),
+        ("explode", None, "unknown action 'explode'"),
+    ],
+)
+def test_a_request_for_an_experiment_that_nobody_registered_is_answered_and_not_obeyed_later(
+    settings: Settings, registrar: Registrar, action: str, exposure: float | None, why: str
 ) -> None:
-    batch = asked(settings, request("start"))
-    registrar._append_all(batch)
-    assert in_ledger(settings) == []
-    (letter,) = letters_of(settings)
-    assert (letter.stage, letter.code, letter.offset) == ("registrar", "not_registered", 0)
-    assert letter.reason == "start of 'checkout': the experiment is not registered; register it first"
-    assert (letter.value, letter.key) == (batch.records[0].value, b"k")
+    """Whoever asks reads the ledger for the answer (cli/asking.py): no dead letter is one."""
+    registrar._append_all(asked(settings, request(action, exposure=exposure), request(request_id="r2")))
+    (home, refused), (where, registered) = in_ledger(settings)
+    assert isinstance(refused, Request)
+    assert isinstance(registered, Request)
+    assert (home, refused.partition, refused.accepted) == (where, where, False)
+    assert (refused.opinion or "").startswith(why)
+    assert registered.accepted
+    assert letters_of(settings) == []
+    judged = Timeline()
+    for fact in (refused, registered):
+        judged.append(fact)
+    assert judged.it.lifecycle == "registered"
 
 
 @pytest.mark.kafka

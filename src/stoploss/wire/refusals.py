@@ -37,5 +37,5 @@ WHAT_TO_DO: dict[Code, str] = {
     "number": "A number is not finite, negative, or larger than is kept exactly. Send null for what is not known.",
     "assigned_twice": "It names two variants of one experiment. Only one was served.",
     "unresolved": "An outcome without assignments whose trace was never stored. Once it is: retry.",
-    "not_registered": "A request of an experiment that nobody has registered.",
+    "not_registered": "By an older version: a request of an experiment that nobody had registered.",
 }
