@@ -285,7 +285,9 @@ def _put_on_record(state: ExperimentState, request: Request, out: Outputs) -> No
 
 def _follow_broken_glass(state: ExperimentState, request: Request, reason: str, out: Outputs) -> None:
     """The controllers have obeyed already; the judge says the same in its own order, unless it has stopped before."""
+    effects.glass_broken(state, request, out.at)
     if state.lifecycle in LATCHED:
+        out.registry(state)
         return
     state.desired.exposure = 0.0
     state.desired.release_variant = state.experiment.spec.rollback.to

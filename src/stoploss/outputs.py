@@ -170,6 +170,7 @@ class Outputs:
             rehearsed_at=state.governance.rehearsal.acknowledged_at,
             ramp=state.current.pace.stands or None,
             rechecked=tuple(Rechecked(item, at) for item, at in state.governance.rechecked.items()),
+            unexplained_at=state.governance.unexplained_at,
         )
         self._add(RegistryOutput(state.name, self._ordinal(state), registry.encode(entry)))
 

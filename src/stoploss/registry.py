@@ -46,6 +46,7 @@ class RegistryEntry:
     rehearsed_at: Micros | None = None
     ramp: str | None = None
     rechecked: tuple[Rechecked, ...] = ()
+    unexplained_at: Micros | None = None
 
 
 def encode(entry: RegistryEntry) -> bytes:

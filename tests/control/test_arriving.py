@@ -5,12 +5,18 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import pytest
 
 from stoploss.after_stop import CONTRADICTS_AFTER
 from stoploss.commands import Ack, AckStatus, Command
+from stoploss.console.reads import Standing
+from stoploss.console.waiting import OVERDUE, waiting
+from stoploss.governance.breaking import told
 from stoploss.journal import CommandAcked, EpochOpened, ExposuresCounted, Finding, RequestHandled
 from stoploss.ledger import AckOverdue, AckReceived, Request
 from stoploss.lifecycle import BREAK_GLASS, Lifecycle
+from stoploss.review.overview import status_of
+from stoploss.review.words import moment
 from tests.timelines import SPEC, Timeline, actions, spec, traces, with_gate
 
 from .orders import SECOND, TOPIC
@@ -226,6 +232,32 @@ def test_behind_a_stop_it_is_recorded_and_orders_nothing_new() -> None:
     timeline.append(broken(timeline))
     assert timeline.said(RequestHandled)[-1].accepted
     assert len(timeline.commands) == before
+
+
+@pytest.mark.parametrize("stopped_before", [False, True])
+def test_why_the_glass_was_broken_is_owed_until_a_person_notes_it(stopped_before: bool) -> None:
+    price = "baselines: [{item: price, value: 0.004, taken: 2026-09-20, source: dashboard}]"
+    timeline = Timeline(spec(price, CONTROLLED)).started()
+    if stopped_before:
+        timeline.ask("stop")
+    today = moment(timeline.at).date()
+    timeline.append(broken(timeline))
+    owed = f"a note that says why the glass was broken is overdue since {today}"
+    for recheck in (None, '{"item": "price", "kind": "rechecked"}'):
+        timeline.ask("note", reason="as dear as before" if recheck else "", body=recheck)
+        status = status_of(timeline.registry()[-1], today)
+        assert (status.due, status.overdue) == ((owed,), (owed,))
+        (item,) = waiting([Standing(status, None)], moment(timeline.at))
+        assert item.why == OVERDUE
+    timeline.ask("note", by="bob", reason="a card number was shown, and the monitor was down")
+    status = status_of(timeline.registry()[-1], today)
+    assert (status.due, waiting([Standing(status, None)], moment(timeline.at))) == ((), ())
+
+
+def test_who_says_why_while_breaking_the_glass_owes_nothing() -> None:
+    timeline = of_three("a", "b", "c")
+    timeline.append(dataclasses.replace(broken(timeline), reason=told("ada", "it hurts people")))
+    assert timeline.registry()[-1].unexplained_at is None
 
 
 def test_nobody_breaks_the_glass_of_what_was_never_started() -> None:

@@ -70,7 +70,8 @@ def test_it_takes_the_treatment_away_without_a_monitor_and_the_journal_has_it_la
     controller.kill()
     ended = stoploss(installation, "break-glass", NAME, "--to", "control", "--json")
     assert ended.returncode == 3
-    assert json.loads(ended.stdout)["unanswered"] == ["flagd"]
+    answer = json.loads(ended.stdout)
+    assert (answer["unanswered"], answer["explained"]) == (["flagd"], False)
 
     installation.worker("registrar", "judge", "courier")
     installation.controller()

@@ -21,6 +21,7 @@ from stoploss.commands import BREAK_GLASS_SEQUENCE, Ack, AckStatus, Action, Comm
 from stoploss.control.keys import BREAK_GLASS_PRIVATE_NAME
 from stoploss.control.messages import CommandMessage, write_command
 from stoploss.errors import RequestRefused, WireError
+from stoploss.governance.breaking import says_why, told
 from stoploss.lifecycle import WAITING
 from stoploss.registry import RegistryEntry
 from stoploss.settings import Settings
@@ -42,6 +43,7 @@ class Broken:
     applied     instances that say that they have applied it, as controller/instance
     refused     those that have not, with their reason
     unanswered  required controllers of which nobody has answered in time
+    explained   a reason came with it; else people owe one, which `stoploss status` shows until somebody has noted it
     """
 
     experiment: str
@@ -51,6 +53,7 @@ class Broken:
     applied: tuple[str, ...]
     refused: tuple[str, ...]
     unanswered: tuple[str, ...]
+    explained: bool
 
     @property
     def holds(self) -> bool:
@@ -62,14 +65,14 @@ def break_glass(experiment: str, reason: str, key: Path | None, as_json: bool) -
     settings = addresses.connected()
     signer = Signer.load(key or settings.keys / BREAK_GLASS_PRIVATE_NAME)
     entry = _entry_of(settings, experiment)
-    told = f"{getpass.getuser()} broke the glass" + (f": {reason}" if reason else "")
-    command = command_of(entry, told, settings.topics("control"), str(uuid.uuid4()), time.time_ns() // 1_000)
+    said = told(getpass.getuser(), reason)
+    command = command_of(entry, said, settings.topics("control"), str(uuid.uuid4()), time.time_ns() // 1_000)
     broken = _send(settings, command, write_command(command, signer, settings.installation), entry, signer.key_id)
     if as_json:
         print_json(broken)
     else:
         _print(broken)
-        print("" if reason.strip() else ASKED_AFTERWARDS.format(experiment=experiment), end="")
+        print("" if broken.explained else ASKED_AFTERWARDS.format(experiment=experiment), end="")
     return broken.holds
 
 
@@ -134,6 +137,7 @@ def _send(settings: Settings, command: Command, message: CommandMessage, entry: 
         applied=tuple(f"{ack.controller}/{ack.instance}" for ack in applied),
         refused=tuple(f"{ack.controller}/{ack.instance}: {ack.reason}" for ack in refused),
         unanswered=tuple(sorted(silent)),
+        explained=says_why(command.reason),
     )
 
 

@@ -19,6 +19,7 @@ from stoploss.governance.bodies import (
     RejectionTerms,
     body_of,
 )
+from stoploss.governance.breaking import says_why
 from stoploss.governance.record import (
     MOST_AMENDMENTS,
     Amendment,
@@ -154,11 +155,28 @@ def decide(state: ExperimentState, request: Request, reason: str, out: Outputs) 
             state.governance.completion = replace(state.governance.completion, reviewed_at=out.at)
         case "note":
             note = body_of(NoteTerms, request.body)
-            if note.item is not None:
-                state.governance.rechecked[note.item] = out.at
-                out.registry(state)
+            _noted(state, note.item, out)
     if request.action in ("complete", "reviewed"):
         enter(state, TABLE[request.action][state.lifecycle], reason, out)
+
+
+def _noted(state: ExperimentState, item: str | None, out: Outputs) -> None:
+    """item: the baseline that was looked at again. Any other note says why the glass was broken, where that is open."""
+    governance = state.governance
+    if item is not None:
+        governance.rechecked[item] = out.at
+    elif governance.unexplained_at is not None:
+        governance.unexplained_at = None
+    else:
+        return
+    out.registry(state)
+
+
+def glass_broken(state: ExperimentState, request: Request, at: Micros) -> None:
+    """Whoever breaks it without a word owes one, until somebody has noted it."""
+    governance = state.governance
+    if governance.unexplained_at is None and not says_why(request.reason):
+        governance.unexplained_at = at
 
 
 def settle_lifecycle(state: ExperimentState, policy_text: str, reason: str, out: Outputs) -> bool:

@@ -98,6 +98,7 @@ class Governance:
     authors    who registered or amended it: none of them may approve it
     rechecked  by item of the spec's baselines: when it was last looked at again; reminded: what is said to be due
     ending     approvals that were said to end soon: domain and person of each
+    unexplained_at  ledger time at which the glass was broken and nobody has said why since; None: nothing to explain
     """
 
     authors: list[str] = field(default_factory=list)
@@ -108,6 +109,7 @@ class Governance:
     rechecked: dict[str, Micros] = field(default_factory=dict)
     reminded: list[str] = field(default_factory=list)
     ending: list[str] = field(default_factory=list)
+    unexplained_at: Micros | None = field(default=None, metadata={"since": "0.1.0"})
 
     @classmethod
     def registered(cls, author: str) -> Governance:

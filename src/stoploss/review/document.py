@@ -220,7 +220,7 @@ def review(experiment: Experiment, status: Status, rows: Rows) -> Review:
         not_enforced=tuple(not_enforced_yet(experiment)),
         people=tuple(line for line in chain.requests(rows.timeline) if line.action in OF_PEOPLE and line.accepted),
         offline=told.offline,
-        owed=owed.owed(experiment, status.lifecycle, rows.asked, told.completion, rows.read_at.date()),
+        owed=owed.owed(experiment, status.lifecycle, rows.asked, rows.entry, rows.read_at.date()),
         production=kept(told.compared, rows.production) if rows.production else (),
         pace=pace(experiment.name, rows.programme),
         samples=rows.samples,

@@ -10,7 +10,7 @@ from stoploss import registry
 from stoploss.errors import InvalidExperiment
 from stoploss.experiment import Experiment
 from stoploss.registry import RegistryEntry
-from stoploss.review.owed import Duty, duties, duty_text, rechecks
+from stoploss.review.owed import Duty, duties, duty_text, explanations, rechecks
 from stoploss.review.words import moment
 from stoploss.spec.checks import not_enforced_yet
 from stoploss.spec.file import parse_experiment
@@ -102,6 +102,7 @@ def status_of(entry: RegistryEntry, today: date) -> ExperimentStatus:
 
 
 def _owed(entry: RegistryEntry, spec: Experiment, today: date) -> Iterator[Duty]:
+    yield from explanations(entry.unexplained_at)
     yield from duties(spec, entry.lifecycle, entry.completion, today)
     yield from rechecks(spec, entry.lifecycle, {one.item: moment(one.at).date() for one in entry.rechecked}, today)
 

@@ -1,4 +1,4 @@
-"""What people owe: baselines and risks that are due to be looked at again, and the review after a rollout."""
+"""What people owe: new looks at baselines and risks, the review after a rollout, why the glass was broken."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
+from stoploss.commands import Micros
 from stoploss.experiment import Experiment
 from stoploss.governance.bodies import NoteTerms, body_of
 from stoploss.governance.record import Completion
 from stoploss.incidents.facts import Asked
 from stoploss.lifecycle import ENDED, Lifecycle
+from stoploss.registry import RegistryEntry
 from stoploss.review.words import moment
 
 ROLLOUT = "rollout"
@@ -50,13 +52,14 @@ class Owed:
 
 
 def owed(
-    experiment: Experiment, lifecycle: str, asked: Sequence[Asked], completion: Completion | None, today: date
+    experiment: Experiment, lifecycle: str, asked: Sequence[Asked], entry: RegistryEntry | None, today: date
 ) -> Owed:
     """
-    asked       accepted requests: a note may say that a baseline was looked at again
-    completion  None: nobody has decided yet
+    asked  accepted requests: a note may say that a baseline was looked at again
+    entry  the registry's last word; None: not stored
     """
-    duty = tuple(duties(experiment, lifecycle, completion, today))
+    said = () if entry is None else explanations(entry.unexplained_at)
+    duty = (*said, *duties(experiment, lifecycle, entry.completion if entry else None, today))
     return Owed(tuple(_baselines(experiment, _rechecked(asked), today)), duty)
 
 
@@ -83,6 +86,16 @@ def duties(experiment: Experiment, lifecycle: str, completion: Completion | None
     for risk in experiment.spec.risks:
         if risk.recheck is not None:
             yield Duty(f"a new assessment of the risk that {risk.harm}", risk.recheck, today >= risk.recheck)
+
+
+def explanations(unexplained_at: Micros | None) -> tuple[Duty, ...]:
+    """Why the glass was broken is owed from the day on which it was.
+
+    unexplained_at  None: it was not, or somebody has said why
+    """
+    if unexplained_at is None:
+        return ()
+    return (Duty("a note that says why the glass was broken", moment(unexplained_at).date(), overdue=True),)
 
 
 def _awaits_review(completion: Completion) -> bool:
