@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import get_args
 
@@ -15,6 +16,20 @@ from tests.governance.people import KEYS, raw_text
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "governance.md").read_text()
+NUMBERS: dict[str, Iterable[int]] = {
+    "A": [4],
+    "D": [1, 2, 3, 8, 9, 10],
+    "E": [1, 5],
+    "G": range(1, 9),
+    "P": range(1, 4),
+    "R": [1, 3, 4, 5],
+    "V": [1, 3],
+    "W": [3, 4],
+    "X": range(1, 11),
+}
+DEMANDS = {f"{letter}{number}" for letter, numbers in NUMBERS.items() for number in numbers}
+"""What an organisation asks of experiments; all of it has a row."""
+WORDS = re.compile(r"\w+")
 EXAMPLES = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
 
 
@@ -39,8 +54,8 @@ def test_every_evidence_that_a_policy_may_require_is_checked_and_explained() -> 
 
 def test_every_demand_in_the_table_is_named_by_a_test_where_it_says() -> None:
     rows = re.findall(r"^\| ([A-Z]\d+(?:, [A-Z]\d+)*) \|.*\|(.*)\|$", TEXT, re.MULTILINE)
-    assert len(rows) > 10
+    assert {one for ids, _ in rows for one in ids.split(", ")} == DEMANDS
     for ids, cell in rows:
         tests = [ROOT / "docs" / path for path in re.findall(r"\]\(([^)]+)\)", cell)]
-        said = "".join(path.read_text() for path in tests)
-        assert [one for one in ids.split(", ") if one not in said] == [], ids
+        said = set(WORDS.findall("\n".join(path.read_text() for path in tests)))
+        assert set(ids.split(", ")) <= said, ids
