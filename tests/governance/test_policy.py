@@ -184,6 +184,25 @@ def test_a_severe_risk_is_watched_by_something_that_is_there(watched: str, words
     assert [said for field, said in found(text) if field.startswith("spec.risks")] == ([words] if words else [])
 
 
+@pytest.mark.parametrize("severity", ["low", "medium", "high"])
+@pytest.mark.parametrize("likelihood", ["low", "medium", "high"])
+def test_a_risk_has_to_be_watched_by_its_severity_times_its_likelihood(severity: str, likelihood: str) -> None:
+    """G1"""
+    risks = RISKS.replace("severity: high, likelihood: low", f"severity: {severity}, likelihood: {likelihood}")
+    fields = [field for field, _ in found(edited(RISK_MEDIUM) + risks.replace("WATCHED", ""))]
+    wanted = severity == "high" or (severity, likelihood) == ("medium", "high")
+    assert ("spec.risks[0].watchedBy" in fields) is wanted
+
+
+def test_a_risk_that_an_older_ledger_let_pass_is_let_pass_in_its_replay() -> None:
+    likely = HIGH.replace("severity: low, likelihood: low", "severity: medium, likelihood: high")
+    house = House(edited(RISK_MEDIUM) + likely + PASSED)
+    house.timeline.ask("register")
+    assert house.timeline.state.experiments == {}
+    house.timeline.edition = None
+    assert house.ask("register") is None
+
+
 @pytest.mark.parametrize(
     ("strategy", "field"),
     [

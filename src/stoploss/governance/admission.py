@@ -82,7 +82,7 @@ def _of_spec(state: ExperimentState | None, request: Request, spec: Experiment, 
     frozen = request.freezes or policy is not None
     if request.action == "register" and frozen and state is not None and spec.spec_hash != state.spec_hash:
         return "it is registered already, and a change is an amendment: `stoploss amend`, or `clone` it to begin anew"
-    return said_of(policy, spec) if policy is not None else None
+    return said_of(policy, spec, as_before=request.edition is None) if policy is not None else None
 
 
 # ---- decisions of people -----------------------------------------------------------------------------
@@ -181,20 +181,25 @@ def _raise(
         return
     if why := freezing.objection(freeze):
         yield why
-    yield from in_the_way(state, exposure, policy, at)
+    yield from in_the_way(state, exposure, policy, at, as_before=request.edition is None)
 
 
-def in_the_way(state: ExperimentState, exposure: float, policy: Policy | None, at: Micros) -> Iterator[str]:
-    """Why the treatment may not get more at a moment, whoever raises it: a person, the ramp, a window that opens."""
+def in_the_way(
+    state: ExperimentState, exposure: float, policy: Policy | None, at: Micros, *, as_before: bool = True
+) -> Iterator[str]:
+    """Why the treatment may not get more at a moment, whoever raises it: a person, the ramp, a window that opens.
+
+    as_before  by what was asked for before requests had editions; only a person's request says that it has one
+    """
     if policy is not None:
-        yield from _unmet(state, policy, at)
+        yield from _unmet(state, policy, at, as_before)
     yield from _conditions(state, policy, exposure, at)
 
 
-def _unmet(state: ExperimentState, policy: Policy, at: Micros) -> Iterator[str]:
+def _unmet(state: ExperimentState, policy: Policy, at: Micros, as_before: bool) -> Iterator[str]:
     """What the policy in force asks for today, whatever it asked for at the registration."""
     experiment, governance = state.experiment, state.governance
-    if why := said_of(policy, experiment):
+    if why := said_of(policy, experiment, as_before=as_before):
         yield why
         return
     if lacking := approvals.missing(approvals.needs(policy, experiment), governance, at):

@@ -20,8 +20,11 @@ ASSESSMENTS = ("privacy impact assessment", "risk assessment")
 DOMAINS = ("product", "privacy", "security", "ethics")
 
 
-def violations(policy: Policy, experiment: Experiment) -> list[Fault]:
-    """Everything that the policy refuses in a spec, as (path into the YAML, message)."""
+def violations(policy: Policy, experiment: Experiment, *, as_before: bool = False) -> list[Fault]:
+    """Everything that the policy refuses in a spec, as (path into the YAML, message).
+
+    as_before  without what is refused since requests have editions (ledger.Request.edition): of an older ledger
+    """
     risk = policy.risk_of(experiment.metadata.labels)
     classes = ", ".join(policy.spec.risk_classes)
     if risk is None:
@@ -33,12 +36,15 @@ def violations(policy: Policy, experiment: Experiment) -> list[Fault]:
     for evidence in policy.required(risk):
         if evidence not in AT_START:
             found += CHECKS[evidence](policy, experiment)
+    if "risk_register" in policy.required(risk) and not as_before:
+        found += _likely_risks(experiment)
     return found
 
 
-def said_of(policy: Policy, experiment: Experiment) -> str | None:
+def said_of(policy: Policy, experiment: Experiment, *, as_before: bool = False) -> str | None:
     """All violations in one sentence, or None."""
-    found = [f"{field_of(path)}: {message}" for path, message in violations(policy, experiment)]
+    faults = violations(policy, experiment, as_before=as_before)
+    found = [f"{field_of(path)}: {message}" for path, message in faults]
     return f"policy {policy.metadata.name!r} does not allow the spec: {'; '.join(found)}" if found else None
 
 
@@ -185,6 +191,14 @@ def _risks(_: Policy, experiment: Experiment) -> Iterator[Fault]:
                 yield (*at, "watchedBy"), f"{name!r} is neither a gate nor the metric of a guardrail of this spec"
         if risk.recheck is None:
             yield (*at, "recheck"), f"{risk.harm!r} has no date by which it is assessed again"
+
+
+def _likely_risks(experiment: Experiment) -> Iterator[Fault]:
+    """By severity times likelihood: what is likely and of medium severity is as bad as what is severe."""
+    for index, risk in enumerate(experiment.spec.risks):
+        if (risk.severity, risk.likelihood) == ("medium", "high") and not risk.watched_by:
+            at: Path = ("spec", "risks", index, "watchedBy")
+            yield at, f"nothing watches {risk.harm!r}, which is likely and no small harm; name a gate or guardrail"
 
 
 def _present(field: str, way_out: str) -> Check:
