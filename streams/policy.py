@@ -5,6 +5,8 @@ from __future__ import annotations
 from stoploss import ledger
 from stoploss.ledger import Request
 from stoploss.lifecycle import FREEZE, OF_ALL, POLICY
+from stoploss.policy.file import policy_in_force
+from stoploss.policy.model import Policy
 from stoploss.settings import Settings
 from streams.reading import whole
 
@@ -17,6 +19,11 @@ def kept_as(action: str) -> bytes:
 def read_policy(settings: Settings) -> Request | None:
     """The last accepted request for a policy; None before the first. Raises WireError where it cannot be read."""
     return _kept(settings).get(kept_as(POLICY))
+
+
+def policy_of(request: Request | None) -> Policy | None:
+    """What an accepted request put in force."""
+    return None if request is None else policy_in_force(request.spec or "")
 
 
 def read_freeze(settings: Settings) -> Request | None:

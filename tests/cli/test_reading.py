@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,13 @@ import pytest
 from clickhouse_connect.driver.client import Client
 from confluent_kafka import Producer
 
-from stoploss import registry
+from stoploss import ledger, registry
 from stoploss.cli import reading
 from stoploss.embedded.clickhouse import EmbeddedClickHouse
 from stoploss.embedded.kafka import EmbeddedKafka
 from stoploss.errors import ConfigurationError, InvalidExperiment
+from stoploss.ledger import Request
+from stoploss.lifecycle import FREEZE, POLICY
 from stoploss.outputs import RegistryOutput
 from stoploss.review.errors import UnknownExperiment
 from stoploss.settings import Settings
@@ -31,6 +34,7 @@ from stoploss.store.arrow import clean_to_bytes
 from stoploss.store.client import connect
 from stoploss.store.schema import migrate
 from streams.admin import Admin
+from tests.governance.institution import LENIENT
 from tests.review import stories
 from tests.store import samples
 
@@ -75,6 +79,20 @@ def leaked(clickhouse: EmbeddedClickHouse, database: Callable[[str], Client]) ->
     frame = frame.with_columns(pl.lit(stories.BEGIN + 2_000_000).alias("broker_at"))
     inserts.insert(client, inserts.encode("traces_clean", samples.stored("traces_clean", [clean_to_bytes(frame)])))
     return _settings(clickhouse, "reading_leaked")
+
+
+@pytest.fixture
+def governed(clickhouse: EmbeddedClickHouse, database: Callable[[str], Client]) -> Settings:
+    """As `leaked`, under a policy that was put in force, beside one that was refused and a stop of the line."""
+    client = database("reading_governed")
+    asked = Request("p", "", POLICY, "carol", "", stories.BEGIN, LENIENT, accepted=True, opinion="", source="uuid/0/1")
+    of_all = (asked, replace(asked, spec="no policy", accepted=False), replace(asked, action=FREEZE, spec=None))
+    told = samples.stored("ledger", [ledger.encode(fact) for fact in of_all], key=b"", partition=0)
+    streams = stories.streams_of(stories.leaked())
+    streams["ledger"] += [replace(record, offset=record.offset + 100_000) for record in told]
+    for stream, found in streams.items():
+        inserts.insert(client, inserts.encode(stream, found))
+    return _settings(clickhouse, "reading_governed")
 
 
 @pytest.fixture(scope="module")
@@ -167,6 +185,11 @@ def test_a_review_as_data_hides_the_numbers_of_small_cells(
     assert {cells[tenant][name] for tenant in ("tenant=tiny", "tenant=acme") for name in numbers} == {None}
     assert found["not_enforced"] == ["approvals (without a policy in force)"]
     assert found["target"]["control"] is None
+
+
+def test_a_review_knows_the_policy_that_is_in_force(governed: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    reading.review(governed, "checkout", None, as_json=True)
+    assert json_of(capsys)["not_enforced"] == []
 
 
 def test_a_review_is_written_whole_to_the_file_that_was_named(

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from stoploss.experiment import Experiment
+from stoploss.policy.file import parse_policy
 from stoploss.review.document import Review, Rows, review
+from tests.governance.institution import LENIENT
 from tests.review.rows import (
     GUARDED,
     NOW,
@@ -109,4 +111,6 @@ def test_commands_come_with_their_answers_and_the_exposures_after_them() -> None
 
 
 def test_what_the_spec_asks_for_and_nobody_enforced_is_said() -> None:
-    assert reviewed(experiment("approvals: {required: 2}")).not_enforced == ("approvals (without a policy in force)",)
+    asked = experiment("approvals: {required: 2}")
+    assert reviewed(asked).not_enforced == ("approvals (without a policy in force)",)
+    assert reviewed(asked, policy=parse_policy(LENIENT)).not_enforced == ()

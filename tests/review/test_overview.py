@@ -9,8 +9,10 @@ import pytest
 from stoploss import registry
 from stoploss.commands import Segment
 from stoploss.errors import WireError
+from stoploss.policy.file import parse_policy
 from stoploss.registry import RegistryEntry
 from stoploss.review.overview import in_force, status_of
+from tests.governance.institution import LENIENT
 from tests.review.rows import NOW
 from tests.timelines import SPEC, spec
 
@@ -42,6 +44,7 @@ def test_status_says_what_of_the_spec_is_not_enforced() -> None:
     asked = spec("approvals: {required: 2}")
     shown = status_of(replace(ENTRY, spec=asked, stopped_segments=(Segment("tenant", "acme"),)), TODAY)
     assert shown.not_enforced == ("approvals (without a policy in force)",)
+    assert status_of(replace(ENTRY, spec=asked), TODAY, parse_policy(LENIENT)).not_enforced == ()
     assert shown.stopped_segments == ("tenant=acme",)
     assert shown.changed_at == NOW
 

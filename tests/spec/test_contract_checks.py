@@ -3,8 +3,10 @@ from __future__ import annotations
 import pytest
 
 from stoploss.errors import InvalidExperiment
+from stoploss.policy.file import parse_policy
 from stoploss.spec.checks import not_enforced_yet
 from stoploss.spec.file import parse_experiment
+from tests.governance.institution import LENIENT, edited
 from tests.timelines import SPEC, spec
 
 SERVED = SPEC.replace("{name: small,", "{name: small, model: small-1,")
@@ -80,6 +82,25 @@ def test_serving_is_watched_where_a_variant_declares_it_or_the_spec_asks_for_it(
 
 
 def test_what_is_recorded_only_is_said() -> None:
-    unenforced = not_enforced_yet(parse_experiment(spec("userImpact: material\nhealth: {declared: {max: 0.05}}")))
-    assert [text.split(" ")[0] for text in unenforced] == ["userImpact", "health.declared"]
+    """P1, for `maskText: false`"""
+    asked = "userImpact: material\nhealth: {declared: {max: 0.05}}\nprivacy: {maskText: false}"
+    unenforced = not_enforced_yet(parse_experiment(spec(asked)))
+    assert [text.split(" ")[0] for text in unenforced] == ["userImpact", "health.declared", "privacy.maskText:"]
     assert not_enforced_yet(parse_experiment(spec("health: {declared: {max: 0.05}}", SERVED))) == []
+
+
+AT_NIGHT = (
+    "riskClasses: {low: {}}",
+    'riskClasses: {low: {runsOnlyInside: true, windows: [{days: Mon-Sun, from: "01:00", to: "04:00", timezone: UTC}]}}',
+)
+HELD_TO = "approvals: {required: 1}\nuserImpact: material\nsafeShare: 0.01"
+CLIMBING = ("stages: [0.5]", "stages: [0.1, 0.5], autoAdvance: true")
+
+
+def test_what_a_policy_enforces_is_not_said_to_be_recorded_only() -> None:
+    experiment = parse_experiment(edited(CLIMBING, text=spec(HELD_TO)))
+    without = [text.split(" ")[0] for text in not_enforced_yet(experiment)]
+    assert without == ["ramp.autoAdvance", "safeShare", "approvals", "userImpact"]
+    in_daylight = not_enforced_yet(experiment, parse_policy(LENIENT))
+    assert [text.split(" ")[0] for text in in_daylight] == ["ramp.autoAdvance", "safeShare"]
+    assert not_enforced_yet(experiment, parse_policy(edited(AT_NIGHT, text=LENIENT))) == []

@@ -27,6 +27,7 @@ from stoploss.spec.file import parse_experiment, violations_in
 from stoploss.wire import records, schemas
 from stoploss.wire.framing import framing_of
 from streams.appender import Appender
+from streams.policy import policy_of, read_policy
 from streams.reading import ends, reader
 from streams.registry_view import RegistryView
 
@@ -74,7 +75,7 @@ def register(file: Path, reason: str, as_json: bool, action: str = "register") -
     if action != "register":
         _require_registered(settings, experiment.name)
     handled = send(settings, request_of(action, experiment.name, reason, spec=text))
-    not_enforced = not_enforced_yet(experiment)
+    not_enforced = not_enforced_yet(experiment, policy_of(read_policy(settings)))
     _print(experiment.name, handled, as_json, not_enforced=not_enforced)
     if not_enforced and not as_json:
         print(f"recorded, but not enforced by this version: {'; '.join(not_enforced)}")

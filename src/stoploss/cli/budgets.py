@@ -12,12 +12,11 @@ from stoploss.cli import addresses
 from stoploss.cli.output import print_json
 from stoploss.errors import InvalidExperiment
 from stoploss.limits.spending import Balance, accounts, balance
-from stoploss.policy.file import policy_in_force
 from stoploss.review.overview import in_force
 from stoploss.review.words import number, share
 from stoploss.settings import Settings
 from stoploss.state import parsed
-from streams.policy import read_policy
+from streams.policy import policy_of, read_policy
 from streams.programme import ProgrammeReader
 from streams.reading import whole
 
@@ -56,7 +55,7 @@ def budgets(as_json: bool) -> None:
 def read_budgets(settings: Settings) -> list[BudgetLine]:
     """Empty where the policy has none. Raises ConfigurationError and KafkaException where Kafka cannot be read."""
     found = read_policy(settings)
-    policy = policy_in_force(found.spec or "") if found is not None else None
+    policy = policy_of(found)
     if policy is None or not policy.spec.budgets.longest_s:
         return []
     with closing(ProgrammeReader.under(settings, policy)) as reader:

@@ -15,6 +15,8 @@ from stoploss.incidents.facts import asked
 from stoploss.incidents.subject import answered_harm, subject_of
 from stoploss.incidents.traces import Shown
 from stoploss.lifecycle import WAITING
+from stoploss.policy.file import policy_in_force
+from stoploss.policy.model import Policy
 from stoploss.registry import RegistryEntry
 from stoploss.review.document import Rows
 from stoploss.review.owed import ROLLOUT
@@ -54,8 +56,14 @@ def review_rows(client: Client, spec: Experiment, found: Status, signers: Mappin
         programme=review_reads.start_to_decision(client),
         production=_production(client, spec, entry),
         hidden=queries.hidden_cells(client, name),
+        policy=_policy(client, found),
         samples=Samples() if seed is None else _allowed_samples(client, spec, found, timeline, seed),
     )
+
+
+def _policy(client: Client, found: Status) -> Policy | None:
+    text = review_reads.policy_text(client, found.ledger_partition)
+    return policy_in_force(text) if text else None
 
 
 def _production(client: Client, spec: Experiment, entry: RegistryEntry | None) -> list[InProduction]:

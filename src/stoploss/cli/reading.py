@@ -47,7 +47,7 @@ from stoploss.store.query import Query
 from stoploss.store.review_reads import last_entry
 from stoploss.store.rows import SpecVersion, Status, TraceOrigin
 from stoploss.suppression import MINIMUM_CELL
-from streams.policy import read_freeze
+from streams.policy import policy_of, read_freeze, read_policy
 from streams.reading import whole
 
 REFRESH_S = 1.0
@@ -151,8 +151,9 @@ def _form(output: Path | None) -> str:
 
 
 def read_statuses(settings: Settings) -> list[ExperimentStatus]:
-    today = datetime.now(UTC).date()
-    return [status_of(entry, today) for entry in read_entries(settings)]
+    today, entries = datetime.now(UTC).date(), read_entries(settings)
+    policy = policy_of(read_policy(settings)) if entries else None
+    return [status_of(entry, today, policy) for entry in entries]
 
 
 def read_entries(settings: Settings) -> list[RegistryEntry]:

@@ -46,6 +46,13 @@ def are_declared(policy: Policy | None, experiment: Experiment) -> bool:
     return bool(_class(policy, experiment).windows or experiment.spec.windows)
 
 
+def may_close(policy: Policy | None, experiment: Experiment) -> bool:
+    """Whether there is a moment in which the treatment may have no more than its safe share."""
+    limits, spec = _class(policy, experiment), experiment.spec
+    held = limits.runs_only_inside or spec.safe_share is not None
+    return bool((limits.runs_only_inside and limits.windows) or (held and spec.windows))
+
+
 def is_open(listed: Sequence[Hours], at: Micros) -> bool:
     """Whether a moment lies inside one of the windows; without any it always does."""
     return not listed or any(inside(one, at) for one in listed)

@@ -14,6 +14,7 @@ from stoploss.governance.record import Completion
 from stoploss.incidents.facts import Asked, recorded
 from stoploss.ledger import JudgeVersion
 from stoploss.lifecycle import WAITING
+from stoploss.policy.model import Policy
 from stoploss.registry import RegistryEntry
 from stoploss.review import chain, drawn, owed
 from stoploss.review.beside import InteractionLine, interactions
@@ -158,6 +159,7 @@ class Rows:
     programme   of every experiment
     production  what the treatment did since a rollout was decided
     hidden      cells that measures did not show
+    policy      the one in force; None: none is
     """
 
     timeline: Sequence[TimelineEntry]
@@ -176,6 +178,7 @@ class Rows:
     production: Sequence[InProduction] = ()
     samples: Samples = field(default_factory=Samples)
     hidden: Sequence[HiddenCell] = ()
+    policy: Policy | None = None
 
 
 def review(experiment: Experiment, status: Status, rows: Rows) -> Review:
@@ -217,7 +220,7 @@ def review(experiment: Experiment, status: Status, rows: Rows) -> Review:
         overlaps=experiment.spec.overlaps,
         interactions=interactions(experiment, told.verdicts),
         watched=told.watched,
-        not_enforced=tuple(not_enforced_yet(experiment)),
+        not_enforced=tuple(not_enforced_yet(experiment, rows.policy)),
         people=tuple(line for line in chain.requests(rows.timeline) if line.action in OF_PEOPLE and line.accepted),
         offline=told.offline,
         owed=owed.owed(experiment, status.lifecycle, rows.asked, rows.entry, rows.read_at.date()),

@@ -9,6 +9,7 @@ from datetime import date, datetime
 from stoploss import registry
 from stoploss.errors import InvalidExperiment
 from stoploss.experiment import Experiment
+from stoploss.policy.model import Policy
 from stoploss.registry import RegistryEntry
 from stoploss.review.owed import Duty, duties, duty_text, explanations, rechecks
 from stoploss.review.words import moment
@@ -72,8 +73,11 @@ def in_force(records: Iterable[tuple[bytes | None, bytes | None]]) -> list[Regis
     return sorted(entries, key=lambda entry: entry.experiment)
 
 
-def status_of(entry: RegistryEntry, today: date) -> ExperimentStatus:
-    """today: in UTC; what is due by it is told as overdue."""
+def status_of(entry: RegistryEntry, today: date, policy: Policy | None = None) -> ExperimentStatus:
+    """
+    today   in UTC; what is due by it is told as overdue
+    policy  the one in force; None: there is none, or it is not known
+    """
     spec, fault = _spec(entry)
     owed = [] if spec is None else sorted(_owed(entry, spec, today), key=lambda duty: duty.due)
     return ExperimentStatus(
@@ -87,7 +91,7 @@ def status_of(entry: RegistryEntry, today: date) -> ExperimentStatus:
         changed_at=moment(entry.changed_at),
         command_id=entry.command_id,
         recommendation=entry.recommendation,
-        not_enforced=None if spec is None else tuple(not_enforced_yet(spec)),
+        not_enforced=None if spec is None else tuple(not_enforced_yet(spec, policy)),
         spec_fault=fault,
         in_flight=entry.in_flight,
         after_stop=entry.after_stop,

@@ -15,7 +15,9 @@ from stoploss.experiment import (
     Experiment,
     others_in,
 )
+from stoploss.governance import hours
 from stoploss.governance.windows import fault, freeze_fault
+from stoploss.policy.model import Policy
 from stoploss.spec.base import NAME
 from stoploss.spec.budgets import Budget
 from stoploss.spec.contract_checks import contract_faults
@@ -165,25 +167,29 @@ def _windows(experiment: Experiment) -> Iterator[Fault]:
         )
 
 
-def not_enforced_yet(experiment: Experiment) -> list[str]:
-    """What the spec asks for and this version records, but does not act on: said at registration and in status."""
+def not_enforced_yet(experiment: Experiment, policy: Policy | None = None) -> list[str]:
+    """What the spec asks for and this version records, but does not act on: said at registration and in status.
+
+    policy  the one in force; None: there is none, or who asks cannot know it
+    """
     spec = experiment.spec
     asked = {
         "objective.risk (lambdaRisk is 0, so its events weigh nothing)": (
             spec.objective is not None and bool(spec.objective.risk) and not spec.objective.lambda_risk
         ),
         "ramp.autoAdvance (unless the policy has windows for this class; the spec has none)": (
-            spec.ramp.auto_advance and not spec.windows
+            spec.ramp.auto_advance and not hours.are_declared(policy, experiment)
         ),
         "safeShare (unless the policy has windows for this class; the spec has none)": (
-            spec.safe_share is not None and not spec.windows
+            spec.safe_share is not None and not hours.may_close(policy, experiment)
         ),
-        "approvals (without a policy in force)": spec.approvals.required > 0,
-        "userImpact (the approver's statement, without a policy in force; consent itself is a gate)": (
-            spec.user_impact == "material"
+        "approvals (without a policy in force)": policy is None and spec.approvals.required > 0,
+        "userImpact (the approver's statement, without a policy in force; consent itself is held to)": (
+            policy is None and experiment.needs_consent
         ),
         "health.declared (no variant declares model, prompt, promptHash or routing)": (
             spec.health.declared is not None and not any(variant.serving for variant in spec.variants)
         ),
+        "privacy.maskText: false (texts are always masked before they are stored)": not spec.privacy.mask_text,
     }
     return [name for name, wanted in asked.items() if wanted]

@@ -181,7 +181,7 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
     "Privacy": {
         "minimumCell": "traces in each arm below which a segment's numbers are shown to nobody",
         "retention": "how long what belongs to the experiment is kept",
-        "maskText": "whether texts are masked before they are stored",
+        "maskText": "texts are masked before they are stored, always: `false` is recorded and changes nothing",
     },
     "Limits": {
         "steps": "steps of a request",

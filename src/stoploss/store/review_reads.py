@@ -13,8 +13,11 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from stoploss import checkpoints, ledger, registry
 from stoploss.checkpoints import Checkpoint
-from stoploss.ledger import JudgeVersion
+from stoploss.governance.effects import take_policy
+from stoploss.ledger import JudgeVersion, Request
+from stoploss.lifecycle import POLICY
 from stoploss.registry import RegistryEntry
+from stoploss.state import PartitionState
 from stoploss.store.query import Query
 
 _DENIED = re.compile(r"Code: 497\b|ACCESS_DENIED")
@@ -154,6 +157,13 @@ WHERE kind = 'judge_version' AND partition = {partition:Int32}
 ORDER BY topic_uuid, partition, offset
 """
 
+# Of no single experiment, so it was told to each partition.
+_POLICIES = """
+SELECT value FROM ledger_v
+WHERE kind = 'request' AND experiment = '' AND partition = {partition:Int32}
+ORDER BY topic_uuid, partition, offset
+"""
+
 _LAST_ENTRY = """
 SELECT value FROM registry_v
 WHERE experiment = {experiment:String}
@@ -193,6 +203,16 @@ def judge_versions(client: Client, partition: int) -> list[tuple[int, JudgeVersi
     rows = _values(client, _VERSIONS, partition=partition)
     decoded = [(offset, ledger.decode(value)) for offset, value in rows]
     return [(offset, fact) for offset, fact in decoded if isinstance(fact, JudgeVersion)]
+
+
+def policy_text(client: Client, partition: int) -> str | None:
+    """The policy that a ledger partition was told of last; None: of none."""
+    told = PartitionState(partition)
+    for (value,) in _values(client, _POLICIES, partition=partition):
+        fact = ledger.decode(value)
+        if isinstance(fact, Request) and fact.action == POLICY:
+            take_policy(told, fact)
+    return told.policy.text or None
 
 
 def last_entry(client: Client, experiment: str) -> RegistryEntry | None:
