@@ -335,10 +335,13 @@ FROM commands_shown_v AS c
 WHERE {HERE} AND $__timeFilter(c.decided_at)
 ORDER BY time, c.offset
 LIMIT 1 BY command_id"""
+DRIFT_RULES = ("drift", "mix_drift", "judge_drift")
+"""As the evidence of a finding names them: an arm's metric, who its users are, the judge that scores it."""
 DRIFT_SQL = f"""
-SELECT j.at AS time, verdict AS title, sentence AS text, concat('run ', toString(run)) AS tags
+SELECT j.at AS time, concat(assumeNotNull(rule), ': ', verdict) AS title, sentence AS text,
+    concat('run ', toString(run)) AS tags
 FROM journal_shown_v AS j
-WHERE {HERE} AND kind = 'finding' AND startsWith(rule, 'drift') AND $__timeFilter(j.at)
+WHERE {HERE} AND kind = 'finding' AND rule IN {DRIFT_RULES} AND $__timeFilter(j.at)
 ORDER BY time, number"""
 
 EXPERIMENT = Variable("Experiment", "SELECT DISTINCT experiment FROM registry_v ORDER BY experiment")
