@@ -86,7 +86,7 @@ class Variable:
     """Something to choose at the top of a page.
 
     sql       gives what there is to choose from
-    every     all values are chosen at first, for a panel that is repeated
+    every     several may be chosen, and at first all are
     """
 
     label: str

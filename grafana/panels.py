@@ -196,6 +196,7 @@ ORDER BY verdict = 'breach' DESC, rule, metric, segment, bound""",
     ),
 )
 
+CHOSEN_VALUES = "$__conditionalAll(segment_value IN (${value:sqlstring}), $value)"
 SEGMENT_PANELS = (
     Panel(
         "Segments by $dimension: guardrails",
@@ -209,7 +210,7 @@ FROM (
         n_control, n_treatment
     FROM measures_verdicts_copies_v AS v
     WHERE {HERE} AND {LAST_RUN} AND startsWith(rule, 'guardrail') AND segment_dimension = ${{dimension:sqlstring}}
-        AND $__timeFilter(at)
+        AND {CHOSEN_VALUES} AND $__timeFilter(at)
     ORDER BY at DESC, offset DESC, verdict = 'breach' DESC
     LIMIT 1 BY segment, metric
 ) AS latest
@@ -234,7 +235,7 @@ FROM (
     SELECT assumeNotNull(segment_value) AS segment, variant, n, mean, p50, p95
     FROM measures_arms_copies_v AS m
     WHERE {HERE} AND {LAST_RUN} AND metric = ${{metric:sqlstring}} AND segment_dimension = ${{dimension:sqlstring}}
-        AND $__timeFilter(at)
+        AND {CHOSEN_VALUES} AND $__timeFilter(at)
     ORDER BY at DESC, offset DESC
     LIMIT 1 BY segment, variant
 ) AS latest
@@ -350,6 +351,13 @@ DIMENSION = Variable(
     f"SELECT DISTINCT segment_dimension FROM measures_arms_copies_v WHERE {HERE} AND isNotNull(segment_dimension) "
     "ORDER BY segment_dimension",
 )
+# A value that is too small to show is offered to nobody; among all values it stands without its numbers.
+VALUE = Variable(
+    "Segment value",
+    f"SELECT DISTINCT segment_value FROM measures_arms_copies_v WHERE {HERE} "
+    "AND segment_dimension = ${dimension:sqlstring} AND isNotNull(segment_value) AND NOT hidden ORDER BY segment_value",
+    every=True,
+)
 METRIC = Variable("Metric", f"SELECT DISTINCT metric FROM measures_arms_copies_v WHERE {HERE} ORDER BY metric")
 GUARDRAIL = Variable(
     "Guardrail",
@@ -363,6 +371,6 @@ PAGE = Page(
     "Experiment",
     "One experiment: its state, its arms, what the rules say, what was commanded and what followed.",
     ROWS,
-    {"experiment": EXPERIMENT, "dimension": DIMENSION, "metric": METRIC, "guardrail": GUARDRAIL},
+    {"experiment": EXPERIMENT, "dimension": DIMENSION, "value": VALUE, "metric": METRIC, "guardrail": GUARDRAIL},
     annotations={"Commands": COMMANDS_SQL, "Drift": DRIFT_SQL},
 )

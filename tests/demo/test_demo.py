@@ -23,7 +23,7 @@ from stoploss.embedded.clickhouse import EmbeddedClickHouse
 from stoploss.lifecycle import LIVE
 from stoploss.store.client import connect
 from tests.demo.test_report import KEYS
-from tests.store.grafana_macros import expand_macros
+from tests.store.grafana_macros import ALL, expand_macros
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(280)]
 
@@ -33,7 +33,13 @@ LOG_REQUESTS = 19_366
 HARMED = {part.experiment.name for part in CAST if part.harm != "aa"}
 PANELS = [(page.name, panel) for page in PAGES for panel in page.panels]
 VARIABLES = {name: variable.sql for page in PAGES for name, variable in page.variables.items()}
-PAGE = {"dimension": "tenant", "metric": "helpfulness", "guardrail": "error_rate", "business": "latency_ms"}
+PAGE = {
+    "dimension": "tenant",
+    "value": ALL,
+    "metric": "helpfulness",
+    "guardrail": "error_rate",
+    "business": "latency_ms",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ from tests.console.conftest import signed_in
 from tests.incidents import world
 from tests.review import stories
 from tests.security.test_clickhouse_users import grants
-from tests.store.grafana_macros import expand_macros
+from tests.store.grafana_macros import ALL, expand_macros
 from tests.timelines import Timeline, of_arm, spec, traces
 
 __all__ = ["stoploss"]
@@ -140,6 +140,7 @@ def of_the_page(sql: str) -> str:
     page = {
         "experiment": "checkout",
         "dimension": "tenant",
+        "value": ALL,
         "metric": "latency_ms",
         "guardrail": "latency_ms",
         "business": "cost_usd",

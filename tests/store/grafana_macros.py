@@ -9,6 +9,10 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
+ALL = "$__all"
+"""What a variable holds while all its values are chosen."""
+
+_CONDITIONAL = re.compile(r"\$__conditionalAll\((.+?), \$(\w+)\)", re.DOTALL)
 _MACRO = re.compile(r"\$__([a-zA-Z_]+)(?:\(([^()]*)\))?")
 _VARIABLE = re.compile(r"\$\{(\w+)(?::(\w+))?\}|\$(?!__)([A-Za-z]\w*)")
 
@@ -24,7 +28,8 @@ def expand_macros(sql: str, *, start: datetime, end: datetime, interval_s: int, 
 
     Raises KeyError for a macro that the plugin does not have, a variable that the page does not, or another format.
     """
-    interpolated = _VARIABLE.sub(lambda match: _value(match, variables), sql)
+    conditional = _CONDITIONAL.sub(lambda match: "1=1" if variables[match[2]] == ALL else match[1], sql)
+    interpolated = _VARIABLE.sub(lambda match: _value(match, variables), conditional)
     return _MACRO.sub(lambda match: _macro(match[1], match[2] or "", start, end, interval_s), interpolated)
 
 

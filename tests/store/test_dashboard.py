@@ -18,7 +18,7 @@ from grafana.query import DATASOURCE
 from stoploss.store import inserts, schema
 from tests.review import stories
 from tests.store import dashboard_stories, samples
-from tests.store.grafana_macros import expand_macros
+from tests.store.grafana_macros import ALL, expand_macros
 from tests.timelines import Timeline
 
 DASHBOARDS: dict[str, dict[str, Any]] = {page.name: json.loads(build.text_of(page)) for page in PAGES}
@@ -30,6 +30,7 @@ MADE = [panel for made in DASHBOARDS.values() for panel in made["panels"] if pan
 PAGE = {
     "experiment": samples.NAME,
     "dimension": "tenant",
+    "value": ALL,
     "metric": "latency_ms",
     "guardrail": "latency_ms",
     "business": "cost_usd",
@@ -166,6 +167,7 @@ def test_a_treatment_that_costs_more_has_saved_less_than_nothing(told: Client) -
     [
         ("experiment", [samples.NAME]),
         ("dimension", ["tenant"]),
+        ("value", sorted({*samples.TENANTS} - {"tiny"})),
         ("metric", sorted([*samples.METRICS, "helpfulness"])),
         ("guardrail", ["latency_ms"]),
     ],
@@ -184,6 +186,24 @@ def test_a_segment_of_few_rows_shows_no_numbers(told: Client) -> None:
     assert guardrails == [("tiny", "latency_ms", "undecided", None, None, None, None)]
     verdicts = told.query(sent(query("Verdicts now"))).result_rows
     assert [set(row[5:]) for row in verdicts if row[2] == "tenant=tiny"] == [{None}]
+
+
+@pytest.mark.parametrize("chosen", ["acme", samples.HOSTILE])
+def test_a_chosen_segment_is_shown_alone(told: Client, chosen: str) -> None:
+    arms = told.query(sent(query("Segments by $dimension: arms, $metric"), value=chosen)).result_rows
+    assert {row[0] for row in arms} == {chosen}
+    assert told.query(sent(query("Segments by $dimension: guardrails"), value=chosen)).result_rows == []
+
+
+def test_a_segment_of_few_rows_is_offered_to_nobody_and_shows_nothing_to_who_asks_for_it(told: Client) -> None:
+    """P2: its name in the address of the page is all that it takes to ask."""
+    arms = told.query(sent(query("Segments by $dimension: arms, $metric"), value="tiny")).result_rows
+    assert {row[2:] for row in arms} == {(None, None, None, None)}
+
+
+def test_all_segment_values_are_chosen_at_first() -> None:
+    (value,) = [variable for variable in DASHBOARD["templating"]["list"] if variable["name"] == "value"]
+    assert (value["includeAll"], value["multi"], value["current"]["value"]) == (True, True, [ALL])
 
 
 def test_a_quote_in_a_chosen_value_stays_in_its_string(told: Client) -> None:
