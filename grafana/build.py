@@ -95,7 +95,8 @@ def _as_matrix(row: str, column: str, value: str) -> dashboard.DataTransformerCo
 
 def chosen(name: str, variable: Variable) -> build.QueryVariable:
     made = build.QueryVariable(name).label(variable.label).query(variable.sql).datasource(DATASOURCE)
-    made.refresh(dashboard.VariableRefresh.ON_TIME_RANGE_CHANGED).sort(dashboard.VariableSort.ALPHABETICAL_ASC)
+    order = dashboard.VariableSort.DISABLED if variable.ranked else dashboard.VariableSort.ALPHABETICAL_ASC
+    made.refresh(dashboard.VariableRefresh.ON_TIME_RANGE_CHANGED).sort(order)
     if variable.every:
         made.multi(True).include_all(True).current(dashboard.VariableOption(text=["All"], value=["$__all"]))
     return made

@@ -87,11 +87,13 @@ class Variable:
 
     sql       gives what there is to choose from
     every     several may be chosen, and at first all are
+    ranked    they stand as the SQL orders them, and the first is chosen at first; else by name
     """
 
     label: str
     sql: str
     every: bool = False
+    ranked: bool = False
 
 
 @dataclass(frozen=True, slots=True)

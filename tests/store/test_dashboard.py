@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,6 +16,7 @@ from grafana import alerting, build
 from grafana.pages import PAGES
 from grafana.panel import Panel, columns
 from grafana.query import DATASOURCE
+from stoploss import measures, registry
 from stoploss.store import inserts, schema
 from tests.review import stories
 from tests.store import dashboard_stories, samples
@@ -186,6 +188,48 @@ def test_a_segment_of_few_rows_shows_no_numbers(told: Client) -> None:
     assert guardrails == [("tiny", "latency_ms", "undecided", None, None, None, None)]
     verdicts = told.query(sent(query("Verdicts now"))).result_rows
     assert [set(row[5:]) for row in verdicts if row[2] == "tenant=tiny"] == [{None}]
+
+
+WRITTEN = {
+    "in-a-line": "spec:\n  success: {baseline: 0.3, metric: output_tokens}\n",
+    "in-lines": "spec:\n  hypothesis: a success\n  success:\n    then: []\n    metric: 'output_tokens'  # each\n",
+    "in-json": '{"kind": "Experiment",\n"spec": {"success": {"metric": "output_tokens"}}}',
+    "of-errors": "spec:\n  success: {metric: error_rate}\n",
+    "not-measured": "spec:\n  success: {metric: refunds}\n",
+}
+"""Specs by the names of their experiments."""
+
+
+@pytest.fixture(scope="module")
+def aimed(database: Callable[[str], Client]) -> Client:
+    client = database("aimed")
+    for partition, (name, spec) in enumerate(WRITTEN.items()):
+        entry = registry.encode(replace(samples.registry_entry("running", 1, name), spec=spec))
+        for stream, value in (("registry", entry), ("measures", measures.encode(samples.measure(1, name)))):
+            inserts.insert(client, inserts.encode(stream, samples.stored(stream, [value], partition=partition)))
+    return client
+
+
+@pytest.mark.parametrize(
+    ("experiment", "metric", "business"),
+    [
+        ("in-a-line", "error_rate", "output_tokens"),
+        ("in-lines", "error_rate", "output_tokens"),
+        ("in-json", "error_rate", "output_tokens"),
+        ("of-errors", "latency_ms", "error_rate"),
+        ("not-measured", "error_rate", "cost_usd"),
+    ],
+)
+def test_the_programme_opens_with_what_the_experiment_is_for_beside_how_the_model_behaves(
+    aimed: Client, experiment: str, metric: str, business: str
+) -> None:
+    """The first that is offered is chosen, so it must not be put in another order."""
+    variables = {one["name"]: one for one in DASHBOARDS["programme"]["templating"]["list"]}
+    for name, first in (("metric", metric), ("business", business)):
+        offered = [row[0] for row in aimed.query(sent(variables[name]["query"], experiment=experiment)).result_rows]
+        assert offered[0] == first
+        assert variables[name]["sort"] == 0
+    assert variables["experiment"]["sort"] == 1
 
 
 @pytest.mark.parametrize("chosen", ["acme", samples.HOSTILE])
