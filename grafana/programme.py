@@ -76,17 +76,18 @@ SELECT sum(JSONExtractInt(counted.details, 'after_stop')) AS requests FROM (
     Panel(
         "Stops found false",
         "stat",
-        "Experiments that a rule had stopped and that people then decided to roll out. More than one in a hundred: "
-        "look at their margins, and measure with `stoploss calibrate`.",
+        "Runs that a rule had stopped and that people then decided to roll out as they were. More than one in a "
+        "hundred: look at their margins, and measure with `stoploss calibrate`.",
         """
-SELECT count() AS experiments FROM (
-    SELECT experiment, max(j.at) AS decided FROM journal_shown_v AS j
-    WHERE kind = 'request_handled' AND startsWith(sentence, 'rollout, recommended was') GROUP BY experiment
+SELECT count() AS runs FROM (
+    SELECT experiment, run, max(j.at) AS decided FROM journal_shown_copies_v AS j
+    WHERE decision = 'rollout' GROUP BY experiment, run
 ) AS d INNER JOIN (
-    SELECT DISTINCT experiment FROM commands_shown_v AS c
-    WHERE isNotNull(rule) AND action IN ('pause', 'rollback', 'stop') AND NOT dry_run
-) AS s ON d.experiment = s.experiment WHERE $__timeFilter(d.decided)""",
-        columns("experiments:number"),
+    SELECT experiment, run, min(c.decided_at) AS stopped FROM commands_shown_v AS c
+    WHERE isNotNull(rule) AND action IN ('pause', 'rollback', 'stop') AND NOT dry_run GROUP BY experiment, run
+) AS s ON d.experiment = s.experiment AND d.run = s.run
+WHERE d.decided > s.stopped AND $__timeFilter(d.decided)""",
+        columns("runs:number"),
         unit="none",
         height=4,
         steps=((None, GREEN), (1, YELLOW)),

@@ -7,7 +7,7 @@ from clickhouse_connect.driver.client import Client
 
 from stoploss.store import inserts
 from tests.review import stories
-from tests.timelines import Timeline, Traces, spec, traces
+from tests.timelines import Timeline, Traces, spec, traces, with_gate
 
 DRIFTING = spec(
     """
@@ -52,3 +52,44 @@ def _regrades(seed: int, shift: float) -> Traces:
     rng = np.random.default_rng(seed)
     differences = np.rint((shift + rng.normal(0, 0.1, 50)) * 1e6).astype(np.int64)
     return Traces(rng.integers(0, 2, 50).astype(np.uint8), rng.choice(ITEMS, 50), {"regrade": differences})
+
+
+ROLLOUT = '{"decision": "rollout"}'
+
+
+def stopped_falsely() -> Timeline:
+    """A rule stops the run, and a person who has looked at it rolls out what was stopped."""
+    story = _leaking("stopped-falsely")
+    story.ask("complete", reason="the card number is our own test card", body=ROLLOUT)
+    return story
+
+
+def mended() -> Timeline:
+    """A rule stops the run; another run of what was mended is rolled out."""
+    story = _leaking("mended")
+    story.ask("resume", reason="rollout, recommended was nothing, once this is seen to work")
+    story.ack("flagd")
+    story.traces(traces(30, seed=8, tenant="acme"))
+    story.seconds(3)
+    story.ask("complete", reason="mended, and as good", body=ROLLOUT)
+    return story
+
+
+def harmful_later() -> Timeline:
+    """It is rolled out, and in the same run a rule stops it then."""
+    return _leaking("harmful-later", rolled_out=True)
+
+
+def _leaking(name: str, rolled_out: bool = False) -> Timeline:
+    story = Timeline(stories.WATCHED.replace("name: checkout", f"name: {name}"))
+    story.at = stories.BEGIN
+    story.started()
+    story.traces(traces(600, seed=1, tenant="acme"))
+    story.seconds(11)
+    if rolled_out:
+        story.ask("complete", reason="as good", body=ROLLOUT)
+    some = traces(20, seed=2, tenant="acme")
+    story.traces(with_gate(some, int(some.variant.argmax()), 0))
+    story.ack("flagd")
+    story.seconds(2)
+    return story

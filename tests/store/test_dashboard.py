@@ -190,6 +190,20 @@ def test_a_segment_of_few_rows_shows_no_numbers(told: Client) -> None:
     assert [set(row[5:]) for row in verdicts if row[2] == "tenant=tiny"] == [{None}]
 
 
+def test_a_stop_is_false_where_the_very_run_that_it_ended_was_rolled_out(database: Callable[[str], Client]) -> None:
+    """W5: not where another run was, nor where the rollout came first."""
+    told = [dashboard_stories.stopped_falsely(), dashboard_stories.mended(), dashboard_stories.harmful_later()]
+    assert [story.it.lifecycle for story in told] == ["completed", "adopted", "stopped"]
+    client = database("reviewed")
+    dashboard_stories.record(client, *told)
+    false = query("Stops found false", "programme")
+    assert client.query(shown_from(told[0], false)).result_rows == [(1,)]
+    (sql,) = [panel.sql for _, panel in PANELS if panel.title == "Runs ended by a rule"]
+    assert client.query(shown_from(told[0], sql)).result_rows == [(3,)]
+    decided = client.query("SELECT experiment, run FROM journal_shown_v WHERE decision = 'rollout' ORDER BY experiment")
+    assert decided.result_rows == [("harmful-later", 1), ("mended", 2), ("stopped-falsely", 1)]
+
+
 WRITTEN = {
     "in-a-line": "spec:\n  success: {baseline: 0.3, metric: output_tokens}\n",
     "in-lines": "spec:\n  hypothesis: a success\n  success:\n    then: []\n    metric: 'output_tokens'  # each\n",

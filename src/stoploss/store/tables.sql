@@ -278,6 +278,7 @@ SELECT * EXCEPT stored_at FROM journal FINAL SETTINGS do_not_merge_across_partit
 
 -- A command's reason, and that of a change of lifecycle, repeat the sentence of a finding, which has a row of its own.
 -- details: all of a conclusion, as JSON, of the kinds that speak of no segment.
+-- decision: rollout, iterate or rollback, of a completion that was accepted: the first of its terms in the journal.
 CREATE OR REPLACE VIEW journal_shown_v DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
 SELECT experiment, number, run, epoch, at, ledger_partition, ledger_offset, kind, verdict, severity, rule, metric,
     segment_dimension, segment_value, command_id,
@@ -287,7 +288,9 @@ SELECT experiment, number, run, epoch, at, ledger_partition, ledger_offset, kind
         isNull(segment_dimension), j.sentence,
         concat(ifNull(metric, ''), ' for ', segment_dimension, '=', segment_value, ' is ', verdict)
     ) AS sentence,
-    if(kind IN ('exposures_counted', 'command_acked', 'evidence_refused', 'monitor_blind'), j.conclusion, '') AS details
+    if(kind IN ('exposures_counted', 'command_acked', 'evidence_refused', 'monitor_blind'), j.conclusion, '') AS details,
+    if(kind = 'request_handled' AND JSONExtractString(j.conclusion, 'action') = 'complete'
+        AND JSONExtractBool(j.conclusion, 'accepted'), splitByChar(',', j.sentence)[1], '') AS decision
 FROM journal AS j FINAL SETTINGS do_not_merge_across_partitions_select_final = 1;
 
 -- For the newest of a kind, and for sets: an entry that was stored twice may show twice.
@@ -300,7 +303,9 @@ SELECT experiment, number, run, epoch, at, ledger_partition, ledger_offset, kind
         isNull(segment_dimension), j.sentence,
         concat(ifNull(metric, ''), ' for ', segment_dimension, '=', segment_value, ' is ', verdict)
     ) AS sentence,
-    if(kind IN ('exposures_counted', 'command_acked', 'evidence_refused', 'monitor_blind'), j.conclusion, '') AS details
+    if(kind IN ('exposures_counted', 'command_acked', 'evidence_refused', 'monitor_blind'), j.conclusion, '') AS details,
+    if(kind = 'request_handled' AND JSONExtractString(j.conclusion, 'action') = 'complete'
+        AND JSONExtractBool(j.conclusion, 'accepted'), splitByChar(',', j.sentence)[1], '') AS decision
 FROM journal AS j;
 
 -- Signatures under the journals, with their headers: entry `number` of an experiment has the hash `chain`.
