@@ -288,13 +288,26 @@ def test_grafana_may_read_what_its_panels_read_and_no_dead_letters_bytes() -> No
     readable = {grant.rpartition(".")[2] for grant in granted}
     queries = [sql for page in PAGES for sql in (*page.annotations.values(), *(panel.sql for panel in page.panels))]
     sql = " ".join((*queries, *(rule.sql for rule in alerting.RULES)))
-    views = set(re.findall(r"FROM (\w+_v)\b", sql))
+    views = set(re.findall(r"(?:FROM|JOIN)\s+(\w+_v)\b", sql))
     in_the_owners_name = set(re.findall(r"VIEW (\w+) DEFINER", schema.TABLES.read_text() + schema.SETS.read_text()))
     under = {re.sub(r"(_copies)?_v$", "", view) for view in views - in_the_owners_name}
     assert readable == views | under
     (columns,) = re.findall(r"SELECT\((.*)\) ON stoploss\.dead_letters$", "\n".join(granted), re.MULTILINE)
     hidden = {"key", "value"}
     assert columns.split(", ") == [name for name in schema.tables()["dead_letters"].names if name not in hidden]
+
+
+def test_grafana_is_given_each_variable_that_its_data_source_reads_and_the_document_lists_them() -> None:
+    """It knows no default: one that is missing would be an empty port."""
+    source = (ROOT / "grafana" / "provisioning" / "datasources" / "clickhouse.yaml").read_text()
+    read = set(re.findall(r"\$(\w+)", source))
+    assert not re.search(r"\$\{", source)
+    environment = SERVICES["grafana"]["environment"]
+    assert read == {name for name in environment if name.startswith("CLICKHOUSE_")}
+    assert read == set(re.findall(r"^\| `(CLICKHOUSE_\w+)`", (ROOT / "docs" / "grafana.md").read_text(), re.MULTILINE))
+    assert environment["CLICKHOUSE_SECURE"] == "false"
+    listening = OURS["judge"]["environment"]["STOPLOSS_CLICKHOUSE_URL"]
+    assert listening.endswith(f"@{environment['CLICKHOUSE_HOST']}:{environment['CLICKHOUSE_PORT']}")
 
 
 def test_readers_are_held_to_reading() -> None:

@@ -341,6 +341,7 @@ def test_what_it_does_not_do_is_refused_in_words(clickhouse: EmbeddedClickHouse,
     "headers",
     [
         {"Host": "evil.example"},
+        {"Host": "host.docker.internal"},
         {"Origin": "https://evil.example"},
         {"Origin": "null"},
         {"Sec-Fetch-Site": "cross-site"},
