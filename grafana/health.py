@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from grafana.overview import APPLIED
-from grafana.panel import BLUE, BY_MINUTES, GREEN, GREY, RED, YELLOW, Page, Panel, columns
+from grafana.panel import BY_MINUTES, GREEN, RED, TRACES, YELLOW, Page, Panel, columns
 
 SEES = (
     Panel(
@@ -33,8 +33,7 @@ ORDER BY age DESC, experiment""",
 SELECT $__timeInterval(at) AS time, experiment, uniqExact(ledger_offset) AS measures
 FROM measures_verdicts_copies_v WHERE $__timeFilter(at) GROUP BY time, experiment ORDER BY time, experiment""",
         columns("time:time experiment:text measures:number"),
-        unit="none",
-        steps=((None, BLUE),),
+        unit="suffix: measures",
     ),
     Panel(
         "Traces stored",
@@ -44,7 +43,7 @@ FROM measures_verdicts_copies_v WHERE $__timeFilter(at) GROUP BY time, experimen
 SELECT {BY_MINUTES} AS time, service, sum(m.traces) AS traces
 FROM trace_minutes_v AS m WHERE $__timeFilter(minute) GROUP BY time, service ORDER BY time, service""",
         columns("time:time service:text traces:number"),
-        unit="none",
+        unit=TRACES,
     ),
     Panel(
         "Conclusions",
@@ -54,7 +53,7 @@ FROM trace_minutes_v AS m WHERE $__timeFilter(minute) GROUP BY time, service ORD
 SELECT $__timeInterval(at) AS time, kind, count() AS entries
 FROM journal_shown_v WHERE $__timeFilter(at) GROUP BY time, kind ORDER BY time, kind""",
         columns("time:time kind:text entries:number"),
-        unit="none",
+        unit="suffix: entries",
         bars=True,
     ),
 )
@@ -79,19 +78,22 @@ SELECT time, controller, max(seconds) AS slowest FROM (
     Panel(
         "Commands and who applied them",
         "table",
-        "Sent more than once: it was not applied in time. Applied by fewer than asked: read StoplossCommandOverdue in "
-        "the runbook and set the flag by hand.",
+        "Sent more than once: it was not applied in time. Missing: controllers that have not applied it; read "
+        "StoplossCommandOverdue in the runbook and set the flag by hand.",
         f"""
-SELECT issued.decided AS time, experiment, action, sent, asked, ifNull(applied.controllers, 0) AS applied
+SELECT issued.decided AS time, experiment, action, sent, asked, ifNull(applied.controllers, 0) AS applied,
+    greatest(toInt64(asked) - toInt64(applied), 0) AS missing
 FROM (
     SELECT command_id, any(c.experiment) AS experiment, any(c.action) AS action, min(c.decided_at) AS decided,
         count() AS sent, any(length(c.controllers)) AS asked
     FROM commands_shown_v AS c WHERE $__timeFilter(c.decided_at) GROUP BY command_id
 ) AS issued LEFT JOIN {APPLIED} AS applied ON issued.command_id = applied.of_command
 ORDER BY time DESC, experiment LIMIT 100""",
-        columns("time:time experiment:text action:text sent:number asked:number applied:number"),
-        unit="none",
-        steps=((None, GREY),),
+        columns("time:time experiment:text action:text sent:number asked:number applied:number missing:number"),
+        unit="suffix: controllers",
+        steps=((None, GREEN), (1, RED)),
+        units={"sent": "suffix: times"},
+        coloured=("missing",),
         links=("experiment",),
     ),
 )

@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from grafana.panel import BLUE, GREEN, GREY, IN_FORCE, RED, SHARE, STATES, TIMES, YELLOW, Page, Panel, columns
+from grafana.panel import (
+    COMMANDS,
+    EXPERIMENTS,
+    GREEN,
+    GREY,
+    IN_FORCE,
+    RED,
+    SHARE,
+    STATES,
+    TIMES,
+    YELLOW,
+    Page,
+    Panel,
+    columns,
+)
 
 SIGHT = """(
     SELECT experiment, JSONExtractInt(j.details, 'until') = 0 AS is_blind FROM journal_shown_copies_v AS j
@@ -35,7 +49,7 @@ NOW = (
         "Running, held or rolled out: their treatment may get traffic. More than you know of: read the table below.",
         f"SELECT countIf(lifecycle IN ('running', 'holding', 'adopted')) AS experiments FROM {IN_FORCE}",
         columns("experiments:number"),
-        unit="none",
+        unit=EXPERIMENTS,
         width=6,
         height=4,
         steps=((None, GREY), (1, GREEN)),
@@ -46,7 +60,7 @@ NOW = (
         "Paused, stopped or rolled back: a person has to resume or complete each. Begin with the newest below.",
         f"SELECT countIf(lifecycle IN ('paused', 'stopped', 'rolled_back')) AS experiments FROM {IN_FORCE}",
         columns("experiments:number"),
-        unit="none",
+        unit=EXPERIMENTS,
         width=6,
         height=4,
         steps=((None, GREEN), (1, YELLOW)),
@@ -57,7 +71,7 @@ NOW = (
         "The monitor is blind for them: harm would not be noticed. Read StoplossMonitorBlind in the runbook now.",
         BLIND,
         columns("experiments:number"),
-        unit="none",
+        unit=EXPERIMENTS,
         width=6,
         height=4,
         steps=((None, GREEN), (1, RED)),
@@ -68,7 +82,7 @@ NOW = (
         "Last commands that not all controllers have applied. Above 0 for more than seconds: set the flag by hand.",
         NOT_APPLIED,
         columns("commands:number"),
-        unit="none",
+        unit=COMMANDS,
         width=6,
         height=4,
         steps=((None, GREEN), (1, RED)),
@@ -129,9 +143,8 @@ SELECT $__timeInterval(at) AS time, experiment, count() AS findings
 FROM journal_shown_v WHERE kind = 'finding' AND $__timeFilter(at)
 GROUP BY time, experiment ORDER BY time, experiment""",
         columns("time:time experiment:text findings:number"),
-        unit="none",
+        unit="suffix: findings",
         bars=True,
-        steps=((None, BLUE),),
     ),
     Panel(
         "Commands",

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 TIMES, SHARE, USD = "suffix: ×", "percentunit", "currencyUSD"
+ROWS, RUNS, EXPERIMENTS, COMMANDS = "suffix: rows", "suffix: runs", "suffix: experiments", "suffix: commands"
+TRACES, REQUESTS = "suffix: traces", "suffix: requests"
 RED, YELLOW, GREEN, BLUE, GREY = "red", "yellow", "green", "blue", "gray"
 STATES = {
     "registered": GREY,

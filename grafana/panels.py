@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from grafana.choices import CHOSEN_VALUES, DIMENSION, EXPERIMENT, GUARDRAIL, METRIC, VALUE
 from grafana.panel import (
     BLUE,
     EVERYBODY,
@@ -10,16 +11,18 @@ from grafana.panel import (
     HERE,
     LAST_RUN,
     RED,
+    REQUESTS,
+    ROWS,
     SHARE,
     STATES,
     TIMES,
+    TRACES,
     USD,
     VERDICTS,
     YELLOW,
     Page,
     Panel,
     Rows,
-    Variable,
     columns,
 )
 
@@ -87,6 +90,7 @@ INNER JOIN (
         "letters.",
         f"SELECT sum(e.traces) AS traces FROM experiment_minutes_v AS e WHERE {HERE} AND $__timeFilter(minute)",
         columns("traces:number"),
+        unit=TRACES,
         width=6,
         height=4,
         steps=((None, RED), (1, GREEN)),
@@ -192,11 +196,11 @@ ORDER BY verdict = 'breach' DESC, rule, metric, segment, bound""",
         width=24,
         height=9,
         colours=VERDICTS,
+        units={"n_control": ROWS, "n_treatment": ROWS},
         coloured=("verdict",),
     ),
 )
 
-CHOSEN_VALUES = "$__conditionalAll(segment_value IN (${value:sqlstring}), $value)"
 SEGMENT_PANELS = (
     Panel(
         "Segments by $dimension: guardrails",
@@ -221,7 +225,7 @@ ORDER BY margin_used DESC NULLS LAST, segment, metric""",
         ),
         steps=((None, GREEN), (0.5, YELLOW), (1, RED)),
         colours=VERDICTS,
-        units={"margin_used": TIMES},
+        units={"margin_used": TIMES, "n_control": ROWS, "n_treatment": ROWS},
         coloured=("margin_used", "verdict"),
     ),
     Panel(
@@ -241,6 +245,7 @@ FROM (
 ) AS latest
 ORDER BY segment, variant""",
         columns("segment:text variant:text n:number mean:number p50:number p95:number"),
+        units={"n": ROWS},
     ),
 )
 
@@ -265,7 +270,7 @@ LEFT JOIN (
 ) AS commanded ON counted.of_command = commanded.command_id
 ORDER BY number DESC""",
         columns("time:time action:text in_flight:number after_stop:number command:text"),
-        unit="suffix: requests",
+        unit=REQUESTS,
         steps=((None, GREEN), (1, YELLOW), (100, RED)),
         coloured=("after_stop",),
     ),
@@ -321,7 +326,7 @@ ORDER BY records DESC, stage, code""",
     ),
 )
 
-ROWS: Rows = {
+BY_HEADING: Rows = {
     "Now": STATE_PANELS,
     "Arms": ARM_PANELS,
     "Rules": RULE_PANELS,
@@ -345,32 +350,11 @@ FROM journal_shown_v AS j
 WHERE {HERE} AND kind = 'finding' AND rule IN {DRIFT_RULES} AND $__timeFilter(j.at)
 ORDER BY time, number"""
 
-EXPERIMENT = Variable("Experiment", "SELECT DISTINCT experiment FROM registry_v ORDER BY experiment")
-DIMENSION = Variable(
-    "Segment dimension",
-    f"SELECT DISTINCT segment_dimension FROM measures_arms_copies_v WHERE {HERE} AND isNotNull(segment_dimension) "
-    "ORDER BY segment_dimension",
-)
-# A value that is too small to show is offered to nobody; among all values it stands without its numbers.
-VALUE = Variable(
-    "Segment value",
-    f"SELECT DISTINCT segment_value FROM measures_arms_copies_v WHERE {HERE} "
-    "AND segment_dimension = ${dimension:sqlstring} AND isNotNull(segment_value) AND NOT hidden ORDER BY segment_value",
-    every=True,
-)
-METRIC = Variable("Metric", f"SELECT DISTINCT metric FROM measures_arms_copies_v WHERE {HERE} ORDER BY metric")
-GUARDRAIL = Variable(
-    "Guardrail",
-    f"SELECT DISTINCT metric FROM measures_verdicts_copies_v WHERE {HERE} AND startsWith(rule, 'guardrail') "
-    "AND isNotNull(metric) ORDER BY metric",
-    every=True,
-)
-
 PAGE = Page(
     "experiment",
     "Experiment",
     "One experiment: its state, its arms, what the rules say, what was commanded and what followed.",
-    ROWS,
+    BY_HEADING,
     {"experiment": EXPERIMENT, "dimension": DIMENSION, "value": VALUE, "metric": METRIC, "guardrail": GUARDRAIL},
     annotations={"Commands": COMMANDS_SQL, "Drift": DRIFT_SQL},
 )

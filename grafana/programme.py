@@ -2,8 +2,26 @@
 
 from __future__ import annotations
 
-from grafana.panel import BLUE, EVERYBODY, GREEN, GREY, HERE, RED, STATES, USD, YELLOW, Page, Panel, Variable, columns
-from grafana.panels import EXPERIMENT
+from grafana.choices import EXPERIMENT
+from grafana.panel import (
+    BLUE,
+    COMMANDS,
+    EVERYBODY,
+    EXPERIMENTS,
+    GREEN,
+    GREY,
+    HERE,
+    RED,
+    REQUESTS,
+    RUNS,
+    STATES,
+    USD,
+    YELLOW,
+    Page,
+    Panel,
+    Variable,
+    columns,
+)
 from stoploss.metrics import METRICS
 
 BEGAN = """(
@@ -25,7 +43,7 @@ DECISIONS = (
 SELECT count() AS experiments FROM (SELECT experiment, min(r.began) AS first FROM {BEGAN} AS r GROUP BY experiment)
 WHERE $__timeFilter(first)""",
         columns("experiments:number"),
-        unit="none",
+        unit=EXPERIMENTS,
         width=6,
         height=4,
         steps=((None, GREY), (1, BLUE)),
@@ -38,7 +56,7 @@ WHERE $__timeFilter(first)""",
 SELECT uniqExact(experiment, run) AS runs FROM commands_shown_v AS c
 WHERE isNotNull(rule) AND action IN ('pause', 'rollback', 'stop') AND NOT dry_run AND $__timeFilter(c.decided_at)""",
         columns("runs:number"),
-        unit="none",
+        unit=RUNS,
         width=6,
         height=4,
         steps=((None, GREY), (1, YELLOW)),
@@ -68,7 +86,7 @@ SELECT sum(JSONExtractInt(counted.details, 'after_stop')) AS requests FROM (
     WHERE kind = 'exposures_counted' AND $__timeFilter(at) ORDER BY number DESC LIMIT 1 BY experiment, of_command
 ) AS counted""",
         columns("requests:number"),
-        unit="none",
+        unit=REQUESTS,
         width=6,
         height=4,
         steps=((None, GREEN), (1, YELLOW), (1_000, RED)),
@@ -88,7 +106,7 @@ SELECT count() AS runs FROM (
 ) AS s ON d.experiment = s.experiment AND d.run = s.run
 WHERE d.decided > s.stopped AND $__timeFilter(d.decided)""",
         columns("runs:number"),
-        unit="none",
+        unit=RUNS,
         height=4,
         steps=((None, GREEN), (1, YELLOW)),
     ),
@@ -143,7 +161,7 @@ SELECT $__timeInterval(decided) AS time, rule, count() AS commands FROM (
     WHERE isNotNull(c.rule) AND NOT dry_run AND $__timeFilter(c.decided_at) LIMIT 1 BY command_id
 ) GROUP BY time, rule ORDER BY time, rule""",
         columns("time:time rule:text commands:number"),
-        unit="none",
+        unit=COMMANDS,
         bars=True,
     ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from grafana.panel import BY_MINUTES, GREEN, RED, SHARE, YELLOW, Page, Panel, columns
+from grafana.panel import BY_MINUTES, GREEN, RED, ROWS, SHARE, TRACES, YELLOW, Page, Panel, columns
 from grafana.panels import DEAD_LETTERS
 
 
@@ -11,7 +11,7 @@ def _share(condition: str) -> str:
     return f"sumIf(m.traces, {condition}) / traces"
 
 
-TRACES = (
+BY_SERVICE = (
     Panel(
         "Traces by service",
         "table",
@@ -29,7 +29,7 @@ FROM trace_minutes_v AS m WHERE $__timeFilter(minute) GROUP BY service ORDER BY 
         unit=SHARE,
         width=24,
         steps=((None, GREEN), (0.01, YELLOW), (0.1, RED)),
-        units={"traces": "none"},
+        units={"traces": TRACES},
         coloured=("no_variant", "no_latency", "no_cost", "no_tokens", "quarantined"),
     ),
     Panel(
@@ -40,7 +40,7 @@ FROM trace_minutes_v AS m WHERE $__timeFilter(minute) GROUP BY service ORDER BY 
 SELECT {BY_MINUTES} AS time, fate, sum(m.traces) AS traces
 FROM trace_minutes_v AS m WHERE $__timeFilter(minute) GROUP BY time, fate ORDER BY time, fate""",
         columns("time:time fate:text traces:number"),
-        unit="suffix: traces",
+        unit=TRACES,
         bars=True,
     ),
     Panel(
@@ -71,7 +71,7 @@ SELECT experiment, metric, rows, rows / max(rows) OVER (PARTITION BY experiment)
     ) GROUP BY experiment, metric
 ) ORDER BY coverage, experiment, metric""",
         columns("experiment:text metric:text rows:number coverage:number"),
-        unit="none",
+        unit=ROWS,
         width=24,
         steps=((None, RED), (0.2, YELLOW), (0.8, GREEN)),
         units={"coverage": SHARE},
@@ -84,6 +84,6 @@ PAGE = Page(
     "quality",
     "Data quality",
     "What could not be read, what was not judged, what is missing in what was, and how late it comes.",
-    {"Traces": TRACES, "Dead letters": DEAD_LETTERS},
+    {"Traces": BY_SERVICE, "Dead letters": DEAD_LETTERS},
     span="6h",
 )

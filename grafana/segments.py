@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from grafana.panel import GREEN, HERE, LAST_RUN, RED, TIMES, VERDICTS, YELLOW, Page, Panel, columns
-from grafana.panels import DIMENSION, EXPERIMENT, METRIC
+from grafana.choices import DIMENSION, EXPERIMENT, METRIC
+from grafana.panel import GREEN, HERE, LAST_RUN, RED, ROWS, TIMES, VERDICTS, YELLOW, Page, Panel, columns
 
 CHOSEN = "segment_dimension = ${dimension:sqlstring}"
 NEWEST = f"""(
@@ -36,6 +36,7 @@ WHERE_IT_IS = (
 SELECT segment, metric, verdict, reason, n_control, n_treatment FROM {NEWEST}
 ORDER BY verdict = 'breach' DESC, segment, metric""",
         columns("segment:text metric:text verdict:text reason:text n_control:number n_treatment:number"),
+        unit=ROWS,
         colours=VERDICTS,
         coloured=("verdict",),
     ),
@@ -86,7 +87,7 @@ SELECT time, segment, sum(n) AS rows FROM (
     GROUP BY time, segment, variant
 ) GROUP BY time, segment ORDER BY time, segment""",
         columns("time:time segment:text rows:number"),
-        unit="suffix: rows",
+        unit=ROWS,
     ),
 )
 

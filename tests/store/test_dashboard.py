@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -269,12 +270,86 @@ def test_a_quote_in_a_chosen_value_stays_in_its_string(told: Client) -> None:
     assert told.query(sql).result_rows == [("it's", "it's")]
 
 
-def test_every_panel_says_what_to_do_and_has_a_unit_and_thresholds() -> None:
+def test_every_panel_says_what_to_do() -> None:
     for made in MADE:
-        defaults = made["fieldConfig"]["defaults"]
         assert len(made["description"]) > 40, made["title"]
-        assert defaults["unit"], made["title"]
-        assert defaults["thresholds"]["steps"][0]["value"] is None, made["title"]
+
+
+NAMES = {"run", "number", "ledger_partition", "ledger_offset"}
+"""Columns of numbers that are no amounts: they have no unit, and are shown to the last digit."""
+UNIT_OF_A_METRIC = {
+    "experiment: Chosen metric: $metric",
+    "experiment: Guardrail: $guardrail",
+    "experiment: Verdicts now",
+    "experiment: Segments by $dimension: guardrails",
+    "experiment: Segments by $dimension: arms, $metric",
+    "segments: $metric by $dimension and variant",
+    "programme: Behaviour: $metric",
+    "programme: Business: $business",
+}
+"""Their numbers are in whatever the metric that was chosen, or that of a row, is measured in."""
+COMPARED_WITH_NOTHING = {
+    "overview: Exposure",
+    "overview: Findings",
+    "overview: Commands",
+    "experiment: Latency",
+    "experiment: Time to first token",
+    "experiment: Output tokens",
+    "experiment: Cost of a request",
+    "experiment: Errors",
+    "experiment: Chosen metric: $metric",
+    "experiment: Segments by $dimension: arms, $metric",
+    "experiment: Dead letters over time",
+    "segments: $metric by $dimension and variant",
+    "segments: Rows by $dimension",
+    "budgets: Cost of a request",
+    "budgets: Spent in the run",
+    "health: Measures stored",
+    "health: Traces stored",
+    "health: Conclusions",
+    "quality: Judged and not judged",
+    "quality: Dead letters over time",
+    "programme: Time to a decision, median",
+    "programme: What rules answered",
+    "programme: Behaviour: $metric",
+    "programme: Business: $business",
+}
+"""One arm is read beside the other, or a count beside the one before: no number of them alone is bad."""
+LIMIT_IN_THE_ROWS = {"experiment: Guardrail: $guardrail"}
+"""The margin is a line of its own: it differs from one guardrail to the next."""
+
+
+def written(found: tuple[str, Panel]) -> dict[str, Any]:
+    """A panel's defaults as they stand in the dashboard."""
+    page, panel = found
+    (made,) = [one for one in DASHBOARDS[page]["panels"] if one["title"] == panel.title and one["type"] != "row"]
+    return dict(made["fieldConfig"]["defaults"])
+
+
+@pytest.mark.parametrize("found", PANELS, ids=named)
+def test_every_amount_has_a_unit(found: tuple[str, Panel]) -> None:
+    default = written(found)["unit"]
+    assert default == found[1].unit
+    units = {name: found[1].units.get(name, default) for name, sort in found[1].columns.items() if sort == "number"}
+    assert {units[name] for name in units.keys() & NAMES} <= {"none"}
+    bare = {name for name in units.keys() - NAMES if units[name] in ("", "none", "short")}
+    assert bool(bare) == (named(found) in UNIT_OF_A_METRIC), bare
+    assert bare <= {"mean", "p50", "p95", "observed", "bound", "estimate", "lower", "upper", "margin"}
+
+
+@pytest.mark.parametrize("found", PANELS, ids=named)
+def test_a_panel_that_compares_with_a_limit_shows_where_it_is(found: tuple[str, Panel]) -> None:
+    """Numbers by thresholds, words by the colour of each."""
+    panel = found[1]
+    first, *limits = written(found)["thresholds"]["steps"]
+    assert first["value"] is None
+    assert [limit["value"] for limit in limits] == sorted({limit["value"] for limit in limits})
+    assert len({step["color"] for step in (first, *limits)}) == 1 + len(limits)
+    amounts = {name for name, sort in panel.columns.items() if sort == "number"} - NAMES
+    words = {name for name in panel.coloured if panel.columns[name] == "text"}
+    by_words = bool(panel.colours) and (panel.visual == "stat" or bool(words)) and not amounts & {*panel.coloured}
+    assert bool(limits) != (named(found) in COMPARED_WITH_NOTHING | LIMIT_IN_THE_ROWS or by_words), panel.title
+    assert not limits or panel.visual != "table" or panel.matrix or amounts & {*panel.coloured}, "in no cell"
 
 
 @pytest.mark.parametrize("page", DASHBOARDS)
@@ -308,11 +383,25 @@ def test_every_query_goes_to_the_provisioned_data_source_by_both_its_addresses()
     assert settings["server"] == settings["host"]
 
 
+def relations(sql: str) -> set[str]:
+    """What a query reads. The column of an ARRAY JOIN is none."""
+    return set(re.findall(r"(?:\bFROM|(?<!ARRAY )\bJOIN)\s+([\w.]+)", sql))
+
+
+def test_the_relations_of_a_query_are_found_wherever_they_stand() -> None:
+    sql = "SELECT a FROM x_v AS x\nINNER JOIN traces ON 1 LEFT JOIN\n(SELECT b FROM\ny_v) AS y ON 1 ARRAY JOIN c"
+    assert relations(sql) == {"x_v", "traces", "y_v"}
+
+
 def test_every_query_reads_views() -> None:
-    for node in walk([DASHBOARDS, yaml.safe_load(alerting.PATH.read_text())]):
-        sql = node.get("rawSql", node.get("query", ""))
-        relations = [after.split()[0] for after in sql.replace("\n", " ").split(" FROM ")[1:] if after[0] != "("]
-        assert all(relation.endswith("_v") for relation in relations), sql
+    asked = [node.get("rawSql", node.get("query", "")) for node in walk([DASHBOARDS, alert_rules()])]
+    read = {relation for sql in asked for relation in relations(sql)}
+    assert "registry_v" in read
+    assert {relation for relation in read if not relation.endswith("_v")} == set()
+
+
+def alert_rules() -> Any:
+    return yaml.safe_load(alerting.PATH.read_text())
 
 
 @pytest.fixture(scope="module")
