@@ -1,7 +1,10 @@
 -- What one team may see: the views that the dashboards read, of its own experiments alone. Run by an administrator once
--- per team, with the team's name and the beginning of its experiments' names in place of `checkout`; then give the team
--- a user with the role, and in Grafana a data source of that user with defaultDatabase team_checkout in a folder of its
--- own. Run it again after an upgrade: a view keeps the columns that it was made with.
+-- per team, with the team's name and the beginning of its experiments' names in place of `checkout`; then make a user
+-- for the team's Grafana, as here, and give Grafana grafana/team, which names that user and this database:
+--
+--     CREATE USER team_checkout_grafana IDENTIFIED WITH sha256_password BY '…' DEFAULT ROLE team_checkout;
+--
+-- Run it again after an upgrade: a view keeps the columns that it was made with.
 --
 -- The views are run with the rights of whom they were made by, so the team needs no grant on stoploss itself.
 CREATE DATABASE IF NOT EXISTS team_checkout;

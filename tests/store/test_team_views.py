@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from clickhouse_connect.driver.client import Client
 
 from grafana.pages import PAGES
@@ -20,6 +22,7 @@ from stoploss.wire import records
 from tests.store import samples
 from tests.store.test_dashboard import sent
 
+GRAFANA = Path(__file__).parents[2] / "grafana"
 TEAM_SQL = Path(__file__).parents[2] / "deploy" / "clickhouse" / "team.sql"
 OTHER = "search-ranking"
 
@@ -86,3 +89,39 @@ def test_a_team_has_each_view_that_a_panel_reads_with_its_columns(whole: Client,
 def test_the_role_of_a_team_may_read_its_own_views_alone() -> None:
     """G5"""
     assert [s for s in statements() if s.startswith("GRANT")] == ["GRANT SELECT ON team_checkout.* TO team_checkout"]
+
+
+# ---- in Grafana ------------------------------------------------------------------------------------
+
+ITS_OWN = {"orgId", "jsonData.username", "jsonData.defaultDatabase", "secureJsonData.password"}
+
+
+def provisioned(folder: str, what: str) -> dict[str, Any]:
+    """The one data source or provider of a file, with the names of nested settings joined."""
+    (path,) = (GRAFANA / folder).iterdir()
+    (found,) = yaml.safe_load(path.read_text())[what]
+    nested = {f"{key}.{name}": x for key, of in found.items() if isinstance(of, dict) for name, x in of.items()}
+    return {key: value for key, value in found.items() if not isinstance(value, dict)} | nested
+
+
+def differing(one: dict[str, Any], other: dict[str, Any]) -> set[str]:
+    return {name for name in one.keys() | other.keys() if one.get(name) != other.get(name)}
+
+
+def test_a_teams_data_source_is_everybodys_but_for_its_user_and_its_database() -> None:
+    """G5: the names are those that team.sql makes; what the dashboards ask for stays."""
+    source = provisioned("team/datasources", "datasources")
+    assert differing(source, provisioned("provisioning/datasources", "datasources")) == ITS_OWN
+    (user, role) = re.findall(r"^-- +CREATE USER (\w+) .* DEFAULT ROLE (\w+);$", TEAM_SQL.read_text(), re.MULTILINE)[0]
+    assert source["jsonData.username"] == user
+    assert f"CREATE DATABASE IF NOT EXISTS {source['jsonData.defaultDatabase']}" in statements()
+    assert f"GRANT SELECT ON {source['jsonData.defaultDatabase']}.* TO {role}" in statements()
+    assert source["secureJsonData.password"].startswith("$")
+
+
+def test_a_teams_dashboards_are_everybodys_in_a_folder_of_its_own_beside_its_data_source() -> None:
+    """G5"""
+    provider = provisioned("team/dashboards", "providers")
+    assert differing(provider, provisioned("provisioning/dashboards", "providers")) == {"name", "orgId", "folder"}
+    assert provider["orgId"] == provisioned("team/datasources", "datasources")["orgId"] != 1
+    assert f"startsWith(experiment, '{provider['folder']}-')" in TEAM_SQL.read_text()
