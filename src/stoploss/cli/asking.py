@@ -15,6 +15,7 @@ from confluent_kafka import Consumer
 from stoploss import journal
 from stoploss.cli import addresses
 from stoploss.cli.knowledge import like, similar_lines
+from stoploss.cli.progress import working
 from stoploss.errors import ConfigurationError, InvalidExperiment, RequestRefused
 from stoploss.governance.changes import NOTHING_CHANGED
 from stoploss.journal import RequestHandled
@@ -74,7 +75,7 @@ def register(file: Path, reason: str, as_json: bool, action: str = "register") -
     settings = addresses.connected()
     if action != "register":
         _require_registered(settings, experiment.name)
-    handled = send(settings, request_of(action, experiment.name, reason, spec=text))
+    handled = answered(settings, request_of(action, experiment.name, reason, spec=text))
     not_enforced = not_enforced_yet(experiment, policy_of(read_policy(settings)))
     _print(experiment.name, handled, as_json, not_enforced=not_enforced)
     if not_enforced and not as_json:
@@ -93,14 +94,15 @@ def ask(
 ) -> None:
     settings = addresses.connected()
     _require_registered(settings, experiment)
-    handled = send(settings, request_of(action, experiment, reason, exposure=exposure, body=body))
+    handled = answered(settings, request_of(action, experiment, reason, exposure=exposure, body=body))
     _print(experiment, handled, as_json)
 
 
 def _require_registered(settings: Settings, experiment: str) -> None:
-    view = RegistryView(settings.need_kafka(), settings.topics("registry")).start()
-    known = sorted(entry.experiment for entry in view.entries())
-    view.stop()
+    with working("reading the registry"):
+        view = RegistryView(settings.need_kafka(), settings.topics("registry")).start()
+        known = sorted(entry.experiment for entry in view.entries())
+        view.stop()
     if experiment not in known:
         raise RequestRefused(
             f"experiment {experiment!r} is not registered; registered: {', '.join(known) or 'none'}; "
@@ -137,6 +139,12 @@ def signed(settings: Settings, request: Request) -> tuple[Request, list[tuple[st
     request = replace(request, by=settings.person_key.stem)
     signature = Signer.load(settings.person_key).sign(records.encode("request", request))
     return request, [(SIGNATURE_HEADER, signature.encode())]
+
+
+def answered(settings: Settings, request: Request) -> RequestHandled:
+    """As `send`, for who waits at a terminal: they are told that it is still waited for."""
+    with working("waiting for the judge"):
+        return send(settings, request)
 
 
 def send(settings: Settings, request: Request) -> RequestHandled:

@@ -17,6 +17,7 @@ from confluent_kafka import Consumer
 
 from stoploss.cli import addresses
 from stoploss.cli.output import print_json
+from stoploss.cli.progress import working
 from stoploss.commands import BREAK_GLASS_SEQUENCE, Ack, AckStatus, Action, Command, derived_id
 from stoploss.control.keys import BREAK_GLASS_PRIVATE_NAME
 from stoploss.control.messages import CommandMessage, write_command
@@ -67,7 +68,9 @@ def break_glass(experiment: str, reason: str, key: Path | None, as_json: bool) -
     entry = _entry_of(settings, experiment)
     said = told(getpass.getuser(), reason)
     command = command_of(entry, said, settings.topics("control"), str(uuid.uuid4()), time.time_ns() // 1_000)
-    broken = _send(settings, command, write_command(command, signer, settings.installation), entry, signer.key_id)
+    message = write_command(command, signer, settings.installation)
+    with working("waiting for controllers"):
+        broken = _send(settings, command, message, entry, signer.key_id)
     if as_json:
         print_json(broken)
     else:

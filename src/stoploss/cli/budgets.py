@@ -10,6 +10,7 @@ from datetime import datetime
 
 from stoploss.cli import addresses
 from stoploss.cli.output import print_json
+from stoploss.cli.progress import working
 from stoploss.errors import InvalidExperiment
 from stoploss.limits.spending import Balance, accounts, balance
 from stoploss.review.overview import in_force
@@ -42,7 +43,9 @@ class BudgetLine:
 
 
 def budgets(as_json: bool) -> None:
-    lines = read_budgets(addresses.connected())
+    settings = addresses.connected()
+    with working("adding up what was spent"):
+        lines = read_budgets(settings)
     if as_json:
         print_json(lines)
         return

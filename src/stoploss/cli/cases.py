@@ -19,6 +19,7 @@ from stoploss.cli import addresses
 from stoploss.cli.incident import harm_of, spec_at
 from stoploss.cli.knowledge import answers
 from stoploss.cli.output import console, print_json, write_file
+from stoploss.cli.progress import working
 from stoploss.cli.recording import put_on_record
 from stoploss.errors import ConfigurationError
 from stoploss.followup import MOST_CASES, CasesDeclined, CasesPromoted, Format, OfflineResults
@@ -46,7 +47,7 @@ class Chosen:
 
 def cases(settings: Settings, what: str, form: Format, output: Path | None, as_json: bool) -> None:
     """Writes the cases to stdout or a file; what was skipped is told on stderr, or all of it as JSON."""
-    with closing(_client(settings)) as client:
+    with working("making cases"), closing(_client(settings)) as client:
         found = _cases(client, _chosen(client, what))
     if as_json:
         print_json(found)
@@ -70,7 +71,7 @@ def _tell_skipped(found: Cases) -> None:
 
 def promote(settings: Settings, what: str, evaluation_set: str, version: str) -> None:
     """Puts on record that the cases belong to this version of that evaluation set."""
-    with closing(_client(settings)) as client:
+    with working("making cases"), closing(_client(settings)) as client:
         chosen = _chosen(client, what)
         found = _cases(client, chosen)
     _tell_skipped(found)
@@ -170,7 +171,8 @@ def _record(
     settings: Settings, experiment: str, said: CasesPromoted | CasesDeclined | OfflineResults, text: str
 ) -> None:
     addresses.require_listener(settings.need_kafka())
-    put_on_record(settings, experiment, said, text)
+    with working("waiting for the judge"):
+        put_on_record(settings, experiment, said, text)
     print(f"{experiment}: on record: {text}")
 
 

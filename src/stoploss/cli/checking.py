@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 
 from stoploss import __version__
 from stoploss.cli import addresses
+from stoploss.cli.progress import working
 from stoploss.errors import StoplossError
 from stoploss.kafka import connection
 from stoploss.settings import Settings, without_secrets
@@ -34,7 +35,8 @@ class Finding:
 
 def doctor(as_json: bool) -> bool:
     """Prints what it finds; True where all is well."""
-    findings = list(_findings(addresses.resolved()))
+    with working("looking"):
+        findings = list(_findings(addresses.resolved()))
     if as_json:
         print(json.dumps([asdict(finding) for finding in findings], indent=2))
     else:

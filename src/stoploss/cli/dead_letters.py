@@ -22,6 +22,7 @@ from confluent_kafka import Message
 from rich.table import Table
 
 from stoploss.cli.output import console, print_json
+from stoploss.cli.progress import working
 from stoploss.errors import RequestRefused, WireError
 from stoploss.intake import dead_letters
 from stoploss.intake.dead_letters import DeadLetter
@@ -98,7 +99,8 @@ class Wanted:
 
 
 def list_letters(settings: Settings, wanted: Wanted, limit: int, as_json: bool) -> None:
-    found = _newest(filter(wanted, read(settings, wanted.since_s)), limit)
+    with working("reading dead letters"):
+        found = _newest(filter(wanted, read(settings, wanted.since_s)), limit)
     if as_json:
         print_json([_line(settings, letter) for letter in found])
     elif found:
@@ -128,7 +130,8 @@ def show(settings: Settings, letter_id: str, is_whole: bool, as_json: bool) -> N
 
 def retry(settings: Settings, letter_id: str | None, wanted: Wanted, *, ask: bool) -> None:
     """Sends each chosen record once. Raises RequestRefused where none can be sent, or the person says no."""
-    letters = list(read(settings, wanted.since_s if letter_id is None else None))
+    with working("reading dead letters"):
+        letters = list(read(settings, wanted.since_s if letter_id is None else None))
     attempts = Counter(letter.record for letter in letters)
     chosen = [read_one(settings, letter_id)] if letter_id else list(filter(wanted, letters))
     sendable, why_not = _sendable(settings, chosen)

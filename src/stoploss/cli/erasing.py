@@ -15,6 +15,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from stoploss.cli import addresses
 from stoploss.cli.output import print_json
+from stoploss.cli.progress import working
 from stoploss.cli.recording import put_on_record
 from stoploss.control.keys import load_or_create_secret
 from stoploss.erasure import packs, stored
@@ -63,7 +64,10 @@ def erase(settings: Settings, unit: str, pack_paths: Sequence[Path], as_json: bo
     secret = _secret(settings)
     addresses.require_listener(settings.need_kafka())
     at = settings.need_clickhouse()
-    with closing(connect(at, database=settings.clickhouse_database, why="stoploss erase")) as client:
+    with (
+        working("erasing"),
+        closing(connect(at, database=settings.clickhouse_database, why="stoploss erase")) as client,
+    ):
         found = stored.find(client, unit)
         # The packs first: with one that cannot be read nothing is lost that leads to the person's rows.
         in_packs = [packs.look(path, found.trace_ids, _hash_in(unit, secret)) for path in pack_paths]

@@ -6,6 +6,7 @@ import time
 
 from stoploss.cli import addresses, asking
 from stoploss.cli.output import print_json
+from stoploss.cli.progress import working
 from stoploss.errors import RequestRefused
 from stoploss.lifecycle import FREEZE, LIVE, UNFREEZE
 from stoploss.settings import Settings
@@ -19,8 +20,9 @@ POLL_S = 0.1
 def freeze(reason: str, as_json: bool) -> None:
     """Raises RequestRefused where something still runs after a minute: a stop that was not obeyed is an error."""
     settings = addresses.connected()
-    handled = asking.send(settings, asking.request_of(FREEZE, "", reason))
-    left = _left_running(settings)
+    with working("stopping the line"):
+        handled = asking.send(settings, asking.request_of(FREEZE, "", reason))
+        left = _left_running(settings)
     if left:
         raise RequestRefused(
             f"the line is stopped, and {', '.join(left)} still ran {PATIENCE_S:.0f} s later; is every judge running? "
@@ -36,7 +38,7 @@ def unfreeze(reason: str, as_json: bool) -> None:
     settings = addresses.connected()
     if read_freeze(settings) is None:
         raise RequestRefused("the line is not stopped; nothing is to be lifted")
-    handled = asking.send(settings, asking.request_of(UNFREEZE, "", reason))
+    handled = asking.answered(settings, asking.request_of(UNFREEZE, "", reason))
     if as_json:
         print_json({"action": UNFREEZE, "request_id": handled.request_id, "reason": reason})
         return

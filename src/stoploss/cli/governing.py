@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from stoploss.cli import addresses, asking
 from stoploss.cli.output import print_json, show, write_file
+from stoploss.cli.progress import working
 from stoploss.errors import ConfigurationError, InvalidExperiment, RequestRefused
 from stoploss.experiment import Experiment
 from stoploss.governance import changes
@@ -133,9 +134,10 @@ def complete(experiment: str, terms: Mapping[str, Any], reason: str, as_json: bo
 
 
 def _entries(settings: Settings) -> dict[str, RegistryEntry]:
-    view = RegistryView(settings.need_kafka(), settings.topics("registry")).start()
-    found = {entry.experiment: entry for entry in view.entries()}
-    view.stop()
+    with working("reading the registry"):
+        view = RegistryView(settings.need_kafka(), settings.topics("registry")).start()
+        found = {entry.experiment: entry for entry in view.entries()}
+        view.stop()
     return found
 
 
@@ -204,7 +206,7 @@ def policy(file: Path | None, reason: str, as_json: bool) -> None:
     text = asking.text_of(file)
     parsed = parse_policy(text, str(file))
     settings = addresses.connected()
-    handled = asking.send(settings, asking.request_of(POLICY, "", reason, spec=text))
+    handled = asking.answered(settings, asking.request_of(POLICY, "", reason, spec=text))
     if as_json:
         print_json({"policy": parsed.metadata.name, "request_id": handled.request_id})
         return

@@ -12,6 +12,7 @@ from clickhouse_connect.driver.client import Client
 from stoploss.archive.writing import write_pack
 from stoploss.cli import archiving
 from stoploss.cli.output import print_json
+from stoploss.cli.progress import working
 from stoploss.cli.verifying import trusted
 from stoploss.errors import ConfigurationError
 from stoploss.experiment import Experiment
@@ -53,7 +54,10 @@ def incident(settings: Settings, what: str, output: Path, keys: Sequence[Path], 
         raise ConfigurationError(f"{output} stands there already; name a folder that does not, or an empty one")
     public_keys = archiving.public_keys(trusted(settings, keys))
     why = f"stoploss incident {what}"
-    with closing(connect(settings.need_clickhouse(), database=settings.clickhouse_database, why=why)) as client:
+    with (
+        working("packing"),
+        closing(connect(settings.need_clickhouse(), database=settings.clickhouse_database, why=why)) as client,
+    ):
         found = subject(client, what)
         text, spec = spec_at(client, found)
         harm = harm_of(client, found, spec)

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from stoploss.cli.output import print_json
+from stoploss.cli.progress import working
 from stoploss.errors import ConfigurationError
 from stoploss.experiment import Experiment
 from stoploss.knowledge.past import Past, read_past
@@ -59,7 +60,8 @@ def knowledge(settings: Settings, query: str, wanted: Wanted, as_json: bool) -> 
     """Prints what is found; False where nothing is."""
     if not query.strip() and wanted == Wanted():
         raise ConfigurationError("say what to look for: words, or --unit, --model, --segment or --failure")
-    found = _found(settings, query, wanted)
+    with working("searching"):
+        found = _found(settings, query, wanted)
     if as_json:
         print_json(found)
     for one in () if as_json else found:

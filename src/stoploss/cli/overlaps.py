@@ -10,6 +10,7 @@ from clickhouse_connect.driver.client import Client
 
 from stoploss.cli import addresses
 from stoploss.cli.output import print_json
+from stoploss.cli.progress import working
 from stoploss.cli.reading import read_entries, stored
 from stoploss.errors import ConfigurationError, InvalidExperiment
 from stoploss.experiment import BESIDE, Experiment
@@ -17,6 +18,7 @@ from stoploss.lifecycle import ENDED, WAITING
 from stoploss.limits.reach import Reach, shared
 from stoploss.registry import RegistryEntry
 from stoploss.review.beside import InteractionLine, interactions, told
+from stoploss.settings import Settings
 from stoploss.state import parsed
 from stoploss.store import queries
 
@@ -40,12 +42,8 @@ class Overlap:
 def overlaps(as_json: bool) -> None:
     """From Kafka; what is known of the effects from ClickHouse, where it answers. Raises ConfigurationError."""
     settings = addresses.connected()
-    begun = _begun(read_entries(settings))
-    try:
-        with stored(settings) as client:
-            found, fault = overlaps_of(begun, client), ""
-    except ConfigurationError as error:
-        found, fault = overlaps_of(begun, None), str(error)
+    with working("comparing experiments"):
+        found, fault = _read(settings)
     if as_json:
         print_json(found)
         return
@@ -56,6 +54,16 @@ def overlaps(as_json: bool) -> None:
         print("no two experiments that have begun, and are not completed, may reach the same traffic")
     if fault:
         print(f"what is known of their effects cannot be read: {fault}")
+
+
+def _read(settings: Settings) -> tuple[list[Overlap], str]:
+    """What is there, and why nothing is known of the effects; empty where it is."""
+    begun = _begun(read_entries(settings))
+    try:
+        with stored(settings) as client:
+            return overlaps_of(begun, client), ""
+    except ConfigurationError as error:
+        return overlaps_of(begun, None), str(error)
 
 
 def _begun(entries: Sequence[RegistryEntry]) -> list[tuple[Experiment, int]]:

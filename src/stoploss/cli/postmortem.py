@@ -13,6 +13,7 @@ from clickhouse_connect.driver.client import Client
 from stoploss.cli import addresses
 from stoploss.cli.incident import spec_at
 from stoploss.cli.output import console, json_text, show, write_file
+from stoploss.cli.progress import working
 from stoploss.cli.recording import put_on_record
 from stoploss.errors import ConfigurationError, InvalidExperiment
 from stoploss.experiment import Experiment
@@ -89,14 +90,15 @@ def add(settings: Settings, what: str, addition: Addition) -> bool:
         raise ConfigurationError("--what, --owner and --due belong to --remedy ID, --how to --done ID")
     addresses.require_listener(settings.need_kafka())
     for said, sentence in told:
-        put_on_record(settings, found.experiment, said, sentence)
+        with working("waiting for the judge"):
+            put_on_record(settings, found.experiment, said, sentence)
         print(f"{found.experiment}: on record: {sentence}")
     return True
 
 
 def postmortem(settings: Settings, what: str, output: Path | None, as_json: bool) -> None:
     """The document as Markdown, or as JSON, on stdout or in a file. Raises UnknownCommand."""
-    with _store(settings) as client:
+    with working("writing the post-mortem"), _store(settings) as client:
         found = read_postmortem(client, subject(client, what))
     text = f"{json_text(found)}\n" if as_json else markdown(found)
     if output is None:

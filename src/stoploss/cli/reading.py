@@ -20,6 +20,7 @@ from stoploss import ledger
 from stoploss.cli.budgets import read_budgets, told
 from stoploss.cli.gathering import review_rows
 from stoploss.cli.output import console, is_terminal, json_text, print_json, show, write_file
+from stoploss.cli.progress import working
 from stoploss.errors import ConfigurationError, InvalidExperiment
 from stoploss.experiment import Experiment
 from stoploss.governance.freezing import standing
@@ -64,7 +65,9 @@ def status(settings: Settings, as_json: bool, experiment: str | None = None) -> 
 
     Raises UnknownExperiment.
     """
-    statuses, frozen = read_statuses(settings), read_frozen(settings)
+    with working("reading the registry"):
+        statuses, frozen = read_statuses(settings), read_frozen(settings)
+        budgets = [] if as_json else read_budgets(settings)
     if experiment is not None:
         statuses = _only(experiment, statuses)
     if as_json:
@@ -73,7 +76,7 @@ def status(settings: Settings, as_json: bool, experiment: str | None = None) -> 
     if frozen:
         show(text(f"{frozen[:1].upper()}{frozen[1:]}", "bold red"))
     show(status_table(statuses))
-    for line in told(read_budgets(settings)):
+    for line in told(budgets):
         print(line)
 
 
@@ -104,7 +107,7 @@ def watch(settings: Settings, experiment: str | None, once: bool, as_json: bool)
 
 def explain(settings: Settings, experiment: str, as_json: bool) -> None:
     """The chain from evidence to command. Raises UnknownExperiment."""
-    with stored(settings) as client:
+    with working("reading the evidence"), stored(settings) as client:
         told = read_explanation(client, experiment)
     if as_json:
         print_json(told)
@@ -121,9 +124,9 @@ def review(
 
     seed  of the sample of traces; None: no traces are shown
     """
-    with stored(settings, f"stoploss review {experiment}") as client:
+    with working("writing the review"), stored(settings, f"stoploss review {experiment}") as client:
         found = read_review(client, experiment, seed)
-    text = document(found, "json" if as_json else _form(output))
+        text = document(found, "json" if as_json else _form(output))
     if output is None:
         console().file.write(text)
         return

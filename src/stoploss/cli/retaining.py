@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from stoploss.cli import addresses
 from stoploss.cli.output import print_json
+from stoploss.cli.progress import working
 from stoploss.cli.stack import end_with_parent
 from stoploss.errors import RequestRefused
 from stoploss.retention import Kept, kept, shortest_s
@@ -39,7 +40,8 @@ class Retained:
 
 def retain(settings: Settings, check: bool, as_json: bool) -> bool:
     """True where all is as the specs say, be it by now; False where `check` found that it is not."""
-    found = look(settings, check)
+    with working("looking how long everything stays"):
+        found = look(settings, check)
     if as_json:
         print_json(found)
     else:

@@ -82,6 +82,7 @@ def worker(roles: Sequence[str]) -> None:
 
 
 def topics(show: bool, as_json: bool) -> None:
+    from stoploss.cli.progress import working
     from streams.admin import Admin, partitions_of
 
     settings = addresses.resolved() if show else addresses.connected()
@@ -95,7 +96,8 @@ def topics(show: bool, as_json: bool) -> None:
         }
         for topic in TOPICS.values()
     ]
-    created = [] if show else Admin(settings.need_kafka()).create(settings)
+    with working("creating topics"):
+        created = [] if show else Admin(settings.need_kafka()).create(settings)
     if as_json:
         print(json.dumps({"topics": rows, "created": created}, indent=2))
         return
@@ -151,13 +153,15 @@ def _kept(topic: Topic) -> str:
 
 
 def tables() -> None:
+    from stoploss.cli.progress import working
     from stoploss.store import schema
     from stoploss.store.client import connect
 
     settings = addresses.resolved()
     client = connect(settings.need_clickhouse(), database=settings.clickhouse_database)
-    schema.migrate(client)
-    client.close()
+    with working("creating tables"):
+        schema.migrate(client)
+        client.close()
     print(f"tables of {settings.clickhouse_database}: all there")
 
 

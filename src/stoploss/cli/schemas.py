@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from stoploss.cli import output
+from stoploss.cli.progress import working
 from stoploss.contracts import Subject, subjects
 from stoploss.errors import ConfigurationError, SchemaRefused
 from stoploss.settings import load
@@ -50,7 +51,8 @@ def _each(url: str | None, work: Callable[[Subjects, Subject], Found], as_json: 
     if address is None:
         raise ConfigurationError("no schema registry: say --registry http://host:8081, or set STOPLOSS_SCHEMA_REGISTRY")
     registry = Subjects(address)
-    rows = [work(registry, subject) for subject in subjects(settings.topics)]
+    with working("asking the schema registry"):
+        rows = [work(registry, subject) for subject in subjects(settings.topics)]
     good = all(row.state in ("there", "registered") for row in rows)
     if as_json:
         output.print_json({"registry": address, "good": good, "subjects": list(map(asdict, rows))})

@@ -7,7 +7,7 @@ import os
 import time
 from pathlib import Path
 
-from stoploss.cli.progress import progress
+from stoploss.cli.progress import progress, working
 from stoploss.emit import Tracer
 from stoploss.errors import RequestRefused
 from stoploss.lifecycle import LIVE, WAITING
@@ -42,11 +42,14 @@ def emit(settings: Settings, file: Path) -> None:
     from stoploss.cli.recorded import recorded
     from streams.appender import Appender
 
-    total = sum(1 for _ in recorded(file))
+    with working(f"reading {file.name}"):
+        total = sum(1 for _ in recorded(file))
     appender = Appender(settings.need_kafka())
-    for trace in recorded(file):
-        appender.append(settings.topics("traces"), trace)
-    appender.flush()
+    with progress(f"sending {file.name}", total) as advance:
+        for trace in recorded(file):
+            appender.append(settings.topics("traces"), trace)
+            advance()
+        appender.flush()
     print(f"{total:,} traces sent; what intake refuses stands in the dead letters, with its reason")
 
 

@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stoploss.cli.output import print_json, show
+from stoploss.cli.progress import working
 from stoploss.cli.reading import stored
 from stoploss.errors import RequestRefused
 from stoploss.review.errors import UnknownExperiment
@@ -23,7 +24,7 @@ def shadow(settings: Settings, experiment: str, max_age: str, as_json: bool) -> 
         max_age_s = int(parse_duration(max_age))
     except ValueError as error:
         raise RequestRefused(f"--max-age: {error}") from error
-    with stored(settings) as client:
+    with working("pairing shadow runs"), stored(settings) as client:
         found = report(client, experiment, max_age_s)
         known = [] if found.runs.runs else [one.experiment for one in queries.status(client)]
     if not found.runs.runs and experiment not in known:
