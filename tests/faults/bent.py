@@ -6,7 +6,9 @@ A bend is `name` or `name=value`; several are joined by commas.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import itertools
 import os
 import resource
 import signal
@@ -110,11 +112,20 @@ def clock_off_by(seconds: str) -> None:
 
     class Stamping(Producer):
         def produce(self, *args: Any, **more: Any) -> None:
-            stamp_ms = more.pop("timestamp", 0) or time.time_ns() // 1_000_000
-            super().produce(*args, timestamp=stamp_ms, **more)
+            more["timestamp"] = more.get("timestamp") or time.time_ns() // 1_000_000
+            super().produce(*args, **more)
 
     for module in (appender, canary, transactions):
         module.Producer = Stamping  # type: ignore[attr-defined]
+
+
+def looks_up_again_after(seconds: str) -> None:
+    """A bare outcome whose trace is not stored yet is looked up again after so long, then after 4 and 16 times that."""
+    from streams import resolver, worker
+
+    wait_s = itertools.chain([0.0], (float(seconds) * 4**number for number in itertools.count()))
+    stages = [dataclasses.replace(stage, wait_s=next(wait_s)) for stage in resolver.STAGES]
+    worker.ROLES["resolver"] = lambda settings: resolver.Resolver(settings, stages).app
 
 
 def snapshots_every(seconds: str) -> None:
@@ -145,6 +156,7 @@ BENDS: dict[str, Callable[[str], None]] = {
         polls_within,
         group_of_its_own,
         clock_off_by,
+        looks_up_again_after,
         snapshots_every,
         files_up_to,
         version,

@@ -22,13 +22,22 @@ PATIENCE_S = 180.0
 Place = tuple[str, int, int]
 """Topic UUID, partition and offset of a trace."""
 Record = dict[str, Any]
+Log = tuple[str, dict[str, str]]
+TOPIC_OF = {
+    "evidence": "traces",
+    "unassigned": "traces",
+    "bad": "traces",
+    "outcome": "outcomes",
+    "bare": "outcomes",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
     """What the verifier is told.
 
-    logs         of senders: file, and the UUID of the topic that it wrote to
+    logs         of senders: file, and the UUIDs of the topics that it wrote to, by their names
+    resolved     UUID of the topic on which bare outcomes are given back
     experiments  by name: lifecycle and exposure that must stand at the end, and the actions that led there
     ledger_whole  false: its beginning was deleted, so neither evidence nor fold can be told from it
     judge_group  consumer group whose commits say how far the ledger is judged
@@ -37,11 +46,12 @@ class Told:
 
     bootstrap: str
     prefix: str
-    logs: list[tuple[str, str]]
+    logs: list[Log]
     experiments: dict[str, Record]
     flag_file: str
     public_key: str
     judge_group: str
+    resolved: str
     ledger_whole: bool = True
     clickhouse: tuple[str, str] | None = None
 
@@ -108,11 +118,20 @@ def decode(value: bytes | None) -> tuple[str, Record]:
     return name, record  # type: ignore[return-value]
 
 
-def sent(logs: Iterable[tuple[str, str]]) -> dict[str, set[Place]]:
-    """Places by what stands there, as the senders wrote it down: `evidence`, `unassigned` or `bad`."""
-    places: dict[str, set[Place]] = {"evidence": set(), "unassigned": set(), "bad": set()}
-    for path, uuid in logs:
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What senders wrote down of one kind: where the records stand, and the traces that they are of."""
+
+    places: set[Place]
+    trace_ids: set[str]
+
+
+def sent(logs: Iterable[Log]) -> dict[str, Sent]:
+    """By what stands there: `evidence`, `unassigned` or `bad`, `outcome` or `bare`."""
+    found = {kind: Sent(set(), set()) for kind in TOPIC_OF}
+    for path, uuids in logs:
         for line in Path(path).read_text().splitlines():
-            _, partition, offset, kind = line.split()
-            places[kind].add((uuid, int(partition), int(offset)))
-    return places
+            trace_id, partition, offset, kind = line.split()
+            found[kind].places.add((uuids[TOPIC_OF[kind]], int(partition), int(offset)))
+            found[kind].trace_ids.add(trace_id)
+    return found

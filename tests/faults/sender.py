@@ -3,7 +3,8 @@
     python -m tests.faults.sender '{"bootstrap": …}'
 
 A line of its log is one record that the broker has acknowledged: trace id, partition, offset, and what it is, which is
-`evidence`, `unassigned` (whole, and of no experiment) or `bad`. It is told what to do on its standard input, a line
+`evidence`, `unassigned` (whole, and of no experiment) or `bad`; of a trace's later outcome it is `outcome`, or `bare`
+where that names its trace alone. It is told what to do on its standard input, a line
 each, and answers on its output:
 
     harm          from here on the treatment of the harmed experiment fails often
@@ -28,18 +29,23 @@ from typing import Any, TextIO
 
 from confluent_kafka import KafkaError, Message, Producer
 
-from stoploss.emit.encoding import encode_trace
+from stoploss.emit.assignment import Assignment
+from stoploss.emit.context import Context, to_token
+from stoploss.emit.encoding import encode_outcome, encode_trace
 from stoploss.flags import FlagReader
 from stoploss.simulate.assign import Assigned
 
 TREATMENT = "small"
 CONTROL = "current"
 EVIDENCE, UNASSIGNED, BAD = "evidence", "unassigned", "bad"
+OUTCOME, BARE = "outcome", "bare"
 USERS = 5_000
 FAILS, FAILS_HARMED = 0.02, 0.45
 TWO_HOURS_S = 7_200
 LATEST = 60
 """Traces that one out of order may be held back behind."""
+BARE_BEHIND = 300
+"""Traces that a bare outcome comes behind its own: by then that is stored, as long as the recorder works."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +57,8 @@ class Job:
     out_of_order, two_hours_late, twice  shares of traces that come later than they should, or a second time
     foreign       share of records in a registry's framing with an id that nobody knows
     shift_s       added to the clock that the traces are stamped with
+    outcomes      share of traces that an outcome follows, with their context; bare: without any, a while later
+    outcomes_topic  where these go
     """
 
     bootstrap: str
@@ -67,6 +75,19 @@ class Job:
     twice: float = 0.0
     foreign: float = 0.0
     shift_s: float = 0.0
+    outcomes: float = 0.0
+    bare: float = 0.0
+    outcomes_topic: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """A record that is held back until so many traces were sent."""
+
+    number: int
+    trace_id: str
+    value: bytes
+    kind: str
 
 
 @dataclass
@@ -77,7 +98,7 @@ class Sender:
     harmed: bool = False
     bad: float = 0.0
     number: int = 0
-    held_back: list[tuple[int, bytes, str]] = field(default_factory=list)
+    held_back: list[Later] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.chance = random.Random(self.job.seed)
@@ -100,9 +121,9 @@ class Sender:
     def send_one(self) -> None:
         """The next trace: most are whole, a few are what real services send, too."""
         self.number += 1
-        for due in [one for one in self.held_back if one[0] <= self.number]:
+        for due in [one for one in self.held_back if one.number <= self.number]:
             self.held_back.remove(due)
-            self._produce(due[2], due[1], kind=EVIDENCE)
+            self._produce(due.trace_id, due.value, kind=due.kind)
         unassigned = self.chance.random() < self.job.unassigned
         fields = self._trace(f"u{self.chance.randrange(USERS)}", **({"assignments": []} if unassigned else {}))
         value = encode_trace(fields).value
@@ -111,10 +132,24 @@ class Sender:
         elif self.chance.random() < self.job.foreign:
             self._produce(fields["trace_id"], b"\0" + (4_711).to_bytes(4, "big") + value[10:], kind=BAD)
         elif self.chance.random() < self.job.out_of_order and not unassigned:
-            self.held_back.append((self.number + self.chance.randrange(1, LATEST), value, fields["trace_id"]))
+            self._hold_back(self.chance.randrange(1, LATEST), fields["trace_id"], value, EVIDENCE)
         else:
             for _ in range(1 + (self.chance.random() < self.job.twice)):
                 self._produce(fields["trace_id"], value, kind=UNASSIGNED if unassigned else EVIDENCE)
+            if not unassigned:
+                self._follow(fields)
+
+    def _follow(self, fields: dict[str, Any]) -> None:
+        """Whether the request was of use, as a business system learns it."""
+        said, trace_id = self.chance.random(), fields["trace_id"]
+        if said < self.job.outcomes:
+            assigned = tuple(Assignment(**one) for one in fields["assignments"])
+            self._produce(trace_id, _outcome(Context(trace_id, fields["unit_id"], assigned)), kind=OUTCOME)
+        elif said < self.job.outcomes + self.job.bare:
+            self._hold_back(BARE_BEHIND, trace_id, _outcome(Context(trace_id)), BARE)
+
+    def _hold_back(self, traces: int, trace_id: str, value: bytes, kind: str) -> None:
+        self.held_back.append(Later(self.number + traces, trace_id, value, kind))
 
     def leak(self) -> None:
         """Raises LookupError where nobody gets the treatment any more."""
@@ -161,7 +196,8 @@ class Sender:
                 raise RuntimeError(f"{trace_id} was not taken: {error.str()}")
             self.log.write(f"{trace_id} {message.partition()} {message.offset()} {kind}\n")
 
-        self.producer.produce(self.job.topic, value, trace_id.encode(), on_delivery=report)
+        topic = self.job.outcomes_topic if kind in (OUTCOME, BARE) else self.job.topic
+        self.producer.produce(topic, value, trace_id.encode(), on_delivery=report)
         self.producer.poll(0)
 
     # ---- when ----------------------------------------------------------------------------------
@@ -195,8 +231,10 @@ class Sender:
                 raise ValueError(f"told to do {words}")
 
     def _end(self) -> None:
-        for _, value, trace_id in self.held_back:
-            self._produce(trace_id, value, kind=EVIDENCE)
+        """A bare outcome that is not due yet was never said."""
+        for one in self.held_back:
+            if one.kind != BARE:
+                self._produce(one.trace_id, one.value, kind=one.kind)
         while self.producer.flush(1):
             pass
         self.log.flush()
@@ -206,6 +244,11 @@ class Sender:
 def _assignment(experiment: str, assigned: Assigned) -> dict[str, Any]:
     stamp = {"run": assigned.run, "epoch": assigned.epoch}
     return {"experiment": experiment, "variant": assigned.variant, "consent": None, **stamp}
+
+
+def _outcome(context: Context) -> bytes:
+    said = {"at": time.time_ns() // 1_000, "kind": "business", "name": "resolved", "value": 1.0, "source": "system"}
+    return encode_outcome({**said, "context": to_token(context)}).value
 
 
 def answer(word: str) -> None:

@@ -31,7 +31,7 @@ from tests.faults.broker import Broker
 from tests.faults.crew import Crew
 from tests.faults.measured import STOPPED, Ending, Measured
 from tests.faults.proxy import Proxy
-from tests.faults.sender import Job
+from tests.faults.sender import BARE, Job
 from tests.faults.service import Service
 from tests.installation import (
     Installation,
@@ -72,22 +72,22 @@ class Stage:
         self.admin = AdminClient({"bootstrap.servers": broker.bootstrap, "log_level": 0})
         self.measured = Measured()
         self.services: list[Service] = []
-        self._logs: list[tuple[str, str]] = []
+        self._logs: list[tuple[str, dict[str, str]]] = []
 
     # ---- the beginning -------------------------------------------------------------------------
 
-    def begin(self, roles: dict[str, tuple[str, ...]], texts: dict[str, str]) -> None:
+    def begin(self, roles: dict[str, tuple[str, ...]], texts: dict[str, str], bends: dict[str, str]) -> None:
         """Intake last, so that it knows the experiments from its first trace on."""
         for name, workers in roles.items():
             if "intake" not in workers:
-                self.crew.start(name, "worker", *workers)
+                self.crew.start(name, "worker", *workers, bend=bends.get(name))
         self.controller("controller")
         for experiment, text in texts.items():
             self.installation.ask("register", experiment, spec=text)
             self.installation.ask("start", experiment, exposure=0.5)
         for name, workers in roles.items():
             if "intake" in workers:
-                self.crew.start(name, "worker", *workers)
+                self.crew.start(name, "worker", *workers, bend=bends.get(name))
         self.wait(lambda: all(self.flag(name).get("run") == 1 for name in texts))
 
     def controller(self, name: str, bend: str | None = None) -> None:
@@ -95,13 +95,18 @@ class Stage:
 
     def serve(self, experiments: Sequence[str] = (HARMED, CALM), **more: Any) -> Service:
         """Traffic from now on, by one more sender."""
-        topic, log = self.settings.topics("traces"), self.settings.home / f"sent-{len(self._logs)}.log"
-        uuid = Admin(self.broker.bootstrap).uuids([topic])[topic]
-        told = {"flag_file": str(self.flag_file), "log": str(log), "experiments": list(experiments), **more}
-        service = Service(Job(bootstrap=self.broker.bootstrap, topic=topic, **told))
-        self._logs.append((str(log), uuid))
+        log = self.settings.home / f"sent-{len(self._logs)}.log"
+        topics = {"topic": self.settings.topics("traces"), "outcomes_topic": self.settings.topics("outcomes")}
+        told = {"flag_file": str(self.flag_file), "log": str(log), "experiments": list(experiments), **topics, **more}
+        service = Service(Job(bootstrap=self.broker.bootstrap, **told))
+        self._logs.append((str(log), {name: self.uuid(name) for name in ("traces", "outcomes")}))
         self.services.append(service)
         return service
+
+    def uuid(self, name: str) -> str:
+        """Of a topic, as it is now."""
+        topic = self.settings.topics(name)
+        return Admin(self.broker.bootstrap).uuids([topic])[topic]
 
     # ---- what stands ---------------------------------------------------------------------------
 
@@ -182,17 +187,36 @@ class Stage:
         return took_s
 
     def caught_up(self) -> Callable[[], bool]:
-        """Whether intake has read the traces up to where they end now, and the judge the ledger as it was then."""
-        sent, ledger = self.ends("traces"), dict[int, int]()
+        """Whether intake and joiner have read what was sent by now, and the judge the ledger as it was then."""
+        sent, ledger = self._sent(), dict[int, int]()
 
         def caught_up() -> bool:
             if not ledger:
-                if not _at_least(committed(self.settings, "intake", "traces"), sent):
+                if not all(_at_least(committed(self.settings, *reader), ends) for reader, ends in sent.items()):
                     return False
                 ledger.update(self.ends("ledger"))
             return _at_least(committed(self.settings, "judge", "ledger"), ledger)
 
         return caught_up
+
+    def _sent(self) -> dict[tuple[str, str], dict[int, int]]:
+        """By role and topic: where that ends now. Behind the last outcome that came back there are markers."""
+        sent = {("intake", "traces"): self.ends("traces")}
+        if any("joiner" in member.arguments for member in self.crew.members.values()):
+            sent["joiner", "outcomes"] = self.ends("outcomes")
+            sent["joiner", "outcomes_resolved"] = self._behind_last("outcomes_resolved")
+        return sent
+
+    def _behind_last(self, topic: str) -> dict[int, int]:
+        return {m.partition() or 0: (m.offset() or 0) + 1 for m in messages(self.settings, topic)}
+
+    @property
+    def bare_sent(self) -> int:
+        """Outcomes without context that the broker has acknowledged."""
+        return sum(Path(log).read_text().count(f" {BARE}\n") for log, _ in self._logs)
+
+    def _bare_are_back(self) -> bool:
+        return len(messages(self.settings, "outcomes_resolved")) >= self.bare_sent
 
     def stop_by_leak(self, timeout_s: float = PATIENCE_S) -> float:
         """One trace trips a gate; seconds from its acknowledgement until the flag is off."""
@@ -208,6 +232,7 @@ class Stage:
             self.wait(functools.partial(self.is_in, name, ending.lifecycle), what=f"{name} is {ending.lifecycle}")
         for service in self.services:
             service.end()
+        self.wait(self._bare_are_back, what="every bare outcome has come back")
         self.wait(self.caught_up(), what="all that was sent is judged")
         self._end_all()
         self._take(self._verified(wanted))
@@ -224,8 +249,7 @@ class Stage:
 
     def _wait_until_recorded(self) -> None:
         for topic in ("traces_clean", "ledger", "journal"):
-            last = {m.partition() or 0: (m.offset() or 0) + 1 for m in messages(self.settings, topic)}
-            recorded = functools.partial(self._has_recorded, topic, last)
+            recorded = functools.partial(self._has_recorded, topic, self._behind_last(topic))
             self.wait(recorded, what=f"{topic} is recorded")
 
     def _has_recorded(self, topic: str, last: dict[int, int]) -> bool:
@@ -240,6 +264,7 @@ class Stage:
             "flag_file": str(self.flag_file),
             "public_key": str(self.settings.keys / "monitor.pub"),
             "judge_group": group_of(self.settings, "judge"),
+            "resolved": self.uuid("outcomes_resolved"),
             "clickhouse": (self.clickhouse.url, self.settings.clickhouse_database) if self.clickhouse else None,
         }
         done = subprocess.run(
@@ -257,7 +282,8 @@ class Stage:
         measured.lost += found["lost"]
         measured.doubled += found["doubled"]
         measured.wrong += found["wrong"]
-        measured.notes.append(f"{found['traces']} traces, {found['entries']} entries, {found['commands']} commands")
+        counted = [f"{found[what]} {what}" for what in ("traces", "outcomes", "entries", "commands") if found[what]]
+        measured.notes.append(", ".join(counted))
         measured.demand(found["traces"] > 0 and found["entries"] > 0, "nothing happened that could have gone wrong")
 
     def close(self) -> None:
@@ -293,6 +319,7 @@ def staged(
     home: Path,
     *,
     roles: dict[str, tuple[str, ...]] = ROLES,
+    bends: dict[str, str] | None = None,
     clickhouse: EmbeddedClickHouse | None = None,
     recorded_through: Proxy | None = None,
     extra: str = "",
@@ -301,6 +328,7 @@ def staged(
 ) -> Iterator[Stage]:
     """An installation of its own on the broker, with traffic.
 
+    bends             by role, what is wrong with it from its start on
     recorded_through  proxy between the recorder and ClickHouse
     extra             further lines of both specs; service: of the sender's job; more: settings
     """
@@ -311,7 +339,7 @@ def staged(
     Admin(settings.need_kafka()).create(settings)
     stage = Stage(broker, Installation(settings, create_installation_keys(settings)), clickhouse)
     try:
-        stage.begin(roles, {name: spec_of(name, extra) for name in (HARMED, CALM)})
+        stage.begin(roles, {name: spec_of(name, extra) for name in (HARMED, CALM)}, bends or {})
         stage.serve(**(service or {}))
         yield stage
     finally:

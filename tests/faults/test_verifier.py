@@ -18,7 +18,7 @@ from stoploss.journal import JournalEntry, LifecycleChanged
 from stoploss.signing import Signer
 from tests.control.orders import order, rollback
 from tests.faults import verifier
-from tests.faults.records import Place
+from tests.faults.records import Place, sent
 from tests.faults.verifier import Found
 
 UUID = "uuid-of-traces"
@@ -67,6 +67,27 @@ def test_a_bad_record_that_is_no_dead_letter_is_lost() -> None:
     assert found.lost == 1
 
 
+@pytest.mark.parametrize(
+    ("came_back", "lost", "doubled"),
+    [(["a", "b"], 0, 0), (["a"], 1, 0), (["a", "b", "b"], 0, 1), (["a", "b", "c"], 0, 0)],
+)
+def test_a_bare_outcome_that_comes_back_never_twice_or_unasked_is_told(
+    came_back: list[str], lost: int, doubled: int
+) -> None:
+    found = Found()
+    verifier.compare_given_back({"a", "b"}, Counter(came_back), found)
+    assert (found.lost, found.doubled, len(found.wrong)) == (lost, doubled, came_back != ["a", "b"])
+
+
+def test_an_outcome_of_the_log_stands_in_the_topic_of_outcomes(tmp_path: Path) -> None:
+    log = tmp_path / "sent.log"
+    log.write_text("one 0 7 evidence\none 1 3 outcome\ntwo 0 4 bare\n")
+    found = sent([(str(log), {"traces": "t", "outcomes": "o"})])
+    assert found["evidence"].places == {("t", 0, 7)}
+    assert found["outcome"].places == {("o", 1, 3)}
+    assert found["bare"].trace_ids == {"two"}
+
+
 # ---- the journal -----------------------------------------------------------------------------------
 
 
@@ -113,6 +134,11 @@ def test_two_commands_in_one_place_are_one_too_many_and_the_same_again_is_not(si
     assert [c["sequence"] for c in verifier.effective([first, again], fine)["checkout"]] == [2]
     verifier.effective([first, other], broken)
     assert (fine.wrong, len(broken.wrong)) == ([], 1)
+
+
+def test_a_raise_that_was_written_after_it_expired_is_nobodys() -> None:
+    assert verifier.is_in_time({"expires_at": None}, 10)
+    assert [verifier.is_in_time({"expires_at": 10_000}, written_ms) for written_ms in (9, 10)] == [True, False]
 
 
 def test_a_command_that_the_journal_does_not_name_is_told(signer: Signer) -> None:

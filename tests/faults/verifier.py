@@ -45,6 +45,7 @@ class Found:
     """
 
     traces: int = 0
+    outcomes: int = 0
     evidence: int = 0
     entries: int = 0
     commands: int = 0
@@ -85,6 +86,24 @@ def compare_evidence(
     if strange:
         what = "were not valid" if strange & other else "nobody sent"
         found.wrong.append(f"{experiment}: {len(strange)} rows are evidence that {what}, such as {min(strange)}")
+
+
+def given_back(resolved: Iterable[Message], uuid: str) -> tuple[Counter[str], set[Place]]:
+    """Bare outcomes that came back with the context of their trace: how often, by trace, and where each stands."""
+    traces, places = Counter[str](), set[Place]()
+    for message in resolved:
+        _, outcome = decode(message.value())
+        traces[outcome["trace_id"]] += 1
+        places.add((uuid, message.partition() or 0, message.offset() or 0))
+    return traces, places
+
+
+def compare_given_back(bare: set[str], traces: Counter[str], found: Found) -> None:
+    """Each exactly once: what a resolver gives back and how far it is are one transaction."""
+    found.lost += len(bare - traces.keys())
+    found.doubled += sum(traces.values()) - len(traces)
+    if traces != Counter(bare):
+        found.wrong.append(f"{len(bare)} bare outcomes were sent, {sum(traces.values())} of {len(traces)} came back")
 
 
 def compare_dead_letters(letters: Iterable[Message], bad: set[Place], found: Found) -> None:
@@ -167,11 +186,19 @@ def signed_by(key: Ed25519PublicKey, message: Message) -> bool:
 
 
 def commands_of(told: Told, messages: Iterable[Message], key: Ed25519PublicKey) -> Iterator[bytes]:
-    """What the monitor has signed for this topic; what it signed for another one is nobody's command here, too."""
+    """What the monitor has signed for this topic, and had not expired before it was written; all else is nobody's."""
     for message in messages:
         value = message.value() or b""
-        if signed_by(key, message) and decode(value)[1]["topic"] == told.prefix + "control":
+        if not signed_by(key, message):
+            continue
+        _, command = decode(value)
+        if command["topic"] == told.prefix + "control" and is_in_time(command, message.timestamp()[1]):
             yield value
+
+
+def is_in_time(command: Record, written_ms: int) -> bool:
+    """Only what raises exposure expires. A judge's own is given minutes; what came later was put there by others."""
+    return command["expires_at"] is None or written_ms * 1_000 < command["expires_at"]
 
 
 def effective(values: Iterable[bytes], found: Found) -> dict[str, list[Record]]:
@@ -230,8 +257,8 @@ def asked(clickhouse: tuple[str, str], sql: str) -> list[list[Any]]:
         return list(json.load(answer)["data"])
 
 
-def compare_tables(told: Told, by_topic: dict[str, list[Message]], traces: int, found: Found) -> None:
-    """Each record of a topic is one row; so is each trace that takes part in an experiment."""
+def compare_tables(told: Told, by_topic: dict[str, list[Message]], found: Found) -> None:
+    """Each record of a topic is one row."""
     assert told.clickhouse is not None
     for topic, messages in by_topic.items():
         rows = asked(told.clickhouse, f"SELECT partition, offset FROM {topic}_v")
@@ -241,13 +268,17 @@ def compare_tables(told: Told, by_topic: dict[str, list[Message]], traces: int, 
         found.doubled += sum(stored.values()) - len(stored)
         if set(stored) != there or max(stored.values(), default=1) > 1:
             found.wrong.append(f"ClickHouse: {topic}_v has {len(rows)} rows, the topic {len(there)} records")
-    [[count, distinct]] = asked(
-        told.clickhouse, "SELECT count(), uniqExact(partition, offset) FROM traces_v WHERE service = 'faults'"
-    )
-    found.lost += max(0, traces - int(distinct))
+
+
+def compare_rows(told: Told, view: str, where: str, sent: int, found: Found) -> None:
+    """Each trace that takes part in an experiment is one row, and so is each outcome of one."""
+    assert told.clickhouse is not None
+    sql = f"SELECT count(), uniqExact(topic_uuid, partition, offset) FROM {view} {where}"
+    [[count, distinct]] = asked(told.clickhouse, sql)
+    found.lost += max(0, sent - int(distinct))
     found.doubled += int(count) - int(distinct)
-    if not int(count) == int(distinct) == traces:
-        found.wrong.append(f"ClickHouse: traces_v has {count} rows of {distinct} places, sent were {traces}")
+    if not int(count) == int(distinct) == sent:
+        found.wrong.append(f"ClickHouse: {view} has {count} rows of {distinct} places, sent were {sent}")
 
 
 # ---- all of it -----------------------------------------------------------------------------------
@@ -255,17 +286,18 @@ def compare_tables(told: Told, by_topic: dict[str, list[Message]], traces: int, 
 
 def verify(told: Told) -> Found:
     found = Found()
-    places = sent(told.logs)
+    by_kind = sent(told.logs)
+    places = {kind: one.places for kind, one in by_kind.items()}
     valid, other = places["evidence"], places["unassigned"] | places["bad"]
-    found.traces = len(valid)
+    traces, resolved = given_back(records_of(told, "outcomes_resolved"), told.resolved)
+    compare_given_back(by_kind["bare"].trace_ids, traces, found)
+    late = places["outcome"] | resolved
+    found.traces, found.outcomes = len(valid), len(late)
     topics = {name: records_of(told, name) for name in ("ledger", "journal", "control", "registry")}
-    blocks: dict[str, list[Record]] = defaultdict(list)
-    for message in topics["ledger"]:
-        name, record = decode(message.value())
-        if name == "evidence_block" and not record["outcomes"]:
-            blocks[record["experiment"]].append(record)
+    blocks = blocks_of(topics["ledger"])
     for experiment in told.experiments if told.ledger_whole else ():
-        compare_evidence(experiment, Counter(untrimmed(blocks[experiment])), valid, other, found)
+        compare_evidence(experiment, Counter(untrimmed(blocks[experiment, False])), valid, other, found)
+        compare_evidence(experiment, Counter(untrimmed(blocks[experiment, True])), late, places["bare"], found)
     compare_dead_letters(records_of(told, "deadletter"), places["bad"], found)
     key = load_pem_public_key(Path(told.public_key).read_bytes())
     assert isinstance(key, Ed25519PublicKey)
@@ -275,8 +307,20 @@ def verify(told: Told) -> Found:
     states = {record["experiment"]: record for _, record in (decode(m.value()) for m in topics["registry"])}
     compare_states(told, commands, states, found)
     if told.clickhouse is not None:
-        compare_tables(told, {name: topics[name] for name in ("ledger", "journal")}, len(valid), found)
+        compare_tables(told, {name: topics[name] for name in ("ledger", "journal")}, found)
+        compare_rows(told, "traces_v", "WHERE service = 'faults'", found.traces, found)
+        compare_rows(told, "outcomes_v", "", found.outcomes, found)
     return found
+
+
+def blocks_of(ledger: Iterable[Message]) -> dict[tuple[str, bool], list[Record]]:
+    """Evidence by experiment, of traces (False) and of outcomes (True)."""
+    blocks: dict[tuple[str, bool], list[Record]] = defaultdict(list)
+    for message in ledger:
+        name, record = decode(message.value())
+        if name == "evidence_block":
+            blocks[record["experiment"], record["outcomes"]].append(record)
+    return blocks
 
 
 def judge_by_journal(told: Told, journal: Iterable[Message], commands: dict[str, list[Record]], found: Found) -> None:

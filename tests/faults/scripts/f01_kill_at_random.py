@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import random
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,7 +16,11 @@ from tests.faults.measured import ROLLED_BACK, Ending, Measured
 from tests.faults.stage import CALM, HARMED, Stage
 from tests.installation import Tail
 
-EACH_ALONE = {name: (name,) for name in ("intake", "joiner", "registrar", "judge", "courier", "recorder")}
+ROLES = ("intake", "joiner", "resolver", "registrar", "judge", "courier", "recorder")
+EACH_ALONE = {name: (name,) for name in ROLES}
+BENDS = {"resolver": "looks_up_again_after=5"}
+"""Of traces that are not stored while the recorder is down: else the end of the run would wait for minutes."""
+FOLLOWED = {"outcomes": 0.1, "bare": 0.05}
 BROKER_EVERY = 20
 """One of so many kills is the broker's."""
 AGAIN = 0.25
@@ -29,13 +34,16 @@ DAY_S = 86_400.0
 class Hunt:
     """Kills, and takes the time until each is ready again.
 
-    down  monotonic time of the kill, by member
+    down    monotonic time of the kill, by member: of the first one, where it was killed again before it was up
+    killed  of the last one; since_last_s: seconds from it until the member was ready
     """
 
     stage: Stage
     chance: random.Random
     down: dict[str, float] = field(default_factory=dict)
+    killed: dict[str, float] = field(default_factory=dict)
     by_name: dict[str, int] = field(default_factory=dict)
+    since_last_s: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._acks = Tail(self.stage.settings, "acks")
@@ -60,7 +68,8 @@ class Hunt:
         else:
             name = self.chance.choice(sorted(up))
         self.stage.crew.kill(name)
-        self.down[name] = time.monotonic()
+        self.killed[name] = time.monotonic()
+        self.down.setdefault(name, self.killed[name])
         self._note(name)
 
     def _kill_broker(self) -> None:
@@ -91,12 +100,13 @@ class Hunt:
     def _look(self) -> None:
         for name in [name for name in self.down if self._works(name)]:
             self.stage.measured.recoveries_s.append(time.monotonic() - self.down.pop(name))
+            self.since_last_s.append(time.monotonic() - self.killed[name])
 
     def _works(self, name: str) -> bool:
         member = self.stage.crew[name]
         if name != "controller":
             return member.ready()
-        down_for_s = time.monotonic() - self.down[name] if name in self.down else math.inf
+        down_for_s = time.monotonic() - self.killed[name] if name in self.down else math.inf
         since_ms = (time.time() - min(down_for_s, DAY_S)) * 1_000
         return member.running and any(_is_alive(message, since_ms) for message in self._acks.seen())
 
@@ -108,15 +118,20 @@ def _is_alive(message: Message, since_ms: float) -> bool:
 
 
 def run(ground: Ground) -> Measured:
-    with ground.stage(roles=EACH_ALONE, clickhouse=ground.clickhouse) as stage:
+    with ground.stage(roles=EACH_ALONE, bends=BENDS, clickhouse=ground.clickhouse, service=FOLLOWED) as stage:
         stage.wait(lambda: all(member.ready() for name, member in stage.crew.members.items() if name != "controller"))
         hunt = Hunt(stage, random.Random(ground.seed))
         hunt.kill(ground.kills)
         stage.measured.notes.append(", ".join(f"{name} {times}" for name, times in sorted(hunt.by_name.items())))
+        since_last_s = hunt.since_last_s
+        last = f"{statistics.median(since_last_s):.1f} s (median), {max(since_last_s):.1f} s (longest)"
+        stage.measured.notes.append(f"from the last kill of each: {last}")
         gave_up = {name: member.ended for name, member in stage.crew.members.items() if member.ended}
         stage.measured.notes.append(f"ended by themselves: {gave_up or 'none'}")
         stage.wait(lambda: stage.flag(HARMED).get("exposure") == 0 and stage.lifecycle(CALM) == "running")
-        return stage.verdict(ROLLED_BACK, Ending())
+        measured = stage.verdict(ROLLED_BACK, Ending())
+        measured.demand(stage.bare_sent > 0, "no bare outcome was sent, so nothing tells what became of the resolver")
+        return measured
 
 
 FAULT = Fault(
