@@ -70,7 +70,7 @@ bench: $(STAMP) $(PEERS) ## measure everything, in less than 15 minutes: bench/R
 bench-peers: $(STAMP) $(PEERS) ## the same job by stock Faust, Quix Streams, Bytewax, by hand, and ours
 	$(BIN)/python -m bench.peers $(BENCH)
 
-faults: $(STAMP) ## the 32 faults, as a table; some: make faults FAULTS="9 12 --minutes 10"
+faults: $(STAMP) ## the 32 faults, as a table; some, and short: make faults FAULTS="9 12 --minutes 1"
 	$(BIN)/python -m tests.faults $(FAULTS)
 
 docs: $(STAMP) ## the documents as a site in build/site; README, dashboards, examples and every block in docs/ are run

@@ -75,7 +75,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser("tests.faults", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help="names or numbers; none: all")
     parser.add_argument("--kills", type=int, default=200, help="of the fault that kills at random")
-    parser.add_argument("--minutes", type=float, default=0.25, help="that a store or the broker is away")
+    parser.add_argument("--minutes", type=float, help="that a fault stands at most; without it as long as is demanded")
     parser.add_argument("--list", action="store_true", help="say what there is")
     told = parser.parse_args(arguments)
     faults = [f for f in all_faults() if not told.names or {f.name, str(f.number)} & set(told.names)]

@@ -24,13 +24,13 @@ class Ground:
     """What the scripts stand on: one broker for all of them, an installation for each.
 
     kills    of the fault that kills at random
-    minutes  that a store or the broker is away, in the faults that say so
+    minutes  that a fault stands at most, and so much less than is demanded of it; None: as long as that
     """
 
     home: Path
     broker: Broker
     kills: int = 200
-    minutes: float = 0.25
+    minutes: float | None = None
     seed: int = 11
     _stages: int = 0
     _stack: ExitStack = field(default_factory=ExitStack)
@@ -43,6 +43,12 @@ class Ground:
             server = EmbeddedClickHouse(self.home / "clickhouse", free_port())
             self._clickhouse = self._stack.enter_context(server)
         return self._clickhouse
+
+    def durations_s(self, *demanded: float) -> list[float]:
+        """How long a fault stands, each time: with `minutes` the longest is cut, and the others as long as they fit."""
+        if self.minutes is None:
+            return list(demanded)
+        return sorted({min(one, 60 * self.minutes) for one in demanded})
 
     def stage(self, **more: Any) -> AbstractContextManager[Stage]:
         self._stages += 1

@@ -9,9 +9,11 @@ import pytest
 from tests.faults.fault import Fault, Ground, all_faults, ground
 from tests.faults.test_in_each_run import IN_EACH_RUN
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(1_800)]
 
 KILLS, MINUTES = 20, 0.1
+IN_FULL = ("clickhouse-hangs",)
+"""Stand as long as is demanded here too: that a slow ClickHouse delays no command has to be seen for ten minutes."""
 OTHERS = [fault for fault in all_faults() if fault.name not in IN_EACH_RUN]
 
 
@@ -24,6 +26,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", OTHERS, ids=lambda fault: fault.name)
 def test_nothing_is_lost_nothing_counts_twice_and_every_state_is_right_after(fault: Fault, made: Ground) -> None:
+    made.minutes = None if fault.name in IN_FULL else MINUTES
     found = fault.run(made)
     assert (found.lost, found.doubled, found.wrong) == (0, 0, [])
     assert found.times > 0

@@ -3,13 +3,13 @@ from __future__ import annotations
 from tests.faults.fault import Fault, Ground
 from tests.faults.measured import Measured
 
-SHORT_S = 15.0
+FROZEN_S = (15.0, 60.0, 600.0)
 
 
 def run(ground: Ground) -> Measured:
     """Whoever is calm must still be running at the end, in its first run: that is in the verdict."""
     with ground.stage() as stage:
-        for seconds in sorted({SHORT_S, 60 * ground.minutes}):
+        for seconds in ground.durations_s(*FROZEN_S):
             ground.broker.freeze()
             try:
                 stage.lasts(seconds)
@@ -23,7 +23,7 @@ def run(ground: Ground) -> Measured:
 FAULT = Fault(
     11,
     "broker-frozen",
-    f"the broker answers nobody for {SHORT_S:.0f} s, then for --minutes",
+    f"the broker answers nobody for {', '.join(f'{seconds:.0f}' for seconds in FROZEN_S)} s",
     "nobody is paused for it; all goes on where it stood",
     run,
 )
