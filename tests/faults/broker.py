@@ -11,7 +11,7 @@ from typing import Self
 
 from stoploss.embedded.kafka import EmbeddedKafka
 from stoploss.embedded.ports import LOOPBACK, free_port
-from tests.faults.proxy import Proxy, Wire
+from tests.faults.proxy import Proxy
 
 ENDED_S = 20.0
 
@@ -81,8 +81,7 @@ class Broker:
 
     def revive(self) -> None:
         """It runs and answers, whatever the script before has left."""
-        self.proxy.set(Wire.OPEN)
-        self.proxy.slow.clear()
+        self.proxy.mend()
         if self.runs:
             self.thaw()
         else:

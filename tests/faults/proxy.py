@@ -1,12 +1,15 @@
-"""A TCP proxy on loopback whose wires can be cut, held or made slow; between a client and its server.
+"""A TCP proxy on loopback whose wires can be cut, reset, held, or made slow or narrow; between a client and its server.
 
-A thread for each direction of a connection: few connections, and no event loop that a test could block.
+A thread for each direction of a connection: few connections, and no event loop that a test could block. It is our own,
+and not toxiproxy: the tests need no Go and no further server, it reads Kafka's frames so that it can hold back one kind
+of reply, and it swallows a reply after the request was done; toxiproxy knows bytes and does neither.
 """
 
 from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -18,6 +21,8 @@ from stoploss.embedded.ports import LOOPBACK
 CHUNK = 65_536
 POLL_S = 0.05
 CONNECT_S = 5.0
+NARROW_PIECES_PER_S = 10
+RESET_AT_CLOSE = struct.pack("ii", 1, 0)
 
 
 class Wire(StrEnum):
@@ -26,13 +31,18 @@ class Wire(StrEnum):
     OPEN  they pass
     HELD  connections are accepted and nothing passes, in neither direction, until the wire is open again
     CUT   connections are closed, also new ones
+    RESET  the same, by a reset: what was sent and not read yet is gone for both sides
     DEAF  requests pass, replies are swallowed and the connection is closed: it was done, and nobody was told
     """
 
     OPEN = "open"
     HELD = "held"
     CUT = "cut"
+    RESET = "reset"
     DEAF = "deaf"
+
+
+ENDED = (Wire.CUT, Wire.RESET)
 
 
 @dataclass(slots=True)
@@ -66,6 +76,8 @@ class Proxy:
     slow    by Kafka API key, seconds for one reply each: so much later it is handed on, and all behind it; to be set
             before the client connects
     slow_until_s  monotonic time at which the last of them was handed on; 0: none yet
+    latency_s  seconds that bytes are under way, in each direction
+    bytes_per_s  that a connection carries in each direction; 0: as many as come
     passed  requests that reached the server while the wire was DEAF
     """
 
@@ -74,6 +86,8 @@ class Proxy:
         self.wire = Wire.OPEN
         self.slow: dict[int, list[float]] = {}
         self.slow_until_s = 0.0
+        self.latency_s = 0.0
+        self.bytes_per_s = 0
         self.passed = 0
         self._sockets: set[socket.socket] = set()
         self._lock = threading.Lock()
@@ -83,8 +97,14 @@ class Proxy:
 
     def set(self, wire: Wire) -> None:
         self.wire = wire
-        if wire is Wire.CUT:
+        if wire in ENDED:
             self._hang_up()
+
+    def mend(self) -> None:
+        """All is open, quick and wide again."""
+        self.latency_s, self.bytes_per_s = 0.0, 0
+        self.slow.clear()
+        self.set(Wire.OPEN)
 
     def close(self) -> None:
         self.wire = Wire.CUT
@@ -97,7 +117,7 @@ class Proxy:
         with self._lock:
             sockets = list(self._sockets)
         for one in sockets:
-            _end(one)
+            self._end(one)
 
     def _accept(self) -> None:
         while True:
@@ -110,7 +130,8 @@ class Proxy:
     def _serve(self, client: socket.socket) -> None:
         """One connection, until either side ends it."""
         with contextlib.suppress(OSError), client:
-            if self.wire is Wire.CUT:
+            if self.wire in ENDED:
+                self._end(client)
                 return
             with socket.create_connection((LOOPBACK, self.target), CONNECT_S) as server:
                 server.settimeout(None)
@@ -131,7 +152,7 @@ class Proxy:
         except OSError:
             pass  # the other side has gone: so has this connection
         finally:
-            _end(server)
+            self._end(server)
             back.join()
             with self._lock:
                 self._sockets -= {client, server}
@@ -149,7 +170,7 @@ class Proxy:
                         client.sendall(frame)
                 else:
                     client.sendall(data)
-        _end(client)
+        self._end(client)
 
     def _hold_back(self, seconds: float) -> None:
         if seconds:
@@ -162,14 +183,23 @@ class Proxy:
 
     def _read(self, source: socket.socket) -> Iterator[bytes]:
         """What comes, while the wire lets it through."""
-        while data := source.recv(CHUNK):
+        while data := source.recv(self._piece()):
+            time.sleep(self.latency_s + (len(data) / self.bytes_per_s if self.bytes_per_s else 0.0))
             while self.wire is Wire.HELD:
                 time.sleep(POLL_S)
-            if self.wire is Wire.CUT:
+            if self.wire in ENDED:
                 return
             yield data
 
+    def _piece(self) -> int:
+        """Bytes to be taken at once: on a narrow wire few, so that they trickle."""
+        return max(1, min(CHUNK, self.bytes_per_s // NARROW_PIECES_PER_S)) if self.bytes_per_s else CHUNK
 
-def _end(one: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        one.shutdown(socket.SHUT_RDWR)
+    def _end(self, one: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            if self.wire is Wire.RESET:
+                # Closing it is what resets it; its reader, who has it open too, only comes back from a shutdown.
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_AT_CLOSE)
+                one.shutdown(socket.SHUT_RD)
+            else:
+                one.shutdown(socket.SHUT_RDWR)

@@ -6,6 +6,7 @@ import doctest
 import socket
 import socketserver
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -71,6 +72,38 @@ def test_a_cut_wire_ends_what_is_connected_and_who_comes(proxy: Proxy) -> None:
         assert client.recv(10) == b""
     with connected(proxy) as late:
         assert late.recv(10) == b""
+
+
+def test_a_reset_wire_ends_with_an_error_what_is_connected_and_who_comes(proxy: Proxy) -> None:
+    with connected(proxy) as client:
+        client.sendall(b"one\n")
+        client.recv(10)
+        proxy.set(Wire.RESET)
+        with pytest.raises(ConnectionResetError):
+            client.recv(10)
+    with connected(proxy) as late, pytest.raises(ConnectionResetError):
+        late.recv(10)
+
+
+def test_a_slow_wire_brings_each_byte_later_in_both_directions(proxy: Proxy) -> None:
+    proxy.latency_s = SHORT_S
+    assert answered_after_s(proxy, b"one\n") >= 2 * SHORT_S
+
+
+def test_a_narrow_wire_carries_so_many_bytes_a_second(proxy: Proxy) -> None:
+    proxy.bytes_per_s = 10_000
+    assert answered_after_s(proxy, b"x" * 1_999 + b"\n") >= 2 * 0.2
+    proxy.mend()
+    assert (proxy.bytes_per_s, proxy.latency_s, proxy.wire) == (0, 0.0, Wire.OPEN)
+
+
+def answered_after_s(proxy: Proxy, line: bytes) -> float:
+    with connected(proxy) as client:
+        began_s = time.monotonic()
+        client.sendall(line)
+        with client.makefile("rb") as replies:
+            assert replies.readline() == line
+        return time.monotonic() - began_s
 
 
 def test_a_deaf_wire_does_what_is_asked_and_tells_nobody(proxy: Proxy, server: socketserver.ThreadingTCPServer) -> None:
