@@ -39,6 +39,13 @@ def test_rollout_wants_all_four_kinds_of_evidence_and_none_against_it() -> None:
     assert recommended() == Recommendation(Outcome.ROLLOUT, Reason.EVIDENCE_COMPLETE, ())
 
 
+def test_no_rollout_is_recommended_while_the_newest_results_on_its_own_cases_failed() -> None:
+    """D9"""
+    failed = "the newest results on the evaluation set 'leaks' failed (cases: 2 of v3, by small-2)"
+    found = recommend(parse_experiment(spec(WHOLE)), COMPLETE, [failed])
+    assert (found.word, found.why) == (Outcome.ITERATE, (failed,))
+
+
 @pytest.mark.parametrize(
     ("found", "gap"),
     [

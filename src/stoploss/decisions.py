@@ -7,11 +7,12 @@ from dataclasses import replace
 from stoploss.awaited import Awaited
 from stoploss.commands import Action, Evidence, Micros
 from stoploss.folding import moment_of, settle
+from stoploss.followup import failing
 from stoploss.journal import CommandIssued, EpochOpened, Finding, JournalEntry, LifecycleChanged
 from stoploss.lifecycle import AFTER, LATCHED, LIVE, Lifecycle, strengthens
 from stoploss.objective_sentences import recommendation_sentence
 from stoploss.outputs import Outputs
-from stoploss.recommendation import AT_FIRST, recommend, verdict_of
+from stoploss.recommendation import AT_FIRST, Recommendation, recommend, verdict_of
 from stoploss.rules import AnyRule, RuleState
 from stoploss.rules.cell_looks import look_together
 from stoploss.rules.gate import GateEvents
@@ -54,7 +55,7 @@ def everything_said(state: ExperimentState, moment: Moment) -> list[tuple[AnyRul
     said = [(rule, verdict) for rule in state.rules for verdict in rule.judge(state.current.rules[rule.key], moment)]
     if (rule := _objective(state)) is not None:
         of_objective = [verdict for other, verdict in said if other is rule]
-        said.append((rule, verdict_of(recommend(state.experiment, state.current.verdicts), of_objective)))
+        said.append((rule, verdict_of(_recommendation(state), of_objective)))
     return said
 
 
@@ -115,7 +116,7 @@ def _recommend(state: ExperimentState, moment: Moment, news: bool, out: Outputs)
     for cause, rows in rule.take_refused(own).items():
         state.refused[cause] = state.refused.get(cause, 0) + rows
     said = judge_one(state, rule, moment, out)
-    verdict = verdict_of(recommend(state.experiment, state.current.verdicts), said)
+    verdict = verdict_of(_recommendation(state), said)
     stream, now = f"{rule.key}/{verdict.stream}", f"{verdict.outcome}/{verdict.reason}"
     before, state.current.verdicts[stream] = state.current.verdicts.get(stream, AT_FIRST), now
     if now != before:
@@ -123,6 +124,10 @@ def _recommend(state: ExperimentState, moment: Moment, news: bool, out: Outputs)
         out.journal(state, Finding(verdict.outcome, verdict.reason, words, severity, verdict.evidence))
         out.registry(state)
     return [(rule, one) for one in (*said, verdict)]
+
+
+def _recommendation(state: ExperimentState) -> Recommendation:
+    return recommend(state.experiment, state.current.verdicts, failing(state.case_sets))
 
 
 def _objective(state: ExperimentState) -> ObjectiveRule | None:

@@ -6,13 +6,14 @@ refuses what contradicts that. Everything else is read from the ledger again (in
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Annotated, Literal, assert_never
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-MOST_OPEN, MOST_REMEDIES, MOST_CASES = 32, 64, 2_000
+MOST_OPEN, MOST_REMEDIES, MOST_CASES, MOST_SETS = 32, 64, 2_000, 32
 CommandId = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 CaseId = Annotated[str, Field(pattern=r"^case-[0-9a-f]{16}$")]
 Text = Annotated[str, Field(min_length=1, max_length=4_000)]
@@ -146,6 +147,41 @@ class OpenIncident:
 
     command_id: str
     remedies: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class CaseSet:
+    """An evaluation set with cases of the experiment; failed: its newest results that failed, in words, or empty."""
+
+    name: str
+    failed: str = ""
+
+
+def fold_cases(said: Said, sets: list[CaseSet]) -> None:
+    """Takes what is said of cases: the newest results on a set stand, whatever version or subject they are of.
+
+    Of the sets that were promoted into, the last ones are kept (MOST_SETS).
+    """
+    match said:
+        case CasesPromoted():
+            found = next((one for one in sets if one.name == said.evaluation_set), CaseSet(said.evaluation_set))
+            sets[:] = [*(one for one in sets if one is not found), found][-MOST_SETS:]
+        case OfflineResults():
+            for one in sets:
+                if one.name == said.evaluation_set:
+                    one.failed = f"{len(said.failed)} of {said.version}, by {said.subject}" if said.failed else ""
+
+
+def failing(sets: Sequence[CaseSet]) -> list[str]:
+    """
+    >>> failing([CaseSet("leaks", "2 of v3, by small-2"), CaseSet("tone")])
+    ["the newest results on the evaluation set 'leaks' failed (cases: 2 of v3, by small-2)"]
+    """
+    return [
+        f"the newest results on the evaluation set {one.name!r} failed (cases: {one.failed})"
+        for one in sets
+        if one.failed
+    ]
 
 
 def refusal(said: Said, incidents: list[OpenIncident]) -> str | None:

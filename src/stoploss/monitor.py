@@ -277,9 +277,13 @@ def _obey(state: ExperimentState, request: Request, spec: Experiment | None, out
 
 
 def _put_on_record(state: ExperimentState, request: Request, out: Outputs) -> None:
-    """The fact itself stands in the ledger; here is kept which incidents are open."""
+    """The fact itself stands in the ledger; here is kept which incidents are open, and which cases failed last."""
     said = followup.parse(request.body)
-    if not isinstance(said, str) and followup.fold(said, state.incidents):
+    if isinstance(said, str):
+        return
+    if request.edition is not None:
+        followup.fold_cases(said, state.case_sets)
+    if followup.fold(said, state.incidents):
         out.registry(state)
 
 

@@ -39,10 +39,11 @@ AT_FIRST = f"{Outcome.ITERATE}/{Reason.NOTHING_SHOWN}"
 """What a run begins with, and what is no news therefore."""
 
 
-def recommend(experiment: Experiment, verdicts: Verdicts) -> Recommendation:
+def recommend(experiment: Experiment, verdicts: Verdicts, failing: Sequence[str] = ()) -> Recommendation:
+    """failing: evaluation sets with its own regression cases whose newest results failed, a sentence each."""
     if harm := tuple(_harm(experiment, verdicts)):
         return Recommendation(Outcome.ROLLBACK, Reason.HARM_SHOWN, harm)
-    gaps = tuple(_gaps(experiment, verdicts))
+    gaps = (*failing, *_gaps(experiment, verdicts))
     if not gaps:
         return Recommendation(Outcome.ROLLOUT, Reason.EVIDENCE_COMPLETE, ())
     worth = _outcome(verdicts.get(UTILITY, ""))

@@ -8,7 +8,7 @@ from functools import lru_cache
 from stoploss.awaited import Awaited
 from stoploss.commands import Micros, Segment
 from stoploss.experiment import Experiment
-from stoploss.followup import OpenIncident
+from stoploss.followup import CaseSet, OpenIncident
 from stoploss.governance.record import Freeze, Governance, PolicyInForce
 from stoploss.journal import GENESIS
 from stoploss.lifecycle import Lifecycle
@@ -151,6 +151,7 @@ class ExperimentState:
     number      number of the next journal entry, chain: hash of the last
     instances   by controller: its instances that live
     incidents   that people have opened and not closed
+    case_sets   evaluation sets with its cases, and what failed on them last
     governance  what people have decided on it
     refusals    commands other than the one in force that controllers have refused; refusals_heard: the last ones' acks
     """
@@ -180,6 +181,7 @@ class ExperimentState:
     refused_said: dict[str, int] = field(default_factory=dict)
     instances: dict[str, list[str]] = field(default_factory=dict)
     incidents: list[OpenIncident] = field(default_factory=list)
+    case_sets: list[CaseSet] = field(default_factory=list, metadata={"since": "0.1.0"})
     governance: Governance = field(default_factory=Governance)
     spending: Spending = field(default_factory=Spending)
     refusals: int = 0

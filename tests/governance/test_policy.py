@@ -8,6 +8,8 @@ from datetime import timedelta
 import pytest
 
 from stoploss.errors import InvalidExperiment
+from stoploss.followup import MOST_SETS, CaseSet, CasesPromoted, OfflineResults, Said, fold_cases, written
+from stoploss.lifecycle import RECORD
 from stoploss.policy.file import parse_policy
 from stoploss.policy.requirements import violations
 from stoploss.policy.units import new_capabilities, units_changed
@@ -165,6 +167,7 @@ def test_one_metric_of_each_family_is_watched() -> None:
     assert "no metric of the family 'wellbeing' is watched; add one, such as helpfulness" in words
 
 
+CASE = f"case-{'b' * 16}"
 RISKS = """  risks:
     - {harm: Wrong advice, hurts: customers, severity: high, likelihood: low, owner: ada, WATCHED recheck: 2026-12-01}
 """
@@ -309,6 +312,60 @@ def test_an_old_dry_run_is_not_enough() -> None:
     assert house.ask("start") == (
         "the last dry-run rollback was acknowledged 31.0 days ago, and 30 are allowed; order another"
     )
+
+
+def recorded(house: House, said: Said) -> None:
+    house.timeline.ask(RECORD, by="ci", body=written(said))
+
+
+def results(version: str = "v3", failed: tuple[str, ...] = (), evaluation_set: str = "leaks") -> OfflineResults:
+    where = {"evaluation_set": evaluation_set, "version": version, "read_as": "inspect", "sha256": "c" * 64}
+    return OfflineResults(subject="small-2", passed=(CASE,), failed=failed, **where)
+
+
+def with_cases(house: House) -> House:
+    promoted = CasesPromoted(command_ids=("a" * 64,), cases=(CASE,), evaluation_set="leaks", version="v3")
+    recorded(house, promoted)
+    return house
+
+
+def test_a_start_waits_while_the_newest_results_on_its_own_cases_failed() -> None:
+    """E1, X7: what the author states is not enough; what comes back as a fact counts."""
+    house = with_cases(high_risk())
+    rehearsed(house)
+    recorded(house, results(failed=(CASE,)))
+    recorded(house, results(evaluation_set="of others", failed=(CASE,)))
+    assert house.ask("start") == (
+        "the newest results on the evaluation set 'leaks' failed (cases: 1 of v3, by small-2); put results that pass "
+        "on record, or have it waived"
+    )
+    recorded(house, results("v4"))
+    assert house.ask("start") is None
+
+
+def test_an_approver_may_waive_results_that_failed() -> None:
+    """E1"""
+    house = with_cases(high_risk())
+    rehearsed(house)
+    recorded(house, results(failed=(CASE,)))
+    house.ask("approve", by="eve", domain="ethics", waives=["offline_evaluation"])
+    assert house.ask("start") is None
+
+
+def test_results_in_an_older_ledger_decide_nothing_as_they_did_then() -> None:
+    house = high_risk()
+    rehearsed(house)
+    house.timeline.edition = None
+    recorded(with_cases(house), results(failed=(CASE,)))
+    assert house.ask("start") is None
+
+
+def test_the_sets_that_a_judge_keeps_are_bounded() -> None:
+    sets: list[CaseSet] = []
+    for number in range(MOST_SETS + 1):
+        name = f"set {number}"
+        fold_cases(CasesPromoted(command_ids=(), cases=(CASE,), evaluation_set=name, version="v1"), sets)
+    assert [one.name for one in sets] == [f"set {number}" for number in range(1, MOST_SETS + 1)]
 
 
 @pytest.mark.parametrize("stated", ["", PASSED.replace("true", "false")])

@@ -221,6 +221,10 @@ def test_a_regression_case_that_failed_speaks_against_it() -> None:
     standing = offline([OnRecord(promoted, "ada", NOW), OnRecord(results, "ci", NOW)], [COMMAND_ID])
     kind = fourfold(experiment(), standing, None, (), (), ()).kinds[0]
     assert (kind.standing, kind.says) == ("against B", "regression cases failed offline: small-2")
+    mended = OfflineResults(subject="small-3", passed=(CASE,), failed=(), **where)
+    facts = [OnRecord(promoted, "ada", NOW), OnRecord(results, "ci", NOW)]
+    later = offline([*facts, OnRecord(mended, "ci", NOW + timedelta(hours=1))], [COMMAND_ID])
+    assert fourfold(experiment(), later, None, (), (), ()).kinds[0].standing == "missing"
 
 
 # ---- what is watched, not known, and how to make it again ----------------------------------------

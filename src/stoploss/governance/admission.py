@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from stoploss.commands import Micros
 from stoploss.errors import RequestRefused
 from stoploss.experiment import Experiment, others_in
+from stoploss.followup import failing
 from stoploss.governance import approvals, freezing, hours
 from stoploss.governance.bodies import ApprovalTerms, CompletionTerms, NoteTerms, body_of, fault_of
 from stoploss.governance.record import Freeze
@@ -211,6 +212,7 @@ def _unmet(state: ExperimentState, policy: Policy, at: Micros, as_before: bool) 
     waived = {name for one in count for name in one.waives}
     if "offline_evaluation" in required and "offline_evaluation" not in waived:
         yield from evaluation_faults(experiment)
+        yield from (f"{why}; put results that pass on record, or have it waived" for why in failing(state.case_sets))
     if "rehearsed_rollback" in required and "rehearsed_rollback" not in waived:
         yield from _rehearsal(state, policy, at)
     if late := [item for item in overdue(state, at) if _has_to_hold(item, required)]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from stoploss.cases.standing import Offline
+from stoploss.cases.standing import LastResult, Offline
 from stoploss.experiment import Experiment
 from stoploss.recommendation import COSTS, LATENCIES
 from stoploss.review.guardrails import GuardrailResult
@@ -63,13 +63,24 @@ def contradiction(kinds: Sequence[Kind]) -> str | None:
 
 def _offline(experiment: Experiment, offline: Offline) -> Kind:
     kind, stated = "offline evaluation", experiment.spec.evidence.offline
-    failed = [result.subject for promoted in offline.promoted for result in promoted.results if result.failed]
+    failed = [result.subject for result in _newest(offline) if result.failed]
     if failed:
         return Kind(kind, AGAINST, f"regression cases failed offline: {listed(failed)}")
     if stated is None:
         return Kind(kind, MISSING, "the spec states none (evidence.offline)")
     word = "passed" if stated.passed else "did not pass"
     return Kind(kind, FOR if stated.passed else AGAINST, f"{stated.suite} {stated.version} {word} on {stated.at}")
+
+
+def _newest(offline: Offline) -> Iterable[LastResult]:
+    """The last results on each evaluation set, whatever version or subject they are of: as the judge holds it."""
+    found: dict[str, LastResult] = {}
+    for promoted in offline.promoted:
+        for result in promoted.results:
+            known = found.get(promoted.evaluation_set)
+            if known is None or result.at >= known.at:
+                found[promoted.evaluation_set] = result
+    return found.values()
 
 
 def _traces(recommended: Recommended | None, guardrails: Sequence[GuardrailResult]) -> Kind:
