@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from stoploss.cases.standing import offline
+from stoploss.cli.output import json_text
 from stoploss.followup import CasesPromoted, OfflineResults
 from stoploss.governance.bodies import NoteTerms, text_of
 from stoploss.governance.record import Amendment, Completion
@@ -16,9 +18,11 @@ from stoploss.incidents.facts import Asked, OnRecord
 from stoploss.ledger import JudgeVersion, Request
 from stoploss.review.document import Review
 from stoploss.review.fourfold import fourfold
+from stoploss.review.html import html
 from stoploss.review.markdown import markdown
 from stoploss.review.overview import status_of
 from stoploss.review.owed import duties
+from stoploss.review.preregistered import terms
 from stoploss.review.promise import kept
 from stoploss.review.recommended import recommended
 from stoploss.review.reproduction import reproduction
@@ -132,6 +136,65 @@ def test_who_registers_again_has_not_registered_it_unless_that_was_so_then(
     review = reviewed(asked=[asked("register", spec=first, edition=edition), again])
     assert review.preregistered.by == by
     assert stands in section_of(review, "As preregistered")
+
+
+def test_whatever_a_verdict_rests_on_is_among_what_was_preregistered() -> None:
+    """X8: none of it could be chosen after the data were seen, and nobody notice."""
+    registered = parse_experiment(
+        spec(
+            """
+segments: [tenant]
+guardrails:
+  - {metric: latency_ms, direction: lower, margin: {relative: 0.5}, transform: exceedance, threshold: 900}
+drift: [{metric: error_rate, action: none}, {mix: language}]
+budgets:
+  - {metric: cost_usd, limit: 300, period: 24h, actions: [{burn: 6, do: throttle, to: 0.01}]}
+  - {slo: {metric: latency_ms, threshold: 20000, target: 0.99}, period: 30d, actions: [{burn: 14.4, do: pause}]}
+health: {sampleRatio: off, silence: {after: 60s}}
+path: {order: [search]}
+limits: {steps: 9}
+windows: [{days: Mon-Fri, from: "09:00", to: "17:00", timezone: Europe/Berlin}]
+safeShare: 0.01
+privacy: {minimumCell: 30}
+"""
+        )
+    )
+    told = {term.name: term.text for term in terms(registered)}
+    assert told["segments"] == "tenant"
+    assert told["guardrail on latency_ms (share beyond its threshold)"].endswith("leads to rollback; threshold 900")
+    assert told["drift of error_rate"] == "{metric: error_rate, detector: ADWIN, params: {}, action: none}"
+    assert told["drift of language"].startswith("{mix: language, ")
+    assert told["budget on cost_usd"] == "at most 300 USD in 24 h; throttle to 1 % at 6 times the planned rate"
+    assert told["budget on latency_ms"].startswith(
+        "99 % of requests at or below 20,000 ms in 30 d; pause at 14.4 times"
+    )
+    assert "sampleRatio: off" in told["health"]
+    assert "silence: {after: 60, do: pause}" in told["health"]
+    assert "blind: {hold: 30, then: pause, after: 300" in told["health"], "what was not written holds as well"
+    assert (told["path"], told["limits"]) == ("{order: [search], approvals: []}", "{steps: 9}")
+    assert told["windows"] == "[{days: Mon-Fri, from: 09:00, to: 17:00, timezone: Europe/Berlin}]"
+    assert (told["safeShare"], told["randomisationUnit"], told["serviceTimeout"]) == ("1 %", "user", "60 s")
+    assert told["privacy"] == "{pii: {}, minimumCell: 30}"
+
+
+def test_a_variant_is_told_with_all_that_a_unit_of_change_may_differ_in() -> None:
+    """X2, X8"""
+    declared = (
+        "{name: small, model: small-1, prompt: checkout@v7, promptHash: 0123456789abcdef, versions: {index: 2026-09}, "
+        "routing: eu, tools: [{name: pay, scopes: [payments.write], sideEffect: true}, {name: search}]"
+    )
+    before = "{name: small, tools: [{name: search, scopes: [catalog.read]}]}"
+    assert before in SPEC
+    review = reviewed(parse_experiment(SPEC.replace(before, f"{declared}}}")))
+    assert (
+        "- **Variant B (treatment):** small (model: small-1; prompt: checkout@v7; prompt hash: 0123456789ab; "
+        "versions: index 2026-09; routing: eu; tools: pay \\[payments.write, side effects\\], search; "
+        "MCP servers: none; data: none)"
+    ) in markdown(review)
+    assert "payments.write, side effects" in html(review)
+    data = json.loads(json_text(review))["treatment"]
+    assert (data["versions"], data["prompt_hash"]) == ({"index": "2026-09"}, "0123456789abcdef")
+    assert (data["scopes"], data["side_effects"]) == ({"pay": ["payments.write"], "search": []}, ["pay"])
 
 
 def test_after_a_rollout_the_promise_stands_beside_production() -> None:

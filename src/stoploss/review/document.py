@@ -35,10 +35,10 @@ from stoploss.review.recommended import Recommended, recommended
 from stoploss.review.reproduction import Reproduction, reproduction
 from stoploss.review.samples import Samples
 from stoploss.review.unknown import Seen, unknown
+from stoploss.review.variant_lines import VariantLine, variant_line
 from stoploss.review.watched import WatchLine, watched
 from stoploss.review.words import moment
 from stoploss.spec.checks import not_enforced_yet
-from stoploss.spec.variants import Variant
 from stoploss.store.review_reads import InProduction, StartToDecision
 from stoploss.store.rows import (
     Arm,
@@ -52,19 +52,6 @@ from stoploss.store.rows import (
 
 OF_PEOPLE = frozenset({"amend", "approve", "reject", "complete", "reviewed", "note"})
 """Requests that are decisions in themselves: they order nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class VariantLine:
-    """What an arm is made of, as declared."""
-
-    name: str
-    model: str | None
-    prompt: str | None
-    routing: str | None
-    tools: tuple[str, ...]
-    mcp_servers: tuple[str, ...]
-    data_classes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,8 +179,8 @@ def review(experiment: Experiment, status: Status, rows: Rows) -> Review:
         owner=experiment.metadata.owner,
         made_at=rows.read_at,
         hypothesis=experiment.spec.hypothesis,
-        control=_variant(experiment.control),
-        treatment=_variant(experiment.treatment),
+        control=variant_line(experiment.control),
+        treatment=variant_line(experiment.treatment),
         target=told.compared[0],
         baseline=experiment.spec.success.baseline,
         worthwhile=experiment.spec.success.worthwhile,
@@ -340,13 +327,6 @@ def _lessons(rows: Rows) -> tuple[Lesson, ...]:
     completion = rows.entry.completion if rows.entry else None
     last = [Lesson(moment(completion.at), completion.by, completion.lesson)] if completion and completion.lesson else []
     return (*noted, *last)
-
-
-def _variant(variant: Variant) -> VariantLine:
-    tools = tuple(tool.name for tool in variant.tools)
-    return VariantLine(
-        variant.name, variant.model, variant.prompt, variant.routing, tools, variant.mcp_servers, variant.data_classes
-    )
 
 
 def gate_results(experiment: Experiment, verdicts: Sequence[RuleVerdict]) -> tuple[GateResult, ...]:

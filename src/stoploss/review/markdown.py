@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from stoploss.review.comparison import Comparison
 from stoploss.review.decided import decided_by
-from stoploss.review.document import Review, VariantLine
+from stoploss.review.document import Review
 from stoploss.review.guardrails import GuardrailResult, interval_text, margin_text, metric_text
 from stoploss.review.mark import escaped, labelled
 from stoploss.review.markdown_numbers import beside, gates, guardrails, result_text, results, segments, worth
@@ -23,7 +23,8 @@ from stoploss.review.markdown_proof import (
 )
 from stoploss.review.markdown_story import commands, epochs, exposures, findings, offline, people
 from stoploss.review.recommended import Recommended, recommendation_text, term_text
-from stoploss.review.words import count, elapsed, listed, quantity, share, utc
+from stoploss.review.variant_lines import variant_text
+from stoploss.review.words import count, elapsed, quantity, share, utc
 
 SECTIONS = (
     evidence,
@@ -68,8 +69,8 @@ def _template(review: Review) -> Iterator[tuple[str, str]]:
     when = utc(review.decision.at) if review.decision.at else ""
     decided = (review.decision.decision, when, decided_by(review.decision))
     yield "Hypothesis", review.hypothesis
-    yield "Variant A (control)", _variant(review.control)
-    yield "Variant B (treatment)", _variant(review.treatment)
+    yield "Variant A (control)", variant_text(review.control)
+    yield "Variant B (treatment)", variant_text(review.treatment)
     yield "Target metric", _target(review)
     yield "Result for quality", _weighed(review, "quality")
     yield "Result for cost", _weighed(review, "cost")
@@ -90,18 +91,6 @@ def _beside(review: Review) -> Iterator[tuple[str, str]]:
             yield "Result for latency", result_text(result)
     yield "State", _state(review)
     yield "From start to decision", _pace(review)
-
-
-def _variant(variant: VariantLine) -> str:
-    parts = [
-        ("model", variant.model),
-        ("prompt", variant.prompt),
-        ("routing", variant.routing),
-        ("tools", listed(variant.tools)),
-        ("MCP servers", listed(variant.mcp_servers)),
-        ("data", listed(variant.data_classes)),
-    ]
-    return f"{variant.name} ({'; '.join(f'{name}: {value}' for name, value in parts if value)})"
 
 
 def _target(review: Review) -> str:

@@ -10,10 +10,12 @@ from stoploss.experiment import Experiment, Ramp
 from stoploss.incidents.facts import Asked
 from stoploss.registry import RegistryEntry
 from stoploss.review.guardrails import guardrail_results, margin_text, metric_text
+from stoploss.review.spelled import spelled
 from stoploss.review.words import listed, moment, number, quantity, share
 from stoploss.spec.base import duration_text
-from stoploss.spec.budgets import Budget
+from stoploss.spec.budgets import Budget, BurnAction
 from stoploss.spec.file import parse_experiment
+from stoploss.spec.guardrails import Guardrail
 
 NOT_STATED = "not stated"
 
@@ -84,7 +86,10 @@ def _amendments(entry: RegistryEntry | None) -> Iterator[AmendmentLine]:
 
 
 def terms(experiment: Experiment) -> Iterator[Term]:
-    """Everything that a verdict rests on and that could have been chosen after seeing the data."""
+    """Everything that a verdict rests on and that could have been chosen after seeing the data.
+
+    What has no words of its own stands as in the spec, with its defaults.
+    """
     spec = experiment.spec
     yield Term("hypothesis", spec.hypothesis)
     yield Term("unit of change", listed(spec.factors or (spec.unit,)))
@@ -94,14 +99,43 @@ def terms(experiment: Experiment) -> Iterator[Term]:
     for guardrail, said in zip(spec.guardrails, guardrail_results(experiment, (), ()), strict=True):
         yield Term(
             f"guardrail on {metric_text(said)}",
-            f"{margin_text(said)}; α {guardrail.alpha:g}; a breach leads to {guardrail.action}",
+            f"{margin_text(said)}; α {guardrail.alpha:g}; a breach leads to {_action(guardrail)}",
         )
+    yield Term("segments", listed(spec.segments))
     yield Term("gates", listed([f"{choice.gate} ({choice.action})" for choice in experiment.gates]))
     yield from _objective(experiment)
-    yield from (Term(f"budget on {budget.watched}", _budget(budget)) for budget in spec.budgets)
+    yield from (Term(f"budget on {budget.watched}", _budget(experiment, budget)) for budget in spec.budgets)
     yield Term("stages of exposure", listed([_stage(spec.ramp, exposure) for exposure in spec.ramp.shares]))
     if spec.ramp.auto_advance:
         yield Term("the ramp goes on by itself", _by_itself(spec.ramp))
+    yield from _as_written(experiment)
+
+
+def _as_written(experiment: Experiment) -> Iterator[Term]:
+    """Names as in the spec; a list that is empty says that nothing is watched or asked."""
+    spec = experiment.spec
+    yield from (Term(f"drift of {watch.metric or watch.mix}", spelled(watch)) for watch in spec.drift)
+    yield Term("health", spelled(spec.health))
+    yield Term("userImpact", spec.user_impact)
+    yield Term("randomisationUnit", spec.assignment.randomisation_unit)
+    yield Term("serviceTimeout", duration_text(spec.assignment.service_timeout))
+    yield Term("privacy", spelled({"pii": spec.privacy.pii, "minimumCell": spec.privacy.minimum_cell}))
+    for name, part in (("path", spec.path), ("limits", spec.limits)):
+        if part.model_fields_set:
+            yield Term(name, spelled(part))
+    for name, listing in (("windows", spec.windows), ("freezes", spec.freezes)):
+        if listing:
+            yield Term(name, spelled([one.model_dump(mode="json", by_alias=True) for one in listing]))
+    if spec.safe_share is not None:
+        yield Term("safeShare", share(spec.safe_share))
+    if spec.ramp.watch is not None:
+        yield Term("watched at full exposure", duration_text(spec.ramp.watch))
+
+
+def _action(guardrail: Guardrail) -> str:
+    """And behind it what of the guardrail its metric's name does not tell."""
+    parts = guardrail.model_dump(include={"quantile", "threshold", "covariate"}, exclude_none=True)
+    return "; ".join([guardrail.action, *(f"{name} {spelled(value)}" for name, value in parts.items())])
 
 
 def _stage(ramp: Ramp, exposure: float) -> str:
@@ -144,6 +178,17 @@ def _objective(experiment: Experiment) -> Iterator[Term]:
     yield Term("risk", listed(weighed, "not defined, so nothing is weighed as risk"))
 
 
-def _budget(budget: Budget) -> str:
-    acts = [f"{action.do} at {action.burn:g} times the planned rate" for action in budget.actions]
-    return listed(acts, "it only warns")
+def _budget(experiment: Experiment, budget: Budget) -> str:
+    acts = [f"{_act(action)} at {action.burn:g} times the planned rate" for action in budget.actions]
+    return f"{_most(experiment, budget)} in {duration_text(budget.period)}; {listed(acts)}"
+
+
+def _most(experiment: Experiment, budget: Budget) -> str:
+    unit = experiment.metric(budget.watched).unit
+    if budget.slo is None:
+        return f"at most {quantity(budget.limit, unit)}"
+    return f"{share(budget.slo.target)} of requests at or below {quantity(budget.slo.threshold, unit)}"
+
+
+def _act(action: BurnAction) -> str:
+    return action.do if action.to is None else f"{action.do} to {share(action.to)}"
