@@ -29,6 +29,7 @@ from stoploss.control.messages import Headers, read_command
 from stoploss.errors import CommandRefused, WireError
 from stoploss.journal import CommandAcked, CommandIssued, Finding, JournalEntry, LifecycleChanged, MonitorBlind
 from stoploss.ledger import AckOverdue
+from stoploss.review.overview import amended
 from stoploss.settings import Settings
 from stoploss.signing import Verifier
 from stoploss.state import parsed
@@ -154,7 +155,9 @@ class Telling:
                     yield End(entry.experiment, entry.at, OVERDUE)
 
     def _linked(self, alert: Alert) -> Alert:
-        return linked(alert, console=self.settings.console_url, runbooks=self.settings.runbook_url)
+        entry, settings = self._registry.get(alert.experiment), self.settings
+        changed = "; ".join(amended(entry)) if entry else ""
+        return linked(alert, console=settings.console_url, runbooks=settings.runbook_url, amended=changed)
 
     def _runbook(self, experiment: str) -> str:
         entry = self._registry.get(experiment)

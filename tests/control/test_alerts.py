@@ -59,6 +59,13 @@ def test_a_link_leads_to_the_console_and_to_the_specs_runbook_or_else_the_chapte
     assert (named.runbook, named.generator) == ("https://runbook", "")
 
 
+def test_an_alert_says_that_the_spec_was_amended() -> None:
+    """X10"""
+    alert = linked(alert_for(rollback()), amended="amended 2 times, last by eve: too strict")
+    assert alert.annotations["amended"] == "amended 2 times, last by eve: too strict"
+    assert alert.identity == alert_for(rollback()).identity
+
+
 def test_every_action_has_a_severity() -> None:
     assert set(SEVERITY) == set(Action)
 

@@ -36,6 +36,7 @@ class Alert:
     runbook     address of what to do; "" where the spec names none
     starts_at   ledger time
     ends_at     when it was over; None: it is firing
+    amended     that what was preregistered has been changed since, and by whom; "" where nobody has
     generator   address of the console's page about it; "" for none
     """
 
@@ -52,6 +53,7 @@ class Alert:
     starts_at: Micros
     ends_at: Micros | None = None
     generator: str = ""
+    amended: str = ""
 
     @property
     def status(self) -> str:
@@ -75,6 +77,7 @@ class Alert:
             "runbook_url": self.runbook,
             "console_url": self.generator,
             "run": str(self.run),
+            "amended": self.amended,
         }
         return {name: value for name, value in told.items() if value}
 
@@ -162,8 +165,8 @@ def alert_for_overdue(command: Command, overdue: AckOverdue, *, at: Micros, runb
     )
 
 
-def linked(alert: Alert, *, console: str = "", runbooks: str = "") -> Alert:
-    """The alert with the addresses that people open from it.
+def linked(alert: Alert, *, console: str = "", runbooks: str = "", amended: str = "") -> Alert:
+    """The alert with the addresses that people open from it, and what they have to know of its spec.
 
     console   address of the console; the link leads to the experiment's page there
     runbooks  address of the runbook, whose chapters are named after alerts; the spec's own runbook stands before it
@@ -171,6 +174,7 @@ def linked(alert: Alert, *, console: str = "", runbooks: str = "") -> Alert:
     return dataclasses.replace(
         alert,
         generator=console and f"{console.rstrip('/')}/experiments/{quote(alert.experiment, safe='')}",
+        amended=amended,
         runbook=alert.runbook or (runbooks and f"{runbooks}#{alert.alertname.lower()}"),
     )
 
