@@ -163,8 +163,8 @@ def test_a_review_begins_with_the_template(slowed: Settings, capsys: pytest.Capt
     first = capsys.readouterr().out.splitlines()[:20]
     assert first[2:5] == [
         "- **Hypothesis:** The smaller model is as good.",
-        "- **Variant A (control):** current (tools: search; MCP servers: none; data: none)",
-        "- **Variant B (treatment):** small (tools: search; MCP servers: none; data: none)",
+        "- **Variant A (control):** current (tools: search (catalog.read); MCP servers: none; data: none)",
+        "- **Variant B (treatment):** small (tools: search (catalog.read); MCP servers: none; data: none)",
     ]
     assert first[5] == "- **Target metric:** resolved; A no data, B no data"
     assert [line.split(":**")[0] for line in first[6:9]] == [f"- **Result for {x}" for x in ("quality", "cost", "risk")]

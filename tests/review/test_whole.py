@@ -188,7 +188,7 @@ def test_a_variant_is_told_with_all_that_a_unit_of_change_may_differ_in() -> Non
     review = reviewed(parse_experiment(SPEC.replace(before, f"{declared}}}")))
     assert (
         "- **Variant B (treatment):** small (model: small-1; prompt: checkout@v7; prompt hash: 0123456789ab; "
-        "versions: index 2026-09; routing: eu; tools: pay \\[payments.write, side effects\\], search; "
+        "versions: index 2026-09; routing: eu; tools: pay (payments.write, side effects), search; "
         "MCP servers: none; data: none)"
     ) in markdown(review)
     assert "payments.write, side effects" in html(review)

@@ -66,4 +66,4 @@ def variant_text(line: VariantLine) -> str:
 def _tools(line: VariantLine) -> Iterator[str]:
     for tool in line.tools:
         more = [*line.scopes[tool], *(["side effects"] if tool in line.side_effects else [])]
-        yield f"{tool} [{', '.join(more)}]" if more else tool
+        yield f"{tool} ({', '.join(more)})" if more else tool
