@@ -22,6 +22,13 @@ def test_a_case_leads_back_to_trace_segment_rule_and_command() -> None:
     assert (link.trace_id, link.topic, link.partition, link.offset) == ("t-4", "stoploss.traces", 3, 4)
 
 
+def test_a_segment_whose_numbers_people_may_not_read_is_not_named() -> None:
+    """P2"""
+    found = harm(shown(4, rule="guardrail", metric="error_rate", segment="tenant=tiny"))
+    (case,) = cases_of([("checkout", COMMAND, found)], {FINDING}).cases
+    assert (case.links[0].segment, case.links[0].trace_id) == (None, "t-4")
+
+
 def test_the_links_of_a_case_are_bounded_and_its_rows_are_counted() -> None:
     (case,) = cases(*(shown(offset) for offset in range(50)))
     assert (case.seen, len(case.links)) == (50, MOST_LINKS)

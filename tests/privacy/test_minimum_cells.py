@@ -10,16 +10,21 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from clickhouse_connect.driver.client import Client
+from rich.console import Console as RichConsole
 
 from grafana.pages import PAGES
 from grafana.panel import Page
 from grafana.panels import COMMANDS_SQL
+from stoploss.cli.output import json_text
 from stoploss.commands import Evidence, Segment
 from stoploss.console.parts import Console
 from stoploss.control.alerts import alert_for, alert_for_finding
@@ -27,6 +32,9 @@ from stoploss.control.keys import create_keys
 from stoploss.embedded.clickhouse import EmbeddedClickHouse
 from stoploss.journal import Finding
 from stoploss.outputs import JournalOutput
+from stoploss.review.overview import status_of
+from stoploss.review.tables import status_table
+from stoploss.review.words import share
 from stoploss.settings import Settings
 from stoploss.signing import Signer
 from stoploss.store import queries
@@ -37,6 +45,7 @@ from tests.console.conftest import signed_in
 from tests.incidents import world
 from tests.review import stories
 from tests.security.test_clickhouse_users import grants
+from tests.store import samples
 from tests.store.grafana_macros import ALL, expand_macros
 from tests.timelines import Timeline, of_arm, spec, traces
 
@@ -98,34 +107,49 @@ def asked(stoploss: Program, client: Client, clickhouse: EmbeddedClickHouse) -> 
 
 @pytest.fixture(scope="module")
 def secrets(story: Timeline) -> frozenset[str]:
-    """What the measures and findings say of both tenants, as people could be shown it: counts, and three digits."""
+    """What the measures and findings say of both tenants, as people could be shown it: counts, rates and estimates.
+
+    A number of one or two digits, such as 0.2, is no secret: it stands everywhere by chance.
+    """
     measured = [arm for measure in story.measures() for arm in measure.arms if arm.segment in (TINY, HARMED)]
     told = [finding.evidence for finding in story.findings if finding.evidence.segment in (TINY, HARMED)]
     assert {arm.segment for arm in measured} == {TINY, HARMED}
     assert told
     counts = {arm.n for arm in measured} | {n for one in told for n in (one.n_control, one.n_treatment)}
     values = {x for arm in measured for x in (arm.mean, arm.standard_deviation)} | {x for one in told for x in _of(one)}
-    return frozenset(_text(x) for x in counts | values if x is not None and abs(x) > 20) - _common(story)
+    found = {text for x in counts | values if x is not None for text in _texts(x)}
+    return frozenset(text for text in found if _is_telling(text)) - _common(story)
+
+
+def _is_telling(text: str) -> bool:
+    """More than twenty, or at least three digits."""
+    return abs(float(text)) > 20 or len(text.partition("e")[0].replace(".", "").strip("-0")) >= 3
 
 
 def _of(evidence: Evidence) -> set[float | None]:
-    return {evidence.observed, evidence.estimate, evidence.control, evidence.treatment, evidence.lower}
+    return {evidence.observed, evidence.estimate, evidence.control, evidence.treatment, evidence.lower, evidence.upper}
 
 
 def _common(story: Timeline) -> set[str]:
     """Numbers that others have too, so that to read them tells nothing."""
     others = [arm for measure in story.measures() for arm in measure.arms if arm.segment not in (TINY, HARMED)]
     found = {x for arm in others for x in (arm.n, arm.mean, arm.standard_deviation, arm.p50, arm.p95, arm.p99)}
-    return {_text(x) for x in found if x is not None}
+    said = [one for measure in story.measures() for one in measure.verdicts if one.segment not in (TINY, HARMED)]
+    found |= {x for one in said for x in (one.observed, one.bound, one.estimate, one.lower, one.upper, one.margin)}
+    found |= {n for one in said for n in (one.n_control, one.n_treatment)}
+    return {text for x in found if x is not None for text in _texts(x)}
 
 
-def _text(value: float) -> str:
-    return f"{value}" if isinstance(value, int) else f"{value:.4g}"
+def _texts(value: float) -> set[str]:
+    """As people are shown it: four digits; a share as percent."""
+    if isinstance(value, int):
+        return {f"{value}"}
+    return {f"{abs(value):.4g}"} | ({f"{abs(100 * value):.4g}"} if abs(value) <= 20 else set())
 
 
 def leaked(text: str, secrets: frozenset[str]) -> set[str]:
     """Secrets that a text tells; times and addresses are none of its numbers."""
-    plain = re.sub(r"\d{4}-\d\d-\d\d[T ]?[\d:.]*Z?|[0-9a-f]{8,}|\d+/\d+", " ", text)
+    plain = re.sub(r"\d{4}-\d\d-\d\d[T ]?[\d:.]*Z?|(?<![.0-9a-f])[0-9a-f]{8,}|\d+/\d+", " ", text)
     numbers = (match[0].replace(",", "") for match in NUMBER.finditer(plain))
     found = {text for number in numbers for text in (number, f"{float(number):.4g}")}
     return found & secrets
@@ -149,8 +173,13 @@ def of_the_page(sql: str) -> str:
 
 
 def test_the_numbers_are_there_to_be_found(client: Client, secrets: frozenset[str]) -> None:
-    """Who may read the journal itself finds them: the tests below can fail."""
+    """Who may read the journal itself finds them: the tests below can fail, by a count and by a rate."""
     assert leaked(str(rows_of(client, "SELECT sentence, n_treatment, observed FROM journal_v")), secrets)
+    assert leaked(str(rows_of(client, "SELECT n_treatment FROM journal_v")), secrets)
+    for column in ("treatment", "estimate"):
+        rates = rows_of(client, f"SELECT {column} FROM commands_v")
+        assert leaked(str(rates), secrets), column
+        assert leaked(" ".join(share(one) for (one,) in rates), secrets), column
     assert leaked(str(rows_of(client, "SELECT reason FROM commands_v")), secrets)
 
 
@@ -194,6 +223,12 @@ COMMANDS: tuple[Callable[[str], list[str]], ...] = (
     lambda _: ["watch", "checkout", "--once", "--json"],
     lambda command: ["postmortem", command],
     lambda command: ["postmortem", command, "--json"],
+    lambda _: ["cases", "checkout", "--json"],
+    lambda _: ["cases", "checkout"],
+    lambda _: ["shadow", "checkout"],
+    lambda _: ["replay", "checkout", "--from", "clickhouse"],
+    lambda _: ["replay", "checkout", "--from", "clickhouse", "--rules", "RULES"],
+    lambda _: ["replay", "checkout", "--from", "clickhouse", "--rules", "RULES", "--json"],
     lambda _: ["knowledge", "--failure", "error_rate"],
     lambda _: ["knowledge", "error_rate", "--json"],
 )
@@ -201,14 +236,41 @@ COMMANDS: tuple[Callable[[str], list[str]], ...] = (
 
 @pytest.mark.parametrize("arguments", COMMANDS, ids=lambda of: "-".join(of("ID")))
 def test_no_command_tells_them(
-    asked: Program, story: Timeline, secrets: frozenset[str], arguments: Callable[[str], list[str]]
+    asked: Program, story: Timeline, secrets: frozenset[str], tmp_path: Path, arguments: Callable[[str], list[str]]
 ) -> None:
     """P2"""
     command_id = next(command.command_id for command in story.commands if command.action == "stop_segment")
-    ended = asked(*arguments(command_id))
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(SPEC_OF_STORY.replace("relative: 0.50", "relative: 0.40"))
+    ended = asked(*(str(rules) if word == "RULES" else word for word in arguments(command_id)))
     assert ended.code == 0, ended.err
-    assert "checkout" in ended.out or "error_rate" in ended.out
-    assert leaked(ended.out, secrets) == set()
+    told = ended.out + ended.err
+    assert re.search("checkout|error_rate|identical|skipped", told)
+    assert leaked(told.replace(str(rules), ""), secrets) == set()
+
+
+def test_no_status_tells_them(story: Timeline, secrets: frozenset[str]) -> None:
+    """P2"""
+    shown = status_of(story.registry()[-1], datetime.fromtimestamp(stories.BEGIN / 1e6, UTC).date())
+    assert shown.stopped_segments == (str(HARMED),)
+    console = RichConsole(width=200, record=True, file=StringIO())
+    console.print(status_table([shown]))
+    assert leaked(json_text(shown), secrets) | leaked(console.export_text(), secrets) == set()
+
+
+def test_cases_do_not_say_whose_harm_they_are(
+    story: Timeline, stoploss: Program, clickhouse: EmbeddedClickHouse, tmp_path: Path
+) -> None:
+    """P2: who counts them would know how many requests of the small tenant failed."""
+    key, database = create_keys(tmp_path).private, f"{DATABASE}_with_texts"
+    frame = samples.traces_frame(range(46, 46 + 83), stories.EXPERIMENT)  # the first of the harmed tenant
+    texts = {"input_text": world.INPUT, "output_text": world.OUTPUT, "quarantined": None}
+    stored = frame.with_columns(pl.lit(value, pl.String).alias(name) for name, value in texts.items())
+    with closing(connect(clickhouse.url, database=database)) as client:
+        world.record(client, story, Signer.load(key), stored)
+    ended = stoploss.set(clickhouse_url=clickhouse.url, clickhouse_database=database)("cases", "checkout", "--json")
+    links = [link for case in json.loads(ended.out)["cases"] for link in case["links"]]
+    assert {(link["metric"], link["segment"]) for link in links} == {("error_rate", None)}
 
 
 @pytest.mark.parametrize("path", ["/", "/experiments/checkout", "/experiments/checkout/review", "/search?q=error_rate"])

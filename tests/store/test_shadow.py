@@ -11,7 +11,7 @@ from clickhouse_connect.driver.client import Client
 
 from stoploss.store import inserts, schema
 from stoploss.store.arrow import clean_to_bytes
-from stoploss.store.shadow import ShadowRuns, report
+from stoploss.store.shadow import ShadowMetric, ShadowRuns, report
 from stoploss.store.stored import Stored
 from stoploss.store.trace_contexts import contexts_of
 from tests.intake.records import AT, NAME, take_in, trace
@@ -76,11 +76,19 @@ def test_stale_pairs_and_runs_without_a_live_request_are_counted_and_left_out(cl
 
 def test_a_metric_is_compared_where_both_sides_have_it(client: Client) -> None:
     """R1"""
-    found = {one.metric: one for one in report(client, NAME, max_age_s=300).metrics}
+    found = {one.metric: one for one in report(client, NAME, max_age_s=300, minimum_cell=1).metrics}
     latency, tokens, errors = found["latency_ms"], found["output_tokens"], found["error_rate"]
     assert (latency.pairs, latency.live, latency.shadow, latency.difference) == (2, 150.0, 170.0, 20.0)
     assert (tokens.pairs, tokens.live, tokens.shadow) == (1, 10.0, 14.0)
     assert (errors.pairs, errors.live, errors.shadow) == (2, 0.5, 0.0)
+
+
+def test_means_of_fewer_pairs_than_the_minimum_cell_are_hidden(client: Client) -> None:
+    """P2: the mean of one pair is what one person's request was."""
+    found = {one.metric: one for one in report(client, NAME, max_age_s=300, minimum_cell=2).metrics}
+    assert (found["latency_ms"].hidden, found["latency_ms"].live) == (False, 150.0)
+    assert found["output_tokens"] == ShadowMetric("output_tokens", 1, None, None, None, hidden=True)
+    assert {one.hidden for one in report(client, NAME, max_age_s=300).metrics} == {True}
 
 
 def test_an_outcome_about_a_shadow_run_is_told_that_it_is(client: Client) -> None:

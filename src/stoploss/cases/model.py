@@ -7,7 +7,7 @@ so none is given, and what is demanded is said as a criterion.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from stoploss.commands import derived_id
@@ -20,7 +20,10 @@ MOST_LINKS = 20
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """Back to the evidence: the trace and its place, what it was evidence of, and the command that answered it."""
+    """Back to the evidence: the trace and its place, what it was evidence of, and the command that answered it.
+
+    segment  that the finding is about; None: everybody, or a segment whose numbers people may not read
+    """
 
     experiment: str
     command_id: str
@@ -73,14 +76,17 @@ class Cases:
     skipped: tuple[Skipped, ...]
 
 
-def cases_of(harms: Iterable[tuple[str, str, Harm]]) -> Cases:
-    """Of (experiment, command id, what was found behind the command): each input once, in the order of the evidence."""
+def cases_of(harms: Iterable[tuple[str, str, Harm]], withheld: Collection[str] = ()) -> Cases:
+    """Of (experiment, command id, what was found behind the command): each input once, in the order of the evidence.
+
+    withheld  findings about a segment whose numbers people may not read: to count its cases would tell them
+    """
     cases: dict[str, Case] = {}
     skipped: Counter[str] = Counter()
     for experiment, command_id, harm in harms:
         skipped.update(dict(_without_rows(harm)))
         for shown in harm.shown:
-            case = _case(experiment, command_id, shown)
+            case = _case(experiment, command_id, shown, withheld)
             if isinstance(case, str):
                 skipped[case] += 1
             else:
@@ -94,7 +100,7 @@ def _without_rows(harm: Harm) -> Iterator[tuple[str, int]]:
         yield "beyond the number of rows that is read of one finding", harm.left_out
 
 
-def _case(experiment: str, command_id: str, shown: Shown) -> Case | str:
+def _case(experiment: str, command_id: str, shown: Shown, withheld: Collection[str]) -> Case | str:
     """The case of a row, or why there is none."""
     row, trace = shown.row, shown.trace
     if trace is None:
@@ -108,7 +114,7 @@ def _case(experiment: str, command_id: str, shown: Shown) -> Case | str:
         finding=row.finding,
         rule=row.rule,
         metric=row.metric,
-        segment=row.segment,
+        segment=None if row.finding in withheld else row.segment,
         trace_id=trace["trace_id"],
         topic=row.source.topic,
         partition=row.source.partition,

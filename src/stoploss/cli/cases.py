@@ -25,6 +25,7 @@ from stoploss.errors import ConfigurationError
 from stoploss.followup import MOST_CASES, CasesDeclined, CasesPromoted, Format, OfflineResults
 from stoploss.incidents.facts import on_record
 from stoploss.incidents.subject import answered_harm, find, lowered, subject_of
+from stoploss.review.cells import cells_of
 from stoploss.review.errors import UnknownExperiment
 from stoploss.review.words import count
 from stoploss.settings import Settings
@@ -204,11 +205,14 @@ def _looks_like_a_command(what: str) -> bool:
 
 
 def _cases(client: Client, chosen: Chosen) -> Cases:
-    harms = []
+    harms, withheld, unseen = [], set[str](), queries.hidden_cells(client, chosen.experiment)
     for command_id in chosen.commands:
         about = subject_of(chosen.experiment, command_id, chosen.timeline)
-        harms.append((chosen.experiment, command_id, harm_of(client, about, spec_at(client, about)[1])))
-    return cases_of(harms)
+        spec = spec_at(client, about)[1]
+        cells = cells_of(spec.spec.privacy.minimum_cell, unseen)
+        withheld |= {entry.entry_id for entry in about.causes if cells.hides(entry)}
+        harms.append((chosen.experiment, command_id, harm_of(client, about, spec)))
+    return cases_of(harms, withheld)
 
 
 def _commands(chosen: Chosen) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from clickhouse_connect.driver.client import Client
 
 from stoploss.store.query import Query
+from stoploss.suppression import MINIMUM_CELL
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +32,17 @@ class ShadowRuns:
 
 @dataclass(frozen=True, slots=True)
 class ShadowMetric:
-    """A metric over the pairs in which both sides have it, in its own unit; difference: shadow minus live."""
+    """A metric over the pairs in which both sides have it, in its own unit; difference: shadow minus live.
+
+    hidden  there are too few pairs for people to read their means, which are None
+    """
 
     metric: str
     pairs: int
-    live: float
-    shadow: float
-    difference: float
+    live: float | None
+    shadow: float | None
+    difference: float | None
+    hidden: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +119,18 @@ FROM ({_PAIRED})
 )
 
 
-def report(client: Client, experiment: str, max_age_s: float) -> ShadowReport:
-    """What the stored shadow runs of an experiment show; pairs further apart than max_age_s count as stale."""
+def report(client: Client, experiment: str, max_age_s: float, minimum_cell: int = MINIMUM_CELL) -> ShadowReport:
+    """What the stored shadow runs of an experiment show; pairs further apart than max_age_s count as stale.
+
+    minimum_cell  pairs below which a metric's means are hidden: the mean of one pair is what one request was
+    """
     asked = {"experiment": experiment, "max_age_us": round(max_age_s * 1_000_000)}
     [runs], [found] = RUNS.run(client, **asked), METRICS.run(client, **asked)
-    metrics = (ShadowMetric(*one, difference=one[3] - one[2]) for one in found.metrics if one[1])
+    metrics = (_metric(*one, minimum_cell) for one in found.metrics if one[1])
     return ShadowReport(runs, tuple(metrics))
+
+
+def _metric(name: str, pairs: int, live: float, shadow: float, minimum_cell: int) -> ShadowMetric:
+    if pairs < minimum_cell:
+        return ShadowMetric(name, pairs, None, None, None, hidden=True)
+    return ShadowMetric(name, pairs, live, shadow, shadow - live)
