@@ -67,8 +67,8 @@ GRANT SELECT ON stoploss.experiment_minutes_v TO stoploss_person;
 GRANT SELECT ON stoploss.outcomes_shown_v TO stoploss_person;
 GRANT SELECT ON stoploss.shadow_traces_shown_v TO stoploss_person;
 
--- Masked texts and ids, beside the role above, for who needs them: review with its sample, incident, cases, calibrate, dead
--- letters.
+-- Texts and ids, beside the role above, for who needs them: review with its sample, incident, cases, calibrate. Those of
+-- traces and outcomes are masked; the payload of a dead letter is as it came, for what cannot be read cannot be masked.
 -- Who read them stands in system.query_log: docs/privacy.md has the query.
 CREATE ROLE IF NOT EXISTS stoploss_texts SETTINGS PROFILE 'stoploss_people';
 GRANT SELECT ON stoploss.traces TO stoploss_texts;
