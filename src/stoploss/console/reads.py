@@ -22,7 +22,6 @@ from stoploss.console.kept import Kept
 from stoploss.errors import ConfigurationError, InvalidExperiment, WireError
 from stoploss.experiment import Experiment
 from stoploss.governance.record import Approval, Completion
-from stoploss.policy.file import policy_in_force
 from stoploss.policy.model import Policy
 from stoploss.registry import RegistryEntry
 from stoploss.review.document import Review
@@ -35,7 +34,7 @@ from stoploss.store import queries
 from stoploss.store.client import connect
 from stoploss.store.rows import RuleVerdict, Status
 from stoploss.suppression import MINIMUM_CELL
-from streams.policy import read_policy
+from streams.policy import policy_of, read_policy
 from streams.registry_view import RegistryView
 
 T = TypeVar("T")
@@ -174,8 +173,7 @@ class Reads:
     def _read_policy(self) -> Policy | None:
         require_listener(self.settings.need_kafka())
         try:
-            found = read_policy(self.settings)
-            return policy_in_force(found.spec or "") if found is not None else None
+            return policy_of(read_policy(self.settings))
         except (KafkaException, WireError, InvalidExperiment) as error:
             raise ConfigurationError(f"the policy in force cannot be read: {error}") from error
 
