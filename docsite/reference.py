@@ -155,8 +155,8 @@ def metrics() -> str:
 def _figures() -> Iterator[list[str]]:
     from streams import measuring
 
-    lags = measuring.Lags({})
-    for family in sorted([*REGISTRY.collect(), *lags.collect()], key=lambda family: family.name):
+    asked = [*measuring.Lags({}).collect(), *measuring.Sights(dict).collect()]  # a worker registers them as it starts
+    for family in sorted([*REGISTRY.collect(), *asked], key=lambda family: family.name):
         if family.name.startswith("stoploss_"):
             yield [f"`{family.name}`", family.type, ", ".join(_labels(family.name)), family.documentation]
 

@@ -75,7 +75,8 @@ def test_the_reference_has_every_code_of_a_dead_letter_and_each_is_one_that_the_
     assert [code for code in get_args(Code) if f"\n| `{code}` |" not in reference.codes()] == []
     files = [path for folder in ("src", "streams") for path in (ROOT / folder).rglob("*.py")]
     sources = "".join(path.read_text() for path in files if path.name != "refusals.py")
-    assert [code for code in get_args(Code) if f'"{code}"' not in sources] == []
+    older = {code for code, said in WHAT_TO_DO.items() if said.startswith("By an older version:")}
+    assert {code for code in get_args(Code) if f'"{code}"' not in sources} == older
 
 
 @pytest.mark.parametrize("module", [links, reference])

@@ -41,10 +41,14 @@ def test_every_chapter_says_what_it_means_what_to_look_at_and_what_to_do() -> No
 
 
 def test_rules_ask_for_figures_that_a_worker_tells() -> None:
-    measuring.Lags({}).register()
-    told = {sample for family in REGISTRY.collect() for sample in (family.name, *_series(family.name, family.type))}
-    asked = {name for rule in RULES for name in re.findall(r"\b(stoploss_\w+|up)\b", rule["expr"])}
-    assert asked - LABELS_OF_PROMETHEUS <= told
+    asked = [*measuring.Lags({}).collect(), *measuring.Sights(dict).collect()]
+    told = {
+        sample
+        for family in [*REGISTRY.collect(), *asked]
+        for sample in (family.name, *_series(family.name, family.type))
+    }
+    wanted = {name for rule in RULES for name in re.findall(r"\b(stoploss_\w+|up)\b", rule["expr"])}
+    assert wanted - LABELS_OF_PROMETHEUS <= told
 
 
 def _series(name: str, kind: str) -> tuple[str, ...]:
