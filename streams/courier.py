@@ -46,6 +46,9 @@ from streams.transport import consumer_of
 log = structlog.get_logger("stoploss.courier")
 
 ROLE = "courier"
+LARGEST_ACK_BYTES = 64 * 1024
+"""A larger one might not fit into the ledger, or its journal entry into a transaction: it would end each courier, or
+each judge, that comes to it."""
 LOOK_EVERY_S = 0.5
 UNORDERED_MS = 600_000
 """Commands are stamped by whoever issues them, and clocks differ."""
@@ -213,6 +216,9 @@ class Courier:
         self._appender.flush()
 
     def _ack(self, value: bytes | None) -> Ack | None:
+        if value is not None and len(value) > LARGEST_ACK_BYTES:
+            log.warning("ack refused", reason=f"it has {len(value)} bytes; at most {LARGEST_ACK_BYTES} are read")
+            return None
         try:
             return records.decode(value, {"ack": Ack})
         except WireError as error:

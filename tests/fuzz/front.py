@@ -58,10 +58,10 @@ def check(seed: int, port: int) -> int:
     rng = Random(seed)
     for _ in range(10):
         request = _request(rng)
-        answer = _ask(port, request)
+        answer = ask(port, request)
         # Without an answer the front hung up: on what is no HTTP, or on a body that never ends.
         assert answer is None or answer.is_orderly, (answer, request)
-    assert _ask(port, HEALTHY, TIMEOUT_S) == Answer(200, b"")
+    assert ask(port, HEALTHY, TIMEOUT_S) == Answer(200, b"")
     return 10
 
 
@@ -82,7 +82,7 @@ def _quoted(rng: Random) -> str:
     return quote_from_bytes(rng.choice(("1", "default", "CSV", "\r\nX: y", *STRINGS)).encode())
 
 
-def _ask(port: int, request: bytes, patience_s: float = PATIENCE_S) -> Answer | None:
+def ask(port: int, request: bytes, patience_s: float = PATIENCE_S) -> Answer | None:
     """None where there is no answer, or none yet: of a body that never ends nobody can tell the two apart."""
     with socket.create_connection(("127.0.0.1", port), TIMEOUT_S) as connection:
         try:

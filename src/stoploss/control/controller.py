@@ -25,6 +25,9 @@ NO_EXPERIMENT = ""
 UNVERIFIED = "unverified-"
 """Begins the id in the rejection of a message that could not be verified: what it claims to be is not believed."""
 
+LONGEST_SAID = 2_000
+"""Characters of a reason, or of a name that nobody vouches for: an ack has to fit wherever it is passed on."""
+
 
 class Actuator(Protocol):
     """Brings about a desired state; again and again with the same result."""
@@ -150,7 +153,7 @@ class Controller:
             controller=self.name,
             instance=self.instance,
             status=status,
-            reason=reason,
+            reason=reason[:LONGEST_SAID],
             at=self._clock(),
         )
 
@@ -159,21 +162,26 @@ class Controller:
         _log_unverified(message, refusal)
         return Ack(
             command_id=UNVERIFIED + hashlib.sha256(message.value).hexdigest(),
-            experiment=message.key.decode("utf-8", "replace"),
+            experiment=_claimed(message),
             run=0,
             sequence=0,
             controller=self.name,
             instance=self.instance,
             status=AckStatus.REJECTED,
-            reason=str(refusal),
+            reason=str(refusal)[:LONGEST_SAID],
             at=self._clock(),
         )
 
 
 def _log_unverified(message: CommandMessage, refusal: CommandRefused) -> None:
     """Its key is all that names it, and nobody has signed that."""
-    key = message.key.decode("utf-8", "replace")
-    log.warning("command_refused", topic=message.topic, experiment=key, command_id=None, reason=str(refusal))
+    named = {"topic": message.topic, "experiment": _claimed(message), "command_id": None}
+    log.warning("command_refused", **named, reason=str(refusal)[:LONGEST_SAID])
+
+
+def _claimed(message: CommandMessage) -> str:
+    """The experiment that a message is about, by its key, which nobody has signed."""
+    return message.key.decode("utf-8", "replace")[:LONGEST_SAID]
 
 
 def _named(command: Command) -> dict[str, str]:
