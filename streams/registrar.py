@@ -46,6 +46,8 @@ from streams.registry_view import RegistryView
 from streams.transport import consumer_of
 
 BUDGETS_EVERY_S = 5.0
+LARGEST_REQUEST_BYTES = 512 * 1024
+"""A larger one might not fit into the ledger, or its spec into the registry: it would end whoever comes to it."""
 
 log = structlog.get_logger("stoploss.registrar")
 
@@ -188,6 +190,11 @@ class Registrar:
         self._appender.flush()
 
     def _append(self, record: Record, source: Source) -> None:
+        size = len(record.value or b"")
+        if size > LARGEST_REQUEST_BYTES:
+            why = f"a request has {size:,} bytes; at most {LARGEST_REQUEST_BYTES:,} are read"
+            self._dead_letter(record, source, "too_large", why)
+            return
         try:
             request = self._checked(record, opinion(records.decode(record.value, {"request": Request})))
         except WireError as error:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Message
 from faust.types import TP
 
 from stoploss import ledger, registry
@@ -182,6 +183,20 @@ def test_what_is_no_request_is_a_dead_letter_and_its_neighbours_go_through(
     assert len(in_ledger(settings)) == 2
     (letter,) = letters_of(settings)
     assert (letter.code, letter.value, letter.offset) == ("malformed", b"no request", 1)
+
+
+@pytest.mark.kafka
+def test_a_request_that_would_not_fit_into_the_ledger_is_a_dead_letter_and_ends_nobody(
+    settings: Settings, registrar: Registrar
+) -> None:
+    """Clients in Java may send more than the registrar's own may: each that reads such a one would end."""
+    asked_for = (request(), request("note", reason="x" * 1_040_000), request("start", request_id="r2"))
+    topic, values_of = settings.topics("experiments"), [records.encode("request", one) for one in asked_for]
+    found = [Message(topic, 0, place, b"k", value, timestamp=(1, 0)) for place, value in enumerate(values_of)]
+    registrar._append_all(Batch(TP(topic, 0), found, 1))
+    assert len(in_ledger(settings)) == 2
+    (letter,) = letters_of(settings)
+    assert (letter.code, letter.offset) == ("too_large", 1)
 
 
 @pytest.mark.kafka
