@@ -111,9 +111,10 @@ class Resolver:
 
     async def _resolve(self, tp: TP, batches: Sequence[Batch]) -> None:
         """All records of the batches, which are of one take-over; a lost one's are read again by whoever has it now."""
-        consumer, waypoint = consumer_of(self.app), self._waypoints[tp]
+        consumer = consumer_of(self.app)
         records = [record for batch in batches for record in batch.records]
         while records and consumer.owns(batches[0]):
+            waypoint = self._waypoints[tp]  # none while it is taken over anew; then nothing that waited is owned
             due = await self._due(tp, records)
             found = await self._looked_up(waypoint, batches[0], due)
             if found is None or not consumer.owns(batches[0]):
