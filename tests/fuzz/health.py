@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from random import Random
 
 from stoploss.embedded.ports import LOOPBACK
-from streams.health import listen
+from stoploss.probes import listen
 from tests.fuzz.front import ask
 from tests.fuzz.mutations import damaged
 
@@ -56,7 +56,7 @@ HEADERS = (
 def listening() -> Iterator[int]:
     """The worker's own server; gives its port. What a handler raised is raised when it ends."""
     faults: list[BaseException | None] = []
-    with listen({}, LOOPBACK, 0) as server:
+    with listen(list, list, LOOPBACK, 0) as server:
         server.handle_error = lambda *_: faults.append(sys.exception())  # type: ignore[method-assign]
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         yield int(server.server_address[1])
