@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from stoploss.cli.cases import tell_undecided, undecided
 from stoploss.lifecycle import Lifecycle
 from stoploss.store.client import connect
 from tests.cli.conftest import Program
@@ -130,6 +131,8 @@ def test_harm_becomes_cases_that_are_promoted_and_their_results_stand_in_the_rev
 
     before = json.loads(live("review", NAME, "--json").out)["offline"]
     assert before["undecided"] == [command_id]
+    done = live("complete", NAME, "--decision", "rollback", "--reason", "it leaks", "--lesson", "mask first", "--json")
+    assert json.loads(done.out)["undecided_harm"] == [command_id]
     results = written(tmp_path / "r.jsonl", json.dumps({"case_id": case["case_id"], "passed": False}))
     on_set = ("--set", "leaks", "--version", "3")
     taken = ("cases", NAME, "--results", str(results), *on_set, "--subject", "small-2")
@@ -138,10 +141,13 @@ def test_harm_becomes_cases_that_are_promoted_and_their_results_stand_in_the_rev
     stored(live, installation, *taken)
     after = json.loads(live("review", NAME, "--json").out)["offline"]
     assert after["undecided"] == []
+    assert undecided(NAME) == ()
     (promoted,) = after["promoted"]
     assert (promoted["evaluation_set"], promoted["cases"]) == ("leaks", [case["case_id"]])
     assert (promoted["results"][0]["subject"], promoted["results"][0]["failed"]) == ("small-2", [case["case_id"]])
     assert "  - small-2: 0 passed, 1 failed" in live("review", NAME).out
+    live.set(clickhouse_url="http://127.0.0.1:1")
+    assert undecided(NAME) is None
 
 
 def test_a_pack_of_the_running_installation_replays_and_verifies_with_what_was_put_on_record(
@@ -155,6 +161,15 @@ def test_a_pack_of_the_running_installation_replays_and_verifies_with_what_was_p
     assert "identical byte for byte" in elsewhere("replay", folder).out
     assert elsewhere("verify", folder, "--key", key).code == 0
     assert CARD not in "".join(path.read_text() for path in folder.glob("*.jsonl"))
+
+
+def test_who_completes_an_experiment_is_told_how_to_decide_on_its_harm(capsys: pytest.CaptureFixture[str]) -> None:
+    """X7"""
+    tell_undecided(("ab" * 32,))
+    assert capsys.readouterr().out == (
+        "nobody has decided whether its harm becomes regression cases: "
+        "`stoploss cases abababababab --promote --set SET --version VERSION`, or --decline WHY\n"
+    )
 
 
 def test_one_thing_is_asked_of_cases_at_a_time(live: Program) -> None:

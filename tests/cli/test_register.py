@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from stoploss import registry
+from stoploss.embedded.clickhouse import EmbeddedClickHouse
+from stoploss.store import inserts
+from stoploss.store.client import connect
+from stoploss.store.schema import migrate
 from tests.cli.conftest import Program
 from tests.installation import Installation, registry_of
+from tests.store import samples
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 FULL = EXAMPLES / "checkout-agent-model.yaml"
@@ -76,6 +84,26 @@ def test_a_spec_is_registered_and_what_is_not_enforced_is_said(
     entry = registry_of(installation.settings, "registered-in-full")
     assert entry is not None
     assert entry.spec == text
+
+
+def test_a_registration_prints_what_is_like_it_and_how_that_ended(
+    live: Program, clickhouse: EmbeddedClickHouse, tmp_path: Path
+) -> None:
+    """X6"""
+    text = FULL.read_text()
+    past = replace(
+        samples.registry_entry("rolled_back", 1, "long-ago"), spec=text.replace("checkout-agent-model", "long-ago")
+    )
+    with closing(connect(clickhouse.url, database="registered_before")) as client:
+        migrate(client)
+        inserts.insert(client, inserts.encode("registry", samples.stored("registry", [registry.encode(past)])))
+    file = written(tmp_path / "like.yaml", text.replace("checkout-agent-model", "like-long-ago"))
+    ended = live.set(clickhouse_database="registered_before")("register", file)
+    assert ended.code == 0, ended.err
+    *_, heading, found = ended.out.splitlines()
+    assert heading == "experiments of the past that are like it:"
+    assert found.startswith("  long-ago (")
+    assert "): rolled back, without a breach" in found
 
 
 def test_as_json_the_answer_lists_what_is_not_enforced(live: Program, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from stoploss import journal
+from stoploss import journal, registry
 from stoploss.cli.knowledge import like, similar_lines
 from stoploss.commands import Evidence, Segment
 from stoploss.control.keys import create_keys
@@ -45,6 +45,18 @@ def settings(clickhouse: EmbeddedClickHouse, tmp_path_factory: pytest.TempPathFa
         Finding("breach", "evidence_above_limit", "zebra latency", "page", replace(_evidence("tiny"), n_control=5)),
         RequestHandled("r-9", "note", "ada", True, "lesson: never skip the quokka test"),
     ]
+    models = SPEC.replace("{name: small,", "{name: small, model: tiny-9,")
+    for before, after in (
+        ("name: checkout,", "name: modelled,"),
+        ("unit: model", "unit: prompt"),
+        ("smaller model", "x"),
+    ):
+        assert before in models
+        models = models.replace(before, after)
+    entry = replace(samples.registry_entry("stopped", 7, "modelled"), spec=models)
+    inserts.insert(
+        client, inserts.encode("registry", samples.stored("registry", [registry.encode(entry)], partition=9))
+    )
     for number, conclusion in enumerate(said):
         entry = JournalEntry(f"{number:064x}", "checkout", 900 + number, 1, 1, samples.at(99), 0, 0, 0, "", conclusion)
         place = ("stoploss.journal", "uuid-of-more", 0, number, samples.at(99) // 1_000, b"checkout")
@@ -77,7 +89,7 @@ def found(asked: Program, *arguments: str) -> list[str]:
         ("card number", ["checkout"]),
         ("CARD", ["checkout"]),
         ("quokka lesson", ["checkout"]),
-        ("the smaller model", ["checkout"]),
+        ("the smaller model", ["checkout", "modelled"]),
         ("armadillo", []),
         ("car", []),
         ("' OR 8128=8128 --", []),
@@ -128,7 +140,8 @@ def test_a_search_for_nothing_is_refused(asked: Program) -> None:
         (["--failure", "pii_exposed"], {"checkout"}),
         (["--failure", "latency_ms"], {samples.NAME}),
         (["--segment", "tenant"], {"checkout"}),
-        (["--unit", "model"], {"checkout"}),
+        (["--unit", "model"], {"checkout", "modelled"}),
+        (["--model", "tiny-9"], {"modelled"}),
         (["--model", "nobody-1"], set()),
         (["card", "--failure", "latency_ms"], set()),
     ],

@@ -6,7 +6,7 @@ import getpass
 import json
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -91,11 +91,15 @@ def ask(
     as_json: bool,
     exposure: float | None = None,
     body: str | None = None,
+    **then: Callable[[], object],
 ) -> None:
+    """
+    then  what is looked up once it is accepted, by the name that it has in JSON
+    """
     settings = addresses.connected()
     _require_registered(settings, experiment)
     handled = answered(settings, request_of(action, experiment, reason, exposure=exposure, body=body))
-    _print(experiment, handled, as_json)
+    _print(experiment, handled, as_json, **{name: look() for name, look in then.items()})
 
 
 def _require_registered(settings: Settings, experiment: str) -> None:

@@ -123,15 +123,18 @@ def take_results(
     _record(settings, chosen.experiment, said, sentence)
 
 
-def tell_undecided(experiment: str) -> None:
-    """After a completion: which harm of the experiment nobody has promoted or declined; nothing without a store."""
+def undecided(experiment: str) -> tuple[str, ...] | None:
+    """Commands of the experiment whose harm nobody has promoted or declined; None: no store answers."""
     settings = addresses.resolved()
     if not settings.clickhouse_url or not answers(settings.clickhouse_url):
-        return
+        return None
     with closing(_client(settings)) as client:
         harm = answered_harm(queries.timeline(client, experiment))
-        undecided = offline(on_record(client, experiment), harm).undecided
-    for command_id in undecided:
+        return offline(on_record(client, experiment), harm).undecided
+
+
+def tell_undecided(command_ids: Sequence[str]) -> None:
+    for command_id in command_ids:
         way = f"`stoploss cases {command_id[:12]} --promote --set SET --version VERSION`, or --decline WHY"
         print(f"nobody has decided whether its harm becomes regression cases: {way}")
 

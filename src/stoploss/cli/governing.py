@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,9 +103,19 @@ def _segment(text: str) -> dict[str, str]:
     return {"dimension": dimension, "value": value}
 
 
-def ask(action: str, experiment: str, body: Mapping[str, Any], reason: str, as_json: bool) -> None:
-    """Sends a request with a body."""
-    asking.ask(action, experiment, reason, as_json, body=carried(action, experiment, body))
+def ask(
+    action: str,
+    experiment: str,
+    body: Mapping[str, Any],
+    reason: str,
+    as_json: bool,
+    **then: Callable[[], object],
+) -> None:
+    """Sends a request with a body.
+
+    then  what is looked up once it is accepted, by the name that it has in JSON
+    """
+    asking.ask(action, experiment, reason, as_json, None, carried(action, experiment, body), **then)
 
 
 def carried(action: str, experiment: str, body: Mapping[str, Any]) -> str:
@@ -118,16 +128,20 @@ def carried(action: str, experiment: str, body: Mapping[str, Any]) -> str:
 
 
 def complete(experiment: str, terms: Mapping[str, Any], reason: str, as_json: bool) -> None:
-    """Of what stays served it is said how it is taken away."""
-    ask("complete", experiment, terms, reason, as_json)
+    """Of what stays served it is said how it is taken away; of harm, what nobody has decided on."""
+    from stoploss.cli.cases import tell_undecided, undecided
+
     if as_json:
+        ask("complete", experiment, terms, reason, as_json, undecided_harm=lambda: undecided(experiment))
         return
+    ask("complete", experiment, terms, reason, as_json)
     entry = _entry_of(addresses.connected(), experiment)
     if entry.lifecycle == Lifecycle.ADOPTED:
         print(
             f"its treatment stays served at {share(entry.exposure)} of the traffic, and watched; `stoploss stop "
             f"{experiment}` takes it away"
         )
+    tell_undecided(undecided(experiment) or ())
 
 
 # ---- what is registered --------------------------------------------------------------------------------

@@ -125,10 +125,6 @@ def complete(
 
     terms = {"decision": decision, "caveats": caveats, "lesson": lesson, "reviewer": reviewer}
     governing.complete(experiment, terms, reason, as_json)
-    if not as_json:
-        from stoploss.cli.cases import tell_undecided
-
-        tell_undecided(experiment)
 
 
 @app.command()
