@@ -198,7 +198,7 @@ class Registrar:
         try:
             request = self._checked(record, opinion(records.decode(record.value, {"request": Request})))
         except WireError as error:
-            self._dead_letter(record, source, str(error))
+            self._dead_letter(record, source, "malformed", str(error))
             return
         if request.action in OF_ALL:
             self._tell_all(request, f"{source.key}/{record.offset}")
@@ -314,8 +314,7 @@ class Registrar:
             return self._given.setdefault(request.experiment, given)
         return self._given.get(request.experiment)
 
-    def _dead_letter(self, record: Record, source: Source, why: str) -> None:
-        code: Code = "malformed"
+    def _dead_letter(self, record: Record, source: Source, code: Code, why: str) -> None:
         log.warning("request refused", offset=record.offset, code=code, reason=why)
         reject = Reject(record.offset, code, why, record.value or b"", record.timestamp_ms)
         DEAD_LETTERS.labels("registrar", code).inc()
