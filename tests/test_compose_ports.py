@@ -188,8 +188,9 @@ def test_the_broker_tells_clients_where_it_listens(which: str) -> None:
 def test_grafana_asks_clickhouse_where_it_listens() -> None:
     [source] = DATASOURCES["datasources"]
     services = FILES["plain"]["services"]
-    assert source["jsonData"]["host"] == "$CLICKHOUSE_HOST"
-    assert _reached(services, services["grafana"]["environment"]["CLICKHOUSE_HOST"], source["jsonData"]["port"])
+    environment = services["grafana"]["environment"]
+    assert (source["jsonData"]["host"], source["jsonData"]["port"]) == ("$CLICKHOUSE_HOST", "$CLICKHOUSE_PORT")
+    assert _reached(services, environment["CLICKHOUSE_HOST"], int(environment["CLICKHOUSE_PORT"]))
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 
 from stoploss.after_stop import CONTRADICTS_AFTER
 from stoploss.commands import Ack, AckStatus, Command
+from stoploss.console.deciding import Viewer
 from stoploss.console.reads import Standing
 from stoploss.console.waiting import OVERDUE, waiting
 from stoploss.governance.breaking import told
@@ -247,11 +248,11 @@ def test_why_the_glass_was_broken_is_owed_until_a_person_notes_it(stopped_before
         timeline.ask("note", reason="as dear as before" if recheck else "", body=recheck)
         status = status_of(timeline.registry()[-1], today)
         assert (status.due, status.overdue) == ((owed,), (owed,))
-        (item,) = waiting([Standing(status, None)], moment(timeline.at))
+        (item,) = waiting([Standing(status, None)], moment(timeline.at), Viewer("ada"))
         assert item.why == OVERDUE
     timeline.ask("note", by="bob", reason="a card number was shown, and the monitor was down")
     status = status_of(timeline.registry()[-1], today)
-    assert (status.due, waiting([Standing(status, None)], moment(timeline.at))) == ((), ())
+    assert (status.due, waiting([Standing(status, None)], moment(timeline.at), Viewer("ada"))) == ((), ())
 
 
 def test_who_says_why_while_breaking_the_glass_owes_nothing() -> None:

@@ -81,7 +81,7 @@ def test_a_reset_wire_ends_with_an_error_what_is_connected_and_who_comes(proxy: 
         proxy.set(Wire.RESET)
         with pytest.raises(ConnectionResetError):
             client.recv(10)
-    with connected(proxy) as late, pytest.raises(ConnectionResetError):
+    with pytest.raises(ConnectionResetError), connected(proxy) as late:
         late.recv(10)
 
 
