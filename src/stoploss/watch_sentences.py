@@ -53,26 +53,8 @@ def _of_measuring(verdict: Verdict) -> str | None:
                 f"traces (between {_share(evidence.lower)} and {_share(evidence.upper)}, "
                 f"at least {_share(evidence.bound)} wanted)"
             )
-        case Reason.SCORES_MISSING:
-            n = max(evidence.n_control, evidence.n_treatment)
-            return (
-                f"{evidence.statistic}: {_share(evidence.observed)} of {n:,}, at least {_share(evidence.bound)} wanted"
-            )
         case Reason.SCORES_LATE:
             return f"scores {evidence.metric!r} come late: {evidence.statistic}: {numbers}"
-        case Reason.SPENT_UNCOUNTED:
-            n = max(evidence.n_control, evidence.n_treatment)
-            return (
-                f"{evidence.statistic}: {_share(evidence.observed)} of {n:,} (limit {_share(evidence.bound)}): "
-                "no budget or guardrail sees what they spent; is their model in the table of prices?"
-            )
-        case Reason.OUTCOMES_UNRESOLVED:
-            return f"{evidence.statistic}: {_share(evidence.observed)} (limit {_share(evidence.bound)})"
-        case Reason.REJECTS_DIFFER:
-            return (
-                f"intake refuses traces of one arm more often than of the other: {_share(evidence.treatment)} of the "
-                f"treatment's and {_share(evidence.control)} of control's ({_log_e(evidence)})"
-            )
         case Reason.NOT_APPLIED:
             return f"{verdict.detail}: the command is not applied after {numbers} further sendings"
         case Reason.APPLIED:
@@ -86,6 +68,31 @@ def _of_measuring(verdict: Verdict) -> str | None:
                 f"{evidence.metric}: the budget runs out before its period ends with a probability of "
                 f"{_share(evidence.observed)}; it lasts {_number(evidence.estimate)} hours more "
                 f"(between {_number(evidence.lower)} and {_number(evidence.upper)})"
+            )
+        case _:
+            return _of_what_is_missing(verdict)
+
+
+def _of_what_is_missing(verdict: Verdict) -> str | None:
+    """Traces and outcomes that do not say what they should, or are not there."""
+    evidence = verdict.evidence
+    n = max(evidence.n_control, evidence.n_treatment)
+    match verdict.reason:
+        case Reason.SCORES_MISSING:
+            return (
+                f"{evidence.statistic}: {_share(evidence.observed)} of {n:,}, at least {_share(evidence.bound)} wanted"
+            )
+        case Reason.SPENT_UNCOUNTED:
+            return (
+                f"{evidence.statistic}: {_share(evidence.observed)} of {n:,} (limit {_share(evidence.bound)}): "
+                "no budget or guardrail sees what they spent; is their model in the table of prices?"
+            )
+        case Reason.OUTCOMES_UNRESOLVED:
+            return f"{evidence.statistic}: {_share(evidence.observed)} (limit {_share(evidence.bound)})"
+        case Reason.REJECTS_DIFFER:
+            return (
+                f"intake refuses traces of one arm more often than of the other: {_share(evidence.treatment)} of the "
+                f"treatment's and {_share(evidence.control)} of control's ({_log_e(evidence)})"
             )
         case _:
             return None
