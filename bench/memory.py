@@ -185,7 +185,7 @@ def intake_traces(points: tuple[int, ...], every_tenant_new: bool) -> list[Told]
     watched, seen, told = watching(), Remembered(), [(0, resident_bytes())]
     for first in range(0, max(points), BATCH):
         records = batch(first, every_tenant_new)
-        [found] = read_traces([Fetched(SOURCE, records)], watched, salt=SALT, now_micros=AT, seen=seen)
+        [found] = read_traces([Fetched.of(SOURCE, records)], watched, salt=SALT, now_micros=AT, seen=seen)
         if found.counts.valid != BATCH:
             raise SystemExit(f"intake refused some of {BATCH} traces: {found.rejects[:1]}")
         if any(first < point <= first + BATCH for point in points):

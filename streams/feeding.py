@@ -2,7 +2,8 @@
 
 Rows wait a moment, so that the judge is not given a block per trace: the dearer this machine finds a small batch, the
 longer, for at a few thousand traces a second a read per fetch would take a whole core. A tripped gate flushes what
-waits at once, itself last, since order is what makes watermarks exact.
+waits at once, itself last, since order is what makes watermarks exact. Reading goes on beside publishing, which is
+waiting for the brokers for the most part.
 
 A batch is complete once its rows, its clean frame and its dead letters are on the brokers. A failed delivery ends the
 worker, so a source's rows are in the ledger in order and without gaps, and what is repeated the judge trims.
@@ -25,7 +26,7 @@ from faust.types import TP
 from stoploss import ledger
 from stoploss.intake import dead_letters
 from stoploss.intake.canaries import canaries
-from stoploss.intake.results import Fetched, IntakeResult, RawRecord
+from stoploss.intake.results import Fetched, IntakeResult
 from stoploss.intake.rows import ProjectedRows, build_blocks, concatenate
 from stoploss.intake.tallies import bounded
 from stoploss.intake.watched import Watched
@@ -49,6 +50,7 @@ log = structlog.get_logger("stoploss.intake")
 
 WAIT_S = 0.02
 SHORTEST_REST_S, LONGEST_REST_S = 0.002, 0.1
+LOOK_EVERY_S = 0.005  # while what was read waits to be published: a gate may have been tripped meanwhile
 ENOUGH_RECORDS = 2_000
 """So many make a block whose cost is its rows': to wait for more would save nothing."""
 CLEAN_BYTES, CLEAN_ROWS = 700_000, 2_000
@@ -94,11 +96,12 @@ class Feeder:
         self._canaries = canaries(range(settings.ledger_partitions))
         self._watched: dict[str, Watched] = {}
         self._watched_version = -1
-        self._gathering = Gathering[Batch](lambda: self.app, "feeding the ledger", self._feed)
+        self._gathering = Gathering[Batch](lambda: self.app, "reading", self._read_gathered)
+        self._outgoing = Gathering[Read](lambda: self.app, "feeding the ledger", self._publish_gathered)
         self._reads, self._publications = Pace(LONGEST_REST_S), Pace(LONGEST_REST_S)
         self._totals: dict[TP, Totals] = {}
         self._unknown: dict[str, int] = {}
-        self._thread = ThreadPoolExecutor(1, role)
+        self._thread, self._reader = ThreadPoolExecutor(1, role), ThreadPoolExecutor(1, f"{role}-reads")
         self.app: App = build_app(settings, role, dict.fromkeys(sources, self.handle), restore=self._taken_over)
         self.app.timer(STATUS_EVERY_S, name=f"streams.{role}.status")(self.status)
 
@@ -119,30 +122,28 @@ class Feeder:
     async def handle(self, batch: Batch) -> None:
         self._gathering.put(batch)
 
-    async def _feed(self, batches: Sequence[Batch]) -> None:
-        """Reads what has gathered, and what comes while it may wait, publishes all of it and completes it."""
-        read = await self._reading(batches)
-        while (rest_s := self._rest_s(read)) > 0:
+    async def _read_gathered(self, batches: Sequence[Batch]) -> None:
+        """Reads what has gathered, once the read before it has rested."""
+        if (rest_s := self._reads.rest_s(SHORTEST_REST_S)) > 0:
             await asyncio.sleep(rest_s)
-            if more := self._gathering.take():
-                read += await self._reading(more)
+            batches = [*batches, *self._gathering.take()]
+        with self._reads:
+            read = await asyncio.get_running_loop().run_in_executor(self._reader, lambda: self._read(batches))
+        for part in read:
+            self._outgoing.put(part)
+
+    async def _publish_gathered(self, read: Sequence[Read]) -> None:
+        """Publishes what was read, and what is read while it may wait, and completes it."""
+        read = list(read)
+        while not _is_urgent(read) and (rest_s := self._publications.rest_s(WAIT_S)) > 0:
+            await asyncio.sleep(min(rest_s, LOOK_EVERY_S))
+            read += self._outgoing.take()
         consumer = consumer_of(self.app)
         ours = [part for part in read if consumer.owns(part.batches[0])]
         with self._publications:
             await self._in_thread(lambda: self._publish(ours))
         for part in ours:
             self._complete(part)
-
-    async def _reading(self, batches: Sequence[Batch]) -> list[Read]:
-        with self._reads:
-            return await self._in_thread(lambda: self._read(batches))
-
-    def _rest_s(self, read: Sequence[Read]) -> float:
-        """How long to wait until the next look at what has gathered; 0: what was read is to be published now."""
-        if any(part.result.tripped_gate for part in read) or sum(part.records for part in read) >= ENOUGH_RECORDS:
-            return 0.0
-        publish_s = self._publications.rest_s(WAIT_S)
-        return min(publish_s, self._reads.rest_s(SHORTEST_REST_S) or SHORTEST_REST_S) if publish_s else 0.0
 
     def _complete(self, part: Read) -> None:
         done = [consumer_of(self.app).complete(batch) for batch in part.batches]
@@ -178,8 +179,12 @@ class Feeder:
 
     def _fetched(self, batches: Sequence[Batch]) -> Fetched:
         messages = [message for batch in batches for message in batch.messages]
-        records = [RawRecord(offset_of(message), message.value(), message.timestamp()[1]) for message in messages]
-        return Fetched(self._source(batches[0].tp), records)
+        return Fetched(
+            self._source(batches[0].tp),
+            [offset_of(message) for message in messages],
+            [message.value() for message in messages],
+            [message.timestamp()[1] for message in messages],
+        )
 
     def _source(self, tp: TP) -> Source:
         return Source(tp.topic, self._uuids[tp.topic], tp.partition)
@@ -227,6 +232,11 @@ class Feeder:
     def _status(self, tp: TP, position: int, end: int | None) -> SourceStatus:
         totals = self._totals.setdefault(tp, Totals(position))
         return totals.status(self._source(tp), position if end is None else end)
+
+
+def _is_urgent(read: Sequence[Read]) -> bool:
+    """Whether a gate was tripped, or so much has come that waiting for more would save nothing."""
+    return any(part.result.tripped_gate for part in read) or sum(part.records for part in read) >= ENOUGH_RECORDS
 
 
 def _watched(entry: RegistryEntry, known: Mapping[str, Watched]) -> Watched:

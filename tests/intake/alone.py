@@ -14,12 +14,12 @@ from stoploss.ledger import Source
 def process_traces(
     records: Sequence[RawRecord], source: Source, watched: Mapping[str, Watched], **given: Any
 ) -> IntakeResult:
-    [result] = read_traces([Fetched(source, records)], watched, **given)
+    [result] = read_traces([Fetched.of(source, records)], watched, **given)
     return result
 
 
 def process_outcomes(
     records: Sequence[RawRecord], source: Source, watched: Mapping[str, Watched], **given: Any
 ) -> IntakeResult:
-    [result] = read_outcomes([Fetched(source, records)], watched, **given)
+    [result] = read_outcomes([Fetched.of(source, records)], watched, **given)
     return result

@@ -239,11 +239,11 @@ def test_where_a_fetch_ends_changes_nothing(kinds: list[str], size: int) -> None
 @settings(max_examples=60, deadline=None)
 def test_partitions_that_are_read_together_become_what_each_becomes_alone(partitions: list[list[str]]) -> None:
     fetched = [
-        Fetched(Source("stoploss.traces", "uuid", number), raw([KINDS[kind] for kind in kinds]))
+        Fetched.of(Source("stoploss.traces", "uuid", number), raw([KINDS[kind] for kind in kinds]))
         for number, kinds in enumerate(partitions)
     ]
     together = read_traces(fetched, watching(), salt=SALT, now_micros=AT)
-    alone = [process_traces(part.records, part.source, watching(), salt=SALT, now_micros=AT) for part in fetched]
+    alone = [result for part in fetched for result in read_traces([part], watching(), salt=SALT, now_micros=AT)]
     for found, wanted in zip(together, alone, strict=True):
         assert (found.rejects, found.counts, found.tripped_gate) == (wanted.rejects, wanted.counts, wanted.tripped_gate)
         assert found.clean.equals(wanted.clean)

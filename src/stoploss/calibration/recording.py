@@ -17,7 +17,7 @@ from stoploss.calibration.requests import SOURCE, Requests, of_projected
 from stoploss.errors import ConfigurationError
 from stoploss.experiment import Experiment
 from stoploss.intake.pipeline import read_traces
-from stoploss.intake.results import Fetched, IntakeResult, RawRecord
+from stoploss.intake.results import Fetched, IntakeResult
 from stoploss.intake.watched import Watched
 from stoploss.simulate.arrivals import INPUT, OUTPUT, TIME, read_arrivals
 from stoploss.simulate.assign import arms_of
@@ -96,11 +96,12 @@ def _taken_in(values: list[bytes], experiment: Experiment) -> IntakeResult:
     """As intake takes them in when they are new: a record's broker time is its own, and now is the newest one's."""
     decoded = decode_values(values, "trace")
     sent_ms = dict(zip(decoded.positions.tolist(), (decoded.frame["at"] // 1_000).to_list(), strict=True))
-    records = [RawRecord(offset, value, int(sent_ms.get(offset, 0))) for offset, value in enumerate(values)]
+    stamps_ms = [int(sent_ms.get(offset, 0)) for offset in range(len(values))]
     now = 1_000 * max(sent_ms.values(), default=0) + 1_000
     control, treatment = (watched := Watched.of(experiment, 0)).arms
     alike = replace(watched, arms=(control, replace(control, name=treatment.name)))
-    [result] = read_traces([Fetched(SOURCE, records)], {experiment.name: alike}, salt=SALT, now_micros=now)
+    fetched = Fetched(SOURCE, range(len(values)), values, stamps_ms)
+    [result] = read_traces([fetched], {experiment.name: alike}, salt=SALT, now_micros=now)
     return result
 
 

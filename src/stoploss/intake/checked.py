@@ -11,7 +11,7 @@ import numpy as np
 from stoploss.intake.batch import Batch, Rows
 from stoploss.intake.project import Origin
 from stoploss.intake.quantise import Mask
-from stoploss.intake.results import Fetched, RawRecord
+from stoploss.intake.results import Fetched
 from stoploss.intake.validate import Faults
 from stoploss.wire.traces import Decoded
 
@@ -22,11 +22,14 @@ NOWHERE: Rows = np.zeros(0, np.int64)
 class Checked:
     """A decoded batch and what is wrong with which of its rows.
 
+    values, offsets, stamps_ms  of the records, by position, of all source partitions one after the other
     origin   of the rows
     waiting  rows that are not looked at here: bare outcomes, which the resolver brings again
     """
 
-    records: Sequence[RawRecord]
+    values: Sequence[bytes | None]
+    offsets: Rows
+    stamps_ms: Rows
     decoded: Decoded
     batch: Batch
     origin: Origin
@@ -56,7 +59,7 @@ class Part:
 
 
 def parts_of(fetched: Sequence[Fetched], checked: Checked) -> list[Part]:
-    ends = [0, *accumulate(len(part.records) for part in fetched)]
+    ends = [0, *accumulate(len(part) for part in fetched)]
     places = np.searchsorted(checked.decoded.positions, ends).tolist()
     return [
         Part(range(*positions), range(*rows)) for positions, rows in zip(pairwise(ends), pairwise(places), strict=True)

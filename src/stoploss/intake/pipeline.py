@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -33,7 +34,7 @@ from stoploss.intake.results import Counts, Fetched, IntakeResult, Reject
 from stoploss.intake.rows import ProjectedRows, by_source
 from stoploss.intake.tallies import counts_of
 from stoploss.intake.watched import Watched
-from stoploss.wire.traces import Decoded, Resolver, decode_values
+from stoploss.wire.traces import Resolver, decode_values
 
 NO_STAMP = -1
 
@@ -95,24 +96,24 @@ def read_outcomes(
 
 
 def _check(fetched: Sequence[Fetched], name: str, salt: bytes, now_micros: int, resolve: Resolver | None) -> Checked:
-    records = [record for part in fetched for record in part.records]
-    decoded = decode_values([record.value for record in records], name, resolve)
+    values = [value for part in fetched for value in part.values]
+    offsets, stamps_ms = (_together(fetched, column) for column in ("offsets", "stamps_ms"))
+    decoded = decode_values(values, name, resolve)
     batch = Batch(decoded.frame, salt)
-    stamps = np.array([record.timestamp_ms for record in records], np.int64)[decoded.positions]
-    broker_micros = validate.broker_times(stamps, now_micros)
+    broker_micros = validate.broker_times(stamps_ms[decoded.positions], now_micros)
     outcomes = name == "outcome"
     faults = validate.outcome_faults(batch) if outcomes else validate.trace_faults(batch)
     oldest = validate.OUTCOME_AGE_MICROS if outcomes else validate.TRACE_AGE_MICROS
     untimely = validate.time_faults(batch.at, broker_micros, oldest)
     late = {row: reason for row, reason in untimely.items() if row not in faults}
-    return Checked(records, decoded, batch, _origin(fetched, decoded), broker_micros, faults, late)
+    source = np.repeat(np.arange(len(fetched), dtype=np.int32), list(map(len, fetched)))
+    sources = tuple(part.source for part in fetched)
+    origin = Origin(sources, source[decoded.positions], offsets[decoded.positions])
+    return Checked(values, offsets, stamps_ms, decoded, batch, origin, broker_micros, faults, late)
 
 
-def _origin(fetched: Sequence[Fetched], decoded: Decoded) -> Origin:
-    sizes = [len(part.records) for part in fetched]
-    source = np.repeat(np.arange(len(fetched), dtype=np.int32), sizes)[decoded.positions]
-    offsets = np.array([record.offset for part in fetched for record in part.records], np.int64)[decoded.positions]
-    return Origin(tuple(part.source for part in fetched), source, offsets)
+def _together(fetched: Sequence[Fetched], column: Literal["offsets", "stamps_ms"]) -> Rows:
+    return np.concatenate([np.asarray(getattr(part, column), np.int64) for part in fetched])
 
 
 def _results(
@@ -144,14 +145,14 @@ def _results(
 
 def _without_reused_ids(checked: Checked, seen: Remembered) -> Checked:
     rows = np.flatnonzero(checked.judged)
-    values = [checked.records[place].value or b"" for place in checked.decoded.positions[rows].tolist()]
+    values = [checked.values[place] or b"" for place in checked.decoded.positions[rows].tolist()]
     reused = validate.reused_ids(rows, seen.contradicting(checked.batch.trace[rows], values))
     return replace(checked, faults={**checked.faults, **reused}) if reused else checked
 
 
 def _without_bare(checked: Checked) -> Checked:
     """Whether they are timely is asked when they come again, under the broker's stamp of now."""
-    sizes = bare.sizes_of(checked.decoded, [record.value for record in checked.records])
+    sizes = bare.sizes_of(checked.decoded, checked.values)
     waiting, too_large = bare.bare_rows(checked.batch, checked.faults, sizes)
     if not waiting.size and not too_large:
         return checked
@@ -214,7 +215,7 @@ def _rejects(checked: Checked) -> list[tuple[int, Reject]]:
         for row, fault in checked.faults.items()
     ]
     return [
-        (position, Reject(record.offset, code, reason, record.value or b"", record.timestamp_ms, pairs))
+        (position, Reject(offset, code, reason, checked.values[position] or b"", stamp_ms, pairs))
         for position, code, reason, pairs in sorted(refused)
-        for record in (checked.records[position],)
+        for offset, stamp_ms in ((int(checked.offsets[position]), int(checked.stamps_ms[position])),)
     ]

@@ -23,10 +23,31 @@ class RawRecord:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """Records of one source partition, in the order of their offsets."""
+    """Records of one source partition, in the order of their offsets; as columns, for an object each is a fifth of all
+    that intake does.
+
+    offsets    of each record
+    values     as they came
+    stamps_ms  the broker's time, milliseconds; 0 or less: none
+    """
 
     source: Source
-    records: Sequence[RawRecord]
+    offsets: Sequence[int]
+    values: Sequence[bytes | None]
+    stamps_ms: Sequence[int]
+
+    @classmethod
+    def of(cls, source: Source, records: Sequence[RawRecord]) -> Fetched:
+        """From records one by one."""
+        return cls(
+            source,
+            [record.offset for record in records],
+            [record.value for record in records],
+            [record.timestamp_ms for record in records],
+        )
+
+    def __len__(self) -> int:
+        return len(self.values)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,13 +18,12 @@ def acknowledged_before_it_is_done() -> AbstractContextManager[None]:
     """A batch is complete as soon as it is read: what a crash keeps from the ledger is never read again."""
     publish = feeding.Feeder._publish
 
-    async def feed(self: Any, batches_: Sequence[Batch]) -> None:
-        read = await self._in_thread(lambda: self._read(batches_))
+    async def publish_gathered(self: Any, read: Sequence[feeding.Read]) -> None:
         for part in read:
             self._complete(part)
         await self._in_thread(lambda: publish(self, read))
 
-    return replaced(feeding.Feeder, "_feed", feed)
+    return replaced(feeding.Feeder, "_publish_gathered", publish_gathered)
 
 
 def asks_nobody_whether_it_owns() -> AbstractContextManager[None]:
