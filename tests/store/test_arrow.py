@@ -12,7 +12,7 @@ from polars.testing import assert_frame_equal
 
 from stoploss.errors import MalformedRecord
 from stoploss.store import schema
-from stoploss.store.arrow import Clean, CleanKind, clean_from_bytes, clean_to_bytes, table_of
+from stoploss.store.arrow import Clean, CleanKind, arrow_of, clean_from_bytes, clean_to_bytes, table_of
 from tests.store import samples
 
 
@@ -50,24 +50,25 @@ def test_a_stream_of_another_kind_is_refused() -> None:
 def test_columns_that_only_a_newer_intake_knows_are_left_out() -> None:
     frame = samples.traces_frame(range(2))
     newer = frame.with_columns(shiny=pl.lit(1))
-    assert table_of(Clean("traces", newer)).equals(table_of(Clean("traces", frame)))
+    assert table_of(Clean("traces", arrow_of(newer))).equals(table_of(Clean("traces", arrow_of(frame))))
 
 
 def test_a_column_of_another_type_is_refused_by_name() -> None:
     frame = samples.traces_frame(range(2)).with_columns(latency_ms=pl.lit("fast"))
     with pytest.raises(MalformedRecord, match="latency_ms"):
-        table_of(Clean("traces", frame))
+        table_of(Clean("traces", arrow_of(frame)))
 
 
 @pytest.mark.parametrize("column", ["trace_id", "at", "topic_uuid", "partition", "offset"])
 def test_a_row_without_its_place_or_time_is_refused_by_name(column: str) -> None:
     frame = samples.traces_frame(range(2))
     with pytest.raises(MalformedRecord, match=f"no '{column}'"):
-        table_of(Clean("traces", frame.drop(column)))
+        table_of(Clean("traces", arrow_of(frame.drop(column))))
 
 
 @pytest.mark.parametrize(("micros", "year"), [(-(2**62), 1900), (0, 1970), (2**62, 2299)])
 def test_a_time_that_clickhouse_cannot_hold_is_moved_to_the_nearest_it_can(micros: int, year: int) -> None:
-    table = table_of(Clean("traces", samples.traces_frame([0]).with_columns(at=pl.lit(micros, pl.Int64))))
+    late = samples.traces_frame([0]).with_columns(at=pl.lit(micros, pl.Int64))
+    table = table_of(Clean("traces", arrow_of(late)))
     kept = datetime.fromtimestamp(table.column("at").cast(pa.int64())[0].as_py() // samples.SECOND, UTC)
     assert kept.year == year

@@ -29,7 +29,11 @@ class Clean:
     """A record of traces_clean: which table it is for, and its rows."""
 
     kind: CleanKind
-    frame: pl.DataFrame
+    rows: pa.Table
+
+    @property
+    def frame(self) -> pl.DataFrame:
+        return cast(pl.DataFrame, pl.from_arrow(self.rows))
 
 
 def clean_to_bytes(frame: pl.DataFrame, kind: CleanKind = "traces") -> bytes:
@@ -40,7 +44,7 @@ def clean_to_bytes(frame: pl.DataFrame, kind: CleanKind = "traces") -> bytes:
     To compress each of the many buffers of a small frame takes longer than all else, and Kafka's own compression finds
     the same.
     """
-    table = _to_arrow(frame).replace_schema_metadata({KIND_KEY: kind.encode()})
+    table = arrow_of(frame).replace_schema_metadata({KIND_KEY: kind.encode()})
     out = io.BytesIO()
     options = PLAIN if table.nbytes < LARGE_BYTES else FAST if table.num_rows > 1 else SMALL
     with pa.ipc.new_stream(out, table.schema, options=options) as writer:
@@ -60,19 +64,18 @@ def clean_from_bytes(value: bytes | None) -> Clean:
     kind = (table.schema.metadata or {}).get(KIND_KEY, b"").decode(errors="replace")
     if kind not in get_args(CleanKind):
         raise MalformedRecord(f"the stream's {KIND_KEY.decode()} is {kind!r}; it must be traces or outcomes")
-    return Clean(cast(CleanKind, kind), cast(pl.DataFrame, pl.from_arrow(table)))
+    return Clean(cast(CleanKind, kind), table)
 
 
 def table_of(clean: Clean) -> pa.Table:
-    """The frame's rows as the columns of their table.
+    """The rows as the columns of their table.
 
-    What the frame lacks, or has no value of, becomes null, and where the table knows no null its empty value: no
+    What they lack, or has no value of, becomes null, and where the table knows no null its empty value: no
     text, false, ordinal 0. A column that the table lacks is left out, so that an older recorder goes on under a newer
     intake. Raises MalformedRecord where a REQUIRED column lacks a value, or a column is of another type.
     """
-    source = _to_arrow(clean.frame)
     fields = [field.with_nullable(True) for field in schema.tables()[clean.kind]]
-    return pa.Table.from_arrays([_column(source, field) for field in fields], schema=pa.schema(fields))
+    return pa.Table.from_arrays([_column(clean.rows, field) for field in fields], schema=pa.schema(fields))
 
 
 def _column(source: pa.Table, field: pa.Field) -> pa.ChunkedArray:
@@ -96,6 +99,6 @@ def _within_range(at: pa.ChunkedArray) -> pa.ChunkedArray:
     return micros.cast(at.type)
 
 
-def _to_arrow(frame: pl.DataFrame) -> pa.Table:
+def arrow_of(frame: pl.DataFrame) -> pa.Table:
     # Not polars' newest string layout: ClickHouse and older readers do not know it.
     return frame.to_arrow(compat_level=pl.CompatLevel.oldest())

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 from clickhouse_connect.driver.client import Client
@@ -279,7 +278,7 @@ def _clean_batches(stored: Sequence[Stored]) -> list[Batch]:
     for record in stored:
         try:
             clean = arrow.clean_from_bytes(record.value)
-            alike[clean.kind, *clean.frame.schema.items()].append((record, clean))
+            alike[clean.kind, clean.rows.schema].append((record, clean))
         except MalformedRecord as error:
             rows["dead_letters"].append(_refused_row(CLEAN, record, error))
     batches = [batch for some in alike.values() for batch in _together(some, rows)]
@@ -287,17 +286,17 @@ def _clean_batches(stored: Sequence[Stored]) -> list[Batch]:
 
 
 def _together(some: Sequence[tuple[Stored, Clean]], rows: dict[str, list[Row]]) -> list[Batch]:
-    """Frames with the same columns are converted as one, since that costs as much as for one of them; each by itself
+    """Rows with the same columns are converted as one, since that costs as much as for one of them; each by itself
     where that fails, for it is one of them that cannot be."""
     kind = some[0][1].kind
     try:
-        table = arrow.table_of(Clean(kind, pl.concat([clean.frame for _, clean in some])))
+        table = arrow.table_of(Clean(kind, pa.concat_tables([clean.rows for _, clean in some]).combine_chunks()))
     except MalformedRecord as error:
         if len(some) > 1:
             return [batch for one in some for batch in _together([one], rows)]
         rows["dead_letters"].append(_refused_row(CLEAN, some[0][0], error))
         return []
-    rows["clean_batches"] += [{"kind": kind, "rows": len(clean.frame), **record.row_id()} for record, clean in some]
+    rows["clean_batches"] += [{"kind": kind, "rows": len(clean.rows), **record.row_id()} for record, clean in some]
     return _by_role(kind, table)
 
 
@@ -306,6 +305,8 @@ def _by_role(kind: CleanKind, columns: pa.Table) -> list[Batch]:
     if kind != "traces":
         return [Batch(kind, columns)]
     shadow = pc.fill_null(pc.equal(columns["role"], b"shadow"), False)
+    if not pc.any(shadow, min_count=0).as_py():
+        return [Batch("traces", columns)]
     split = [Batch("traces", columns.filter(pc.invert(shadow))), Batch("shadow_traces", columns.filter(shadow))]
     return [batch for batch in split if len(batch.columns)]
 
