@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from clickhouse_connect.driver.exceptions import OperationalError
 
-from stoploss.store.arrow import clean_from_bytes
+from stoploss.store.arrow import CleanKind, clean_from_bytes
 from stoploss.store.trace_contexts import TraceContext
 from tests.simulation.now import running
 from tests.simulation.roles import TOPICS
@@ -56,21 +56,22 @@ class Store:
         for record in found:
             clean = clean_from_bytes(record.value)
             for row in clean.frame.iter_rows(named=True):
-                self._take(row)
+                self._take(clean.kind, row)
 
-    def _take(self, row: Mapping[str, Any]) -> None:
+    def _take(self, kind: CleanKind, row: Mapping[str, Any]) -> None:
+        """Columns without any value are left out of a record."""
         place = row["topic_uuid"], row["partition"], row["offset"]
-        self.quarantined[place] = row["quarantined"] is not None
+        self.quarantined[place] = row.get("quarantined") is not None
         if CARD in (row.get("output_text") or ""):
             self.unmasked.append(place)
-        if "output_text" in row and row["assignments"]:
+        if kind == "traces" and row["assignments"]:
             self._take_trace(row, (self.quarantined[place], row["broker_at"], *place))
 
     def _take_trace(self, row: Mapping[str, Any], order: Order) -> None:
         before = self.traces.get(row["trace_id"])
         since_us = before.since_us if before else self.world.now_us
         if before is None or order < before.order:
-            context = TraceContext(**{name: row[name] for name in CONTEXT})
+            context = TraceContext(**{name: row.get(name) for name in CONTEXT})
             self.traces[row["trace_id"]] = StoredTrace(context, order, since_us)
 
 

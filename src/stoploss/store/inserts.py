@@ -273,12 +273,12 @@ def _refused_row(stream: str, record: Stored, error: WireError) -> Row:
 
 
 def _clean_batches(stored: Sequence[Stored]) -> list[Batch]:
-    alike: dict[object, list[tuple[Stored, Clean]]] = defaultdict(list)
+    alike: dict[CleanKind, list[tuple[Stored, Clean]]] = defaultdict(list)
     rows: dict[str, list[Row]] = defaultdict(list)
     for record in stored:
         try:
             clean = arrow.clean_from_bytes(record.value)
-            alike[clean.kind, clean.rows.schema].append((record, clean))
+            alike[clean.kind].append((record, clean))
         except MalformedRecord as error:
             rows["dead_letters"].append(_refused_row(CLEAN, record, error))
     batches = [batch for some in alike.values() for batch in _together(some, rows)]
@@ -286,11 +286,11 @@ def _clean_batches(stored: Sequence[Stored]) -> list[Batch]:
 
 
 def _together(some: Sequence[tuple[Stored, Clean]], rows: dict[str, list[Row]]) -> list[Batch]:
-    """Rows with the same columns are converted as one, since that costs as much as for one of them; each by itself
-    where that fails, for it is one of them that cannot be."""
+    """All are converted as one, since that costs as much as for one of them; each by itself where that fails, for it is
+    one of them that cannot be, or an intake of another version has a column in another type."""
     kind = some[0][1].kind
     try:
-        table = arrow.table_of(Clean(kind, pa.concat_tables([clean.rows for _, clean in some]).combine_chunks()))
+        table = arrow.table_of(arrow.joined([clean for _, clean in some]))
     except MalformedRecord as error:
         if len(some) > 1:
             return [batch for one in some for batch in _together([one], rows)]
