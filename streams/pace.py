@@ -5,7 +5,7 @@ from __future__ import annotations
 from time import monotonic
 from types import TracebackType
 
-REST_FOR_WORK = 2.0
+REST_FOR_WORK = 1.0
 """So many times what it took rests a piece of work: at most a third of the time is worked."""
 
 

@@ -88,8 +88,7 @@ def scan(texts: pl.Series) -> Scan:
         rows = sorted({*np.flatnonzero(suspects[cls.name]).tolist(), *changed})
         if rows:
             masked = _mask_class(cls, masked, rows, found, changed)
-    if suspects[MASKED_BEFORE].any():
-        _note_masked_before(texts, found)
+    _note_masked_before(texts, np.flatnonzero(suspects[MASKED_BEFORE]).tolist(), found)
     return Scan(found, scanned, masked)
 
 
@@ -102,11 +101,12 @@ def _suspects(texts: pl.Series) -> dict[str, npt.NDArray[np.bool_]]:
     return {name: seen[name].to_numpy() for name in seen.columns}
 
 
-def _note_masked_before(texts: pl.Series, found: Bits) -> None:
+def _note_masked_before(texts: pl.Series, rows: list[int], found: Bits) -> None:
     """Marks what the SDK confirmed and masked in the service: the user saw it all the same (emit/masking.py)."""
-    for cls in CLASSES:
-        rows = texts.str.contains(f"{MASKED_BEFORE}{cls.name}]", literal=True).fill_null(False).arg_true()
-        found[rows.to_numpy()] |= BIT[cls.name]
+    for row, text in zip(rows, texts.gather(rows), strict=True):
+        for cls in CLASSES:
+            if f"{MASKED_BEFORE}{cls.name}]" in text:
+                found[row] |= BIT[cls.name]
 
 
 def _mask_class(cls: PiiClass, texts: pl.Series, rows: list[int], found: Bits, changed: set[int]) -> pl.Series:
