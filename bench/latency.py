@@ -3,8 +3,8 @@
 Everything runs as `stoploss up` runs it: an embedded Kafka and ClickHouse, a process for each role, on this machine.
 Beside the trials a load of background traces runs through an experiment with every kind of rule. A trial is one trace
 with a payment card in its output text; the controller verifies the command and applies it, and the experiment is
-resumed for the next trial. A broker that was started a moment ago still interprets its own code, and a transaction takes
-twice as long in it: so a hundred trials come first that are not told.
+resumed for the next trial. A broker that was started a moment ago still interprets its own code, and a transaction
+takes twice as long in it: so a hundred trials come first that are not told.
 
     python bench/latency.py [--loads 0,1000,10000] [--trials 60]
 """

@@ -6,7 +6,7 @@ from time import monotonic
 from types import TracebackType
 
 REST_FOR_WORK = 1.0
-"""So many times what it took rests a piece of work: at most a third of the time is worked."""
+"""So many times what it took rests a piece of work: at most half of the time is worked."""
 
 
 class Pace:
