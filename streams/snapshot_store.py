@@ -19,6 +19,7 @@ from stoploss import snapshot
 from stoploss.errors import InvalidExperiment, SnapshotUnreadable
 from stoploss.state import Cursor, PartitionState
 from streams.appender import Appender
+from streams.collecting import nothing_collected
 from streams.reading import whole
 
 PART_BYTES = 700_000
@@ -98,7 +99,8 @@ def _newest(
     for generation, parts in by_generation:
         try:
             data = b"".join(_whole(generation, parts))
-            state = snapshot.load(PartitionState, data, secret)
+            with nothing_collected():
+                state = snapshot.load(PartitionState, data, secret)
             _must_fit(state, cursors)
             return Restored(state, cursors, next_generation, most, tuple(unreadable))
         except SnapshotUnreadable as error:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stoploss import snapshot
+from stoploss import snapshot, trees
 from stoploss.errors import MalformedRecord
 from stoploss.evidence import MAX_ROWS, block_columns
 from stoploss.experiment import SERVED_INSTEAD
@@ -196,7 +196,7 @@ def size_of(timeline: Timeline, kind: type) -> int:
 
 def uncompressed(state: object) -> int:
     arrays: list[np.ndarray] = []
-    tree = snapshot._plain(type(state), state, arrays)
+    tree = trees.written(state, arrays)
     return len(repr(tree)) + sum(array.nbytes for array in arrays)
 
 
