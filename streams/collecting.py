@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 @contextmanager
 def nothing_collected() -> Iterator[None]:
-    """While what is made is kept: to look through a hundred thousand new objects again and again takes longer than to
-    make them. It holds for every thread of the process."""
+    """While a hundred thousand objects are made of which none is garbage: to look through them again and again takes
+    longer than to make them. It holds for every thread of the process."""
     was = gc.isenabled()
     gc.disable()
     try:

@@ -58,7 +58,8 @@ def write_snapshot(
 
     parts_before  of the largest snapshot so far: what this one does not need of them is made to be forgotten
     """
-    data = snapshot.dump(state, secret)
+    with nothing_collected():
+        data = snapshot.dump(state, secret)
     parts = [data[start : start + PART_BYTES] for start in range(0, len(data), PART_BYTES)]
     slot = generation % GENERATIONS
     headers = [("generation", str(generation).encode()), ("parts", str(len(parts)).encode())]

@@ -181,6 +181,15 @@ def test_a_field_that_says_since_when_it_exists_begins_with_its_default() -> Non
     assert found.kept.tolist() == [4.0, 5.0]
 
 
+@pytest.mark.slow
+def test_a_state_of_more_than_a_gibibyte_comes_back() -> None:
+    large = Earlier(np.zeros(2**27 + 1))
+    large.kept[-1] = 7.0
+    found = load(Earlier, dump(large, SECRET), SECRET)
+    assert found.kept.size == 2**27 + 1
+    assert found.kept[-1] == 7.0
+
+
 def test_a_snapshot_holds_no_pickle_and_its_tree_is_json() -> None:
     body = zstandard.ZstdDecompressor().decompress(SAVED[40:], max_output_size=1 << 30)
     size = int.from_bytes(body[:8], "little")
