@@ -181,9 +181,33 @@ def test_a_field_that_says_since_when_it_exists_begins_with_its_default() -> Non
     assert found.kept.tolist() == [4.0, 5.0]
 
 
+@dataclass
+class Sparse:
+    """Large, and zeros for the most part: one that is two-dimensional, one with a zero that is negative, and bits."""
+
+    counts: np.ndarray = field(default_factory=lambda: np.zeros((100, 100), np.int64))
+    reals: np.ndarray = field(default_factory=lambda: np.zeros(10_000))
+    bits: np.ndarray = field(default_factory=lambda: np.zeros(10_000, np.bool_))
+
+
+def test_what_is_zeros_for_the_most_part_comes_back_to_the_bit_and_takes_no_room() -> None:
+    state = Sparse()
+    state.counts[99, 99], state.counts[0, 3] = -1, 2**62
+    state.reals[[0, 17]] = -0.0, 1e-300
+    state.bits[9_999] = True
+    saved = dump(state, SECRET)
+    found = load(Sparse, saved, SECRET)
+    for name, value in vars(state).items():
+        assert getattr(found, name).dtype == value.dtype
+        assert getattr(found, name).shape == value.shape
+        assert getattr(found, name).tobytes() == value.tobytes()
+    found.counts[5, 5] = 1
+    assert len(saved) < 500
+
+
 @pytest.mark.slow
 def test_a_state_of_more_than_a_gibibyte_comes_back() -> None:
-    large = Earlier(np.zeros(2**27 + 1))
+    large = Earlier(np.ones(2**27 + 1))
     large.kept[-1] = 7.0
     found = load(Earlier, dump(large, SECRET), SECRET)
     assert found.kept.size == 2**27 + 1

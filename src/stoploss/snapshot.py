@@ -8,7 +8,7 @@ The JSON holds the version of river beside the tree, for its detectors give byte
 
 The tree is made from the state's own dataclasses (trees.py). What does not verify is refused; the caller folds the
 ledger instead, so a lost or corrupt snapshot costs time, never truth. Arrays go into the compressor and come out of it
-one by one: of many experiments they would fill gigabytes together, and most of each is zeros.
+one by one: of many experiments they would fill gigabytes together.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import zstandard
 from stoploss import trees
 from stoploss.errors import SnapshotUnreadable
 
-MAGIC = b"STPLSNP1"
+MAGIC = b"STPLSNP2"
 MAC_SIZE = 32
 RIVER = importlib.metadata.version("river")
 _OF_ANOTHER_FORM = (

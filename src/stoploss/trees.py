@@ -11,6 +11,7 @@ are then read with its default. A state with a field that this version does not 
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 from collections.abc import Callable, Mapping
 from enum import Enum
@@ -22,6 +23,8 @@ import numpy as np
 from stoploss.errors import SnapshotUnreadable
 
 Array = np.ndarray[Any, Any]
+SPARSE_FROM, SPARSE_SHARE = 4_096, 8
+"""So many elements, of which at most an eighth is not zero, are told by their places."""
 AS_THEY_ARE: frozenset[type] = frozenset({str, int, float, bool, types.NoneType})
 
 
@@ -143,14 +146,20 @@ def _write_items(item_of: Write, value: list[Any] | tuple[Any, ...], arrays: lis
 
 
 def _write_array(array: Array, arrays: list[Array]) -> Any:
-    """Keeps the array and names its type; booleans are packed to bits."""
-    shape = list(array.shape)
-    if array.dtype == np.bool_:
-        arrays.append(np.packbits(array))
-        return {"array": "bits", "shape": shape}
-    little = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"), copy=False))
-    arrays.append(little)
-    return {"array": little.dtype.str, "shape": shape}
+    """Keeps the array and names its type: of a large one that is zeros for the most part what is none, and where it
+    stands. Booleans are packed to bits."""
+    told = {"array": array.dtype.newbyteorder("<").str, "shape": list(array.shape)}
+    flat = np.ascontiguousarray(array).reshape(-1)
+    if flat.size >= SPARSE_FROM:
+        at = np.flatnonzero(flat.view(f"u{flat.itemsize}"))  # of the bits: -0.0 is no zero
+        if at.size * SPARSE_SHARE <= flat.size:
+            arrays += [at.astype("<i8"), flat[at].astype(told["array"])]
+            return {**told, "held": at.size}
+    if flat.dtype == np.bool_:
+        arrays.append(np.packbits(flat))
+        return {**told, "array": "bits"}
+    arrays.append(flat.astype(told["array"], copy=False))
+    return told
 
 
 # ---- from a tree -----------------------------------------------------------------------------------
@@ -233,12 +242,25 @@ def _read_some(named: Mapping[str, Read], tree: Any, arrays: Buffers) -> Any:
 
 def _read_array(tree: Any, arrays: Buffers) -> Array:
     kind, shape = tree["array"], tree["shape"]
-    count = int(np.prod(shape, dtype=np.int64))
+    count = math.prod(shape)
+    if "held" in tree:
+        return _read_sparse(np.dtype(kind), count, tree["held"], arrays).reshape(shape)
     if kind == "bits":
         bits = _filled(np.empty((count + 7) // 8, np.uint8), arrays)
-        return np.unpackbits(bits, count=count).astype(np.bool_).reshape(shape)
-    found = _filled(np.empty(count, np.dtype(kind)), arrays)
-    return found.reshape(shape).astype(found.dtype.newbyteorder("="), copy=False)
+        return np.unpackbits(bits, count=count).view(np.bool_).reshape(shape)
+    return _native(_filled(np.empty(count, np.dtype(kind)), arrays)).reshape(shape)
+
+
+def _read_sparse(dtype: np.dtype[Any], count: int, held: int, arrays: Buffers) -> Array:
+    """Its zeros take no memory until something is written there."""
+    at = _filled(np.empty(held, "<i8"), arrays)
+    found: Array = np.zeros(count, dtype.newbyteorder("="))
+    found[at] = _filled(np.empty(held, dtype), arrays)
+    return found
+
+
+def _native(array: Array) -> Array:
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def _filled(array: Array, arrays: Buffers) -> Array:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -39,11 +40,30 @@ class Followed:
     scored: bool = False
 
 
+class FollowedUnits(dict[int, Followed]):
+    """By hash. In a snapshot as columns: there are thousands."""
+
+    PLAIN: ClassVar[Any] = dict[str, np.ndarray]
+
+    def to_plain(self) -> dict[str, np.ndarray[Any, Any]]:
+        return {
+            "unit": np.fromiter(self, np.uint64, len(self)),
+            "arm": np.fromiter((one.arm for one in self.values()), np.int64, len(self)),
+            "since": np.fromiter((one.since for one in self.values()), np.int64, len(self)),
+            "scored": np.fromiter((one.scored for one in self.values()), np.bool_, len(self)),
+        }
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, np.ndarray[Any, Any]]) -> Self:
+        columns = (plain[name].tolist() for name in ("unit", "arm", "since", "scored"))
+        return cls({unit: Followed(*one) for unit, *one in zip(*columns, strict=True)})
+
+
 @dataclass(slots=True)
 class CoverageState(Newsworthy):
-    """units: followed ones by hash, those below 2**64 >> halvings; missed, lags: by arm."""
+    """units: followed ones, those below 2**64 >> halvings; missed, lags: by arm."""
 
-    units: dict[int, Followed] = field(default_factory=dict)
+    units: FollowedUnits = field(default_factory=FollowedUnits)
     halvings: int = 0
     missed: list[RateBatch] = field(default_factory=lambda: [RateBatch(), RateBatch()])
     lags: list[list[Micros]] = field(default_factory=lambda: [[], []])
@@ -57,7 +77,7 @@ class CoverageState(Newsworthy):
             self.units[unit] = Followed(arm, at)
             while len(self.units) > FOLLOWED:
                 self.halvings += 1
-                self.units = {key: one for key, one in self.units.items() if key < self.below}
+                self.units = FollowedUnits({key: one for key, one in self.units.items() if key < self.below})
 
     def score(self, unit: int, at: Micros) -> None:
         followed = self.units.get(unit)
