@@ -86,6 +86,11 @@ def test_what_has_no_plain_form_is_refused_with_the_way_out() -> None:
         dump(Everything(text={1}), SECRET)  # type: ignore[arg-type]
 
 
+def test_an_array_of_another_kind_is_refused_with_those_that_can_be_kept() -> None:
+    with pytest.raises(TypeError, match=r"an array of object cannot be kept in a snapshot; these can: \|b1, .*<f8"):
+        dump(Everything(small=np.array([{}])), SECRET)
+
+
 def state_with_everything() -> PartitionState:
     timeline = Timeline(spec(EVERY_RULE)).started()
     for second in range(3):
@@ -179,6 +184,17 @@ def test_a_field_that_says_since_when_it_exists_begins_with_its_default() -> Non
     found = load(Later, dump(Earlier(), SECRET), SECRET)
     assert found.added.tolist() == [1.0, 1.0, 1.0]
     assert found.kept.tolist() == [4.0, 5.0]
+
+
+@pytest.mark.parametrize("kind", ["<,8", "|O8", "<V8", "f8,"])
+def test_an_array_of_no_kind_is_unreadable_whoever_signed_it(kind: str) -> None:
+    """NumPy raises SyntaxError for some of them."""
+    body = zstandard.ZstdDecompressor().stream_reader(dump(Earlier(), SECRET)[40:]).read()
+    size = 8 + int.from_bytes(body[:8], "little")
+    tree = body[8:size].replace(b'"<f8"', f'"{kind}"'.encode())
+    packed = zstandard.ZstdCompressor().compress(len(tree).to_bytes(8, "little") + tree + body[size:])
+    with pytest.raises(SnapshotUnreadable, match="the state is not of this version"):
+        load(Earlier, snapshot.MAGIC + snapshot._mac(packed, SECRET) + packed, SECRET)
 
 
 @dataclass

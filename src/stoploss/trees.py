@@ -25,6 +25,8 @@ from stoploss.errors import SnapshotUnreadable
 Array = np.ndarray[Any, Any]
 SPARSE_FROM, SPARSE_SHARE = 4_096, 8
 """So many elements, of which at most an eighth is not zero, are told by their places."""
+_KINDS = ("|b1", "|i1", "|u1", "<i2", "<u2", "<i4", "<u4", "<i8", "<u8", "<f4", "<f8")
+DTYPES = {kind: np.dtype(kind) for kind in _KINDS}
 AS_THEY_ARE: frozenset[type] = frozenset({str, int, float, bool, types.NoneType})
 
 
@@ -148,17 +150,20 @@ def _write_items(item_of: Write, value: list[Any] | tuple[Any, ...], arrays: lis
 def _write_array(array: Array, arrays: list[Array]) -> Any:
     """Keeps the array and names its type: of a large one that is zeros for the most part what is none, and where it
     stands. Booleans are packed to bits."""
-    told = {"array": array.dtype.newbyteorder("<").str, "shape": list(array.shape)}
+    kind = array.dtype.newbyteorder("<").str
+    if kind not in DTYPES:
+        raise TypeError(f"an array of {array.dtype} cannot be kept in a snapshot; these can: {', '.join(DTYPES)}")
+    told = {"array": kind, "shape": list(array.shape)}
     flat = np.ascontiguousarray(array).reshape(-1)
     if flat.size >= SPARSE_FROM:
         at = np.flatnonzero(flat.view(f"u{flat.itemsize}"))  # of the bits: -0.0 is no zero
         if at.size * SPARSE_SHARE <= flat.size:
-            arrays += [at.astype("<i8"), flat[at].astype(told["array"])]
+            arrays += [at.astype("<i8"), flat[at].astype(kind)]
             return {**told, "held": at.size}
     if flat.dtype == np.bool_:
         arrays.append(np.packbits(flat))
         return {**told, "array": "bits"}
-    arrays.append(flat.astype(told["array"], copy=False))
+    arrays.append(flat.astype(kind, copy=False))
     return told
 
 
@@ -244,11 +249,11 @@ def _read_array(tree: Any, arrays: Buffers) -> Array:
     kind, shape = tree["array"], tree["shape"]
     count = math.prod(shape)
     if "held" in tree:
-        return _read_sparse(np.dtype(kind), count, tree["held"], arrays).reshape(shape)
+        return _read_sparse(DTYPES[kind], count, tree["held"], arrays).reshape(shape)
     if kind == "bits":
         bits = _filled(np.empty((count + 7) // 8, np.uint8), arrays)
         return np.unpackbits(bits, count=count).view(np.bool_).reshape(shape)
-    return _native(_filled(np.empty(count, np.dtype(kind)), arrays)).reshape(shape)
+    return _native(_filled(np.empty(count, DTYPES[kind]), arrays)).reshape(shape)
 
 
 def _read_sparse(dtype: np.dtype[Any], count: int, held: int, arrays: Buffers) -> Array:
