@@ -5,6 +5,7 @@ The roles run as processes, the resolver with waits of seconds instead of an hou
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -36,9 +37,10 @@ from stoploss.store.client import connect
 from stoploss.store.schema import migrate
 from stoploss.store.stored import Stored
 from stoploss.wire.traces import decode_values
-from streams.batches import Record
+from streams import resolver
+from streams.batches import Batch, Record
 from streams.looking_up import LookedUp, Waypoint
-from streams.resolver import STAGES
+from streams.resolver import STAGES, Resolver
 from tests.faults.proxy import Proxy, Wire
 from tests.installation import (
     Installation,
@@ -416,3 +418,23 @@ def test_without_an_address_of_clickhouse_nobody_can_say(place: Place) -> None:
     waypoint = Waypoint(place.settings.model_copy(update={"clickhouse_url": None}), place.tp, None)
     with pytest.raises(ConfigurationError, match="no ClickHouse address"):
         waypoint.look_up(place.rest(waypoint))
+
+
+class Lapsed:
+    """The consumer of a worker that was a member: it takes the partition over anew, and owns nothing until then."""
+
+    def owns(self, batch: Batch) -> bool:
+        return False
+
+    def complete(self, batch: Batch) -> bool:
+        raise AssertionError("what is another's is not completed")
+
+
+def test_what_waited_when_a_membership_lapsed_is_dropped_and_ends_nobody(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It looked for the partition's producer first, which there is none of meanwhile (seen: KeyError)."""
+    monkeypatch.setattr(resolver, "consumer_of", lambda app: Lapsed())
+    waited = Batch(place.tp, list(messages(place.settings, "outcomes")), 1)
+    asyncio.run(Resolver(place.settings)._resolve(place.tp, [waited]))
+    assert place.given_back() == []
