@@ -40,6 +40,8 @@ PARTS = (
     Part("pipeline", ("--experiments", "5", "--seconds", "20", "--search-seconds", "10", "--profile-seconds", "6")),
     Part("scaling_model"),
     Part("latency", ("--loads", "0,10000", "--trials", "20")),
+    Part("crossing", ("--loads", "0", "10000", "--trials", "5")),
+    Part("blocks", ("--loads", "1", "1000", "10000", "--seconds", "4")),
     Part("cli_start"),
     Part("judge_fold"),
     Part("replay"),

@@ -34,7 +34,7 @@ from bench.judge_fold import SPEC as EVERY_RULE
 from stoploss.cli import asking
 from stoploss.cli.stack import Stack
 from stoploss.commands import Action, Command
-from stoploss.control.controller import Controller
+from stoploss.control.controller import Actuator, Controller
 from stoploss.control.kafka_loop import ControlTopics, run_controller
 from stoploss.control.position import PositionFile
 from stoploss.emit.encoding import encode_trace
@@ -70,9 +70,9 @@ class Hands:
 
 
 @contextmanager
-def listening(settings: Settings) -> Iterator[Hands]:
+def listening(settings: Settings, hands: Actuator) -> Iterator[None]:
     """A controller of the SDK in a thread of its own."""
-    hands, stop, ready = Hands(), threading.Event(), threading.Event()
+    stop, ready = threading.Event(), threading.Event()
     controller = Controller(
         name="bench",
         instance="1",
@@ -86,7 +86,7 @@ def listening(settings: Settings) -> Iterator[Hands]:
     thread.start()
     try:
         assert ready.wait(PATIENCE_S)
-        yield hands
+        yield
     finally:
         stop.set()
         thread.join()
@@ -104,7 +104,9 @@ def background(settings: Settings, rate_per_s: int) -> Iterator[None]:
         "rate_per_s": rate_per_s,
         "experiments": [BUSY],
     }
-    with subprocess.Popen([sys.executable, "-m", "bench.load", json.dumps(job)], stdin=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        [sys.executable, "-m", "bench.load", json.dumps(job)], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
+    ) as process:
         try:
             time.sleep(WARM_S)
             yield
@@ -161,7 +163,8 @@ def main() -> None:
     told = asked.parse_args()
     print(f"{platform.machine()}, Python {platform.python_version()}, {told.trials} trials a row, after {told.warming}")
     print(f"{'traces/s':>10} {'p50 ms':>8} {'p95 ms':>8} {'p99 ms':>8} {'worst ms':>9}")
-    with tempfile.TemporaryDirectory() as home, installed(Path(home)) as settings, listening(settings) as hands:
+    hands = Hands()
+    with tempfile.TemporaryDirectory() as home, installed(Path(home)) as settings, listening(settings, hands):
         trials(settings, hands, told.warming, WARMING_GAPS_S)
         for rate_per_s in map(int, told.loads.split(",")):
             with background(settings, rate_per_s):
