@@ -23,7 +23,7 @@ import structlog
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from faust.types import TP
 
-from stoploss.errors import ConfigurationError
+from stoploss.errors import ConfigurationError, DeliveryFailed
 from stoploss.settings import Settings
 from streams.app import App, build_app
 from streams.batches import Batch, Record
@@ -62,6 +62,10 @@ STAGES = (
 MOST_AT_ONCE = 500
 RETRY_FIRST_S, RETRY_LONGEST_S = 0.5, 15.0
 STATUS_EVERY_S = 1.0
+PUBLISH_TIMEOUT_S = 45.0
+"""Behind a broker that was started anew librdkafka may not return from send_offsets_to_transaction for minutes,
+whatever timeout it is given (its issues 5456 and 5511). By then the broker has ended the transaction: to begin anew is
+quicker."""
 # Records wait by design, and ClickHouse may be away for long. Who waits has begun nothing: letting go costs nothing.
 PATIENT = Limits(progress_timeout_s=4 * 3_600.0, drain_timeout_s=1.0)
 
@@ -119,7 +123,7 @@ class Resolver:
             found = await self._looked_up(waypoint, batches[0], due)
             if found is None or not consumer.owns(batches[0]):
                 return
-            await self._in_thread(tp, functools.partial(waypoint.publish, found))
+            await self._publish(tp, functools.partial(waypoint.publish, found))
             for result, number in found.counts().items():
                 BARE_OUTCOMES.labels(result).inc(number)
             records = records[len(due) :]
@@ -127,6 +131,14 @@ class Resolver:
             for batch in batches:
                 if due[0].offset <= batch.last <= due[-1].offset:
                     consumer.complete(batch)
+
+    async def _publish(self, tp: TP, publish: Callable[[], None]) -> None:
+        """Raises DeliveryFailed, which ends this worker, where it does not return in time: nobody can call it off."""
+        try:
+            await asyncio.wait_for(self._in_thread(tp, publish), PUBLISH_TIMEOUT_S)
+        except TimeoutError as error:
+            where = f"what was found for {tp.topic}-{tp.partition}"
+            raise DeliveryFailed(f"{where} was not published within {PUBLISH_TIMEOUT_S:.0f} s") from error
 
     async def _due(self, tp: TP, records: Sequence[Record]) -> Sequence[Record]:
         """The first records, once the first of them is due. They became due in their order, or nearly so."""

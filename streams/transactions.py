@@ -75,7 +75,7 @@ class Transactor:
             except KafkaException as error:
                 fault: KafkaError = error.args[0]
                 self._raise_if_final(fault, attempt)
-                self._producer.abort_transaction(CALL_TIMEOUT_S)
+                self._call("abort_transaction", CALL_TIMEOUT_S)
         raise DeliveryFailed(f"a transaction of {self.transactional_id} failed {ATTEMPTS} times")
 
     def _attempt(self, records: Sequence[Outgoing]) -> None:

@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -26,7 +27,7 @@ from stoploss import registry
 from stoploss.cli import dead_letters
 from stoploss.cli.stack import environment
 from stoploss.embedded.clickhouse import EmbeddedClickHouse
-from stoploss.errors import ConfigurationError, Fenced
+from stoploss.errors import ConfigurationError, DeliveryFailed, Fenced
 from stoploss.evidence import block_columns
 from stoploss.ledger import EvidenceBlock, SourceStatus
 from stoploss.registry import RegistryEntry
@@ -438,3 +439,27 @@ def test_what_waited_when_a_membership_lapsed_is_dropped_and_ends_nobody(
     waited = Batch(place.tp, list(messages(place.settings, "outcomes")), 1)
     asyncio.run(Resolver(place.settings)._resolve(place.tp, [waited]))
     assert place.given_back() == []
+
+
+class Owning(Lapsed):
+    def owns(self, batch: Batch) -> bool:
+        return True
+
+
+def test_a_publication_that_does_not_return_ends_the_worker(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """librdkafka may hang in it for minutes; meanwhile nothing of the partition would be resolved."""
+    monkeypatch.setattr(resolver, "consumer_of", lambda app: Owning())
+    monkeypatch.setattr(resolver, "PUBLISH_TIMEOUT_S", 0.2)
+    returns = threading.Event()
+    monkeypatch.setattr(Waypoint, "publish", lambda waypoint, found: returns.wait())
+
+    async def story() -> None:
+        it = Resolver(place.settings)
+        await it.restore(place.tp)
+        try:
+            await it._resolve(place.tp, [Batch(place.tp, list(messages(place.settings, "outcomes")), 1)])
+        finally:
+            returns.set()
+
+    with pytest.raises(DeliveryFailed, match=r"what was found for .*outcomes-0 was not published within"):
+        asyncio.run(story())
