@@ -4,11 +4,12 @@ import itertools
 import os
 import stat
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from stoploss.control.files import MTIME_STEP_NS, locked, replace_file
+from stoploss.control.files import MTIME_STEP_NS, locked, replace_file, stamp_again
 
 
 def test_the_new_content_has_the_mode_asked_for_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
@@ -36,6 +37,18 @@ def test_a_content_is_younger_than_one_from_a_clock_that_ran_ahead(tmp_path: Pat
     os.utime(path, ns=(ahead_ns, ahead_ns))
     replace_file(path, b"two", mode=0o644)
     assert path.stat().st_mtime_ns == ahead_ns + MTIME_STEP_NS
+
+
+def test_what_is_stamped_again_is_younger_and_says_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "flags.json"
+    replace_file(path, b"one", mode=0o644)
+    before_ns = path.stat().st_mtime_ns
+    stamp_again(path, after_s=0.0)
+    deadline_s = time.monotonic() + 20
+    while path.stat().st_mtime_ns < before_ns + MTIME_STEP_NS:
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)
+    assert path.read_bytes() == b"one"
 
 
 def test_the_left_over_of_a_killed_writer_is_no_obstacle(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from openfeature import api
 from openfeature.client import OpenFeatureClient
 from openfeature.contrib.provider.flagd import FlagdProvider
 from openfeature.contrib.provider.flagd.config import ResolverType
+from openfeature.contrib.provider.flagd.resolvers.process.connector.file_watcher import FileWatcher
 from openfeature.evaluation_context import EvaluationContext
 from openfeature.event import EventDetails, ProviderEvent
 from openfeature.flag_evaluation import FlagEvaluationDetails
@@ -123,6 +124,36 @@ def test_a_command_is_seen_although_the_clock_was_set_back(service: Service) -> 
     service.follow(order(exposure=0.5))
     service.follow(rollback())
     assert service.treated() == set()
+
+
+def test_a_service_that_begins_while_the_file_is_replaced_sees_it_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The provider reads it, and asks then how old it is: what came between the two it would not look at again."""
+    path = tmp_path / "flags.json"
+    FlagdFile(path).apply(order(exposure=1.0))
+    read = FileWatcher._load_data
+    replaced = threading.Event()
+
+    def overtaken(self: FileWatcher, modified_time: float | None = None) -> None:
+        read(self, modified_time)
+        if not replaced.is_set():
+            replaced.set()
+            FlagdFile(path).apply(rollback())
+            self.last_modified = path.stat().st_mtime
+
+    monkeypatch.setattr(FileWatcher, "_load_data", overtaken)
+    provider = FlagdProvider(
+        resolver_type=ResolverType.FILE, offline_flag_source_path=str(path), deadline_ms=10, cache=None
+    )
+    api.set_provider_and_wait(provider, "overtaken")
+    service = Service(path, api.get_client("overtaken"))
+    assert service.ask("user-1").value == "small"
+    deadline_s = time.monotonic() + WAIT_S
+    while service.ask("user-1").value != "current":
+        assert time.monotonic() < deadline_s, "the rollback was never seen"
+        time.sleep(0.02)
+    provider.shutdown()
 
 
 def test_a_stopped_segment_gets_control_only_and_the_others_go_on(service: Service) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,6 +13,8 @@ from pathlib import Path
 MTIME_STEP_NS = 1_000_000
 """Watchers compare modification times, some as floats or milliseconds, and file systems stamp only once a clock tick
 (about 4 ms): so a new content is at least this much younger than the one before, or it is never noticed."""
+
+STAMPED_AGAIN_AFTER_S = 1.0
 
 
 def replace_file(path: Path, content: bytes, *, mode: int) -> None:
@@ -46,6 +50,23 @@ def _make_younger(path: Path, *, than: Path) -> None:
         written = path.stat()
         if written.st_mtime_ns < earliest_ns:
             os.utime(path, ns=(written.st_atime_ns, earliest_ns))
+
+
+def stamp_again(path: Path, after_s: float = STAMPED_AGAIN_AFTER_S) -> None:
+    """A moment later the file is younger once more, with the same content.
+
+    flagd's Python provider reads a file when it begins, and asks afterwards how old it is: of one that is replaced
+    between the two it would keep the old content until the next change (seen).
+    """
+    timer = threading.Timer(after_s, _stamp, [path])
+    timer.daemon = True
+    timer.start()
+
+
+def _stamp(path: Path) -> None:
+    with suppress(OSError):  # it is gone, or is not ours any more; what was applied is applied
+        before = path.stat()
+        os.utime(path, ns=(before.st_atime_ns, max(time.time_ns(), before.st_mtime_ns + MTIME_STEP_NS)))
 
 
 def _sync_directory(path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from stoploss.commands import Command
-from stoploss.control.files import locked, replace_file
+from stoploss.control.files import locked, replace_file, stamp_again
 from stoploss.control.targeting import Json, targeting
 from stoploss.emit.assignment import NEEDS_CONSENT
 from stoploss.errors import CommandRefused, ConfigurationError
@@ -35,6 +35,7 @@ class FlagdFile:
             flags = document.setdefault("flags", {})
             flags[command.flag] = flag_for(command, flags.get(command.flag, {}))
             replace_file(self._path, json.dumps(document, indent=2, ensure_ascii=False).encode() + b"\n", mode=0o644)
+        stamp_again(self._path)
 
     def describe(self, command: Command) -> str:
         """What `apply` would write for the flag, and where; raises what it would raise."""
