@@ -98,6 +98,10 @@ def values(settings: Settings, name: str, partition: int | None = None) -> list[
     return [message.value() or b"" for message in messages(settings, name, partition)]
 
 
+def keys_of(settings: Settings, name: str) -> set[bytes]:
+    return {bytes(message.key() or b"") for message in messages(settings, name)}
+
+
 def consumed(settings: Settings, name: str, partition: int) -> list[Record]:
     """The same as the batch transport hands them to agents."""
     return [Record.of(message) for message in messages(settings, name, partition)]
