@@ -19,6 +19,16 @@ from stoploss.errors import StoplossError
 RECORD_OVERHEAD_BYTES = 500  # what a record costs in memory beside its value, about
 
 
+class Mark(NamedTuple):
+    """How far a partition is done, as it is committed.
+
+    log  UUID of the topic that was read, "" unknown: one that is made again under its name is another log
+    """
+
+    offset: int
+    log: str
+
+
 class StaleBatch(StoplossError):
     """The batch is no longer this worker's: drop it, whoever owns the partition now is given it again."""
 
@@ -118,6 +128,7 @@ class Partition:
     next_offset: int | None = None
     committed: int | None = None
     seek_due: bool = True
+    log: str = ""
     fenced: bool = False
     outstanding_bytes: int = 0
     _completed_to: int | None = None
@@ -130,9 +141,9 @@ class Partition:
         """It is known where to read on, and what is read counts."""
         return self.next_offset is not None and not self.fenced
 
-    def start(self, at: int, committed: int | None, *, claim: bool) -> None:
-        """Begin reading at an offset. With claim it is committed too: a lost last commit is made good."""
-        self.next_offset = at
+    def start(self, at: int, committed: int | None, *, claim: bool, log: str = "") -> None:
+        """Begin reading a log at an offset. With claim it is committed too: a lost last commit is made good."""
+        self.next_offset, self.log = at, log
         self.committed = committed
         self._completed_to = at if claim else None
 
@@ -177,9 +188,11 @@ class Partition:
         return next(iter(self._delivered.values()), None)
 
     @property
-    def commit_due(self) -> int | None:
-        """The offset to commit now; None when there is nothing new to say."""
-        return None if self.fenced or self._completed_to == self.committed else self._completed_to
+    def commit_due(self) -> Mark | None:
+        """What to commit now; None when there is nothing new to say."""
+        if self.fenced or self._completed_to is None or self._completed_to == self.committed:
+            return None
+        return Mark(self._completed_to, self.log)
 
     @property
     def working(self) -> bool:

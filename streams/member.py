@@ -14,6 +14,8 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
+from streams.batches import Mark
+
 Result = TypeVar("Result")
 
 LEAVE_TIMEOUT_S = 2.0  # a failing worker takes so long at most to tell the group that it goes
@@ -86,21 +88,30 @@ class MemberThread(driver.AIOKafkaConsumerThread):
     def start_here(self, coroutine: Coroutine[Any, Any, Result]) -> Future[Result]:
         return asyncio.run_coroutine_threadsafe(coroutine, self.thread_loop)
 
-    async def start_offset(self, tp: TP) -> tuple[int | None, int]:
-        """What the group has committed, and where to start if nothing was restored."""
+    async def start_offset(self, tp: TP, log: str) -> tuple[int | None, int]:
+        """What the group has committed of this log, and where to start if nothing was restored.
+
+        A commit that was on its way while the topic was made again would have a successor begin behind what nobody has
+        read. What was committed without the name of its log counts.
+        """
         consumer = self._ensure_consumer()
-        committed = await consumer.committed(tp)
+        partition = TopicPartition(*tp)
+        found = (await consumer._coordinator.fetch_committed_offsets([partition])).get(partition)
+        committed = found.offset if found is not None and found.offset >= 0 else None
+        if found is not None and found.metadata not in ("", None, log):
+            self.log.warning("%s-%d: what is committed is of another topic of that name", *tp)
+            committed = None
         if committed is not None:
             return committed, committed
         earliest = self.app.conf.consumer_auto_offset_reset == "earliest"
         boundary = consumer.beginning_offsets if earliest else consumer.end_offsets
         return None, (await boundary([tp]))[tp]
 
-    async def commit_once(self, offsets: Mapping[TP, int]) -> bool:
+    async def commit_once(self, marks: Mapping[TP, Mark]) -> bool:
         """True when the broker took it. aiokafka itself would try for ever while the coordinator is away."""
         consumer = self._ensure_consumer()
         assignment = consumer.assignment()
-        mine = {TopicPartition(*tp): OffsetAndMetadata(o, "") for tp, o in offsets.items() if tp in assignment}
+        mine = {TopicPartition(*tp): OffsetAndMetadata(*mark) for tp, mark in marks.items() if tp in assignment}
         if not mine:
             return False
         try:
@@ -111,7 +122,7 @@ class MemberThread(driver.AIOKafkaConsumerThread):
         except (KafkaError, TimeoutError) as why:
             self.log.warning("commit failed, will be repeated: %r", why)
             return False
-        return len(mine) == len(offsets)
+        return len(mine) == len(marks)
 
     def assigned(self) -> set[TP]:
         """The partitions of the current generation; empty while the group is rebalancing."""

@@ -33,6 +33,7 @@ from faust.types.transports import TPorTopicSet
 from mode import Service, ServiceT
 
 from stoploss.errors import ConfigurationError
+from streams.admin import Admin
 from streams.batches import Batch, Partition, StaleBatch, offset_of
 from streams.fetching import Fetcher, FetchThread
 from streams.measuring import STALL
@@ -70,6 +71,7 @@ class BatchConsumer(driver.Consumer):
         self._ticked_at_s = self._polled_at_s = self._sound_at_s = monotonic()
         super().__init__(*args, **kwargs)
         self._reader = FetchThread(Fetcher(self.bootstrap, self.app.conf.id, self.limits))
+        self._admin = Admin(self.bootstrap)
         self._full_since_s: float | None = None
         self._watchdog = Watchdog(self._complaint, self.fail, interval_s=self.limits.watch_interval_s)
 
@@ -277,8 +279,13 @@ class BatchConsumer(driver.Consumer):
             if restored is not None and restored > again_from:
                 raise ConfigurationError(f"its log ends before {restored}, and what this worker knows goes as far")
             restored = again_from
-        committed, fallback = await self._thread.run_here(self._thread.start_offset(partition.tp))
-        partition.start(fallback if restored is None else restored, committed, claim=restored is not None)
+        log = await self._log_of(partition.tp.topic)
+        committed, fallback = await self._thread.run_here(self._thread.start_offset(partition.tp, log))
+        partition.start(fallback if restored is None else restored, committed, claim=restored is not None, log=log)
+
+    async def _log_of(self, topic: str) -> str:
+        """The topic's UUID. Raises ConfigurationError where there is no such topic any more."""
+        return (await asyncio.to_thread(self._admin.uuids, [topic]))[topic]
 
     def _on_start_done(self, tp: TP, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (why := task.exception()) is not None:
@@ -311,13 +318,13 @@ class BatchConsumer(driver.Consumer):
     ) -> bool:
         async with self._committing:
             due = {p: p.commit_due for p in self._partitions.values()}
-            offsets = {p.tp: offset for p, offset in due.items() if offset is not None}
-            if not offsets or self._failing:
+            marks = {p.tp: mark for p, mark in due.items() if mark is not None}
+            if not marks or self._failing:
                 return False
-            taken = await self._thread.run_here(self._thread.commit_once(offsets))
+            taken = await self._thread.run_here(self._thread.commit_once(marks))
             if taken:
-                for partition, offset in due.items():
-                    partition.committed = partition.committed if offset is None else offset
+                for partition, mark in due.items():
+                    partition.committed = partition.committed if mark is None else mark.offset
             return taken
 
     # ---- staying alive, and noticing when we are not ------------------------------------------

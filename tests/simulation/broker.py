@@ -126,10 +126,12 @@ class Topic:
 
 @dataclass(slots=True)
 class Group:
-    """A consumer group with one member: whoever joined last. What it committed, by topic and partition."""
+    """A consumer group with one member: whoever joined last. What it committed, by topic and partition, and of which
+    log."""
 
     member: object | None = None
     committed: dict[tuple[str, int], int] = field(default_factory=dict)
+    logs: dict[tuple[str, int], str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

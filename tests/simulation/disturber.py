@@ -105,9 +105,10 @@ class Disturber:
     def _note_what_is_lost(self) -> None:
         """What intake has not committed: nobody can read it any more, unless it was under way."""
         topic = self.world.broker.topics[TOPICS("traces")]
-        committed = self.world.broker.group(INTAKES_GROUP).committed
+        group = self.world.broker.group(INTAKES_GROUP)
         for log in topic.logs:
-            stored = committed.get((topic.name, log.partition), 0)
+            place = (topic.name, log.partition)
+            stored = group.committed.get(place, 0) if group.logs.get(place) == topic.uuid else 0
             places = {(topic.uuid, log.partition, r.offset) for r in log.records if r.offset >= stored}
             self.world.services.lost |= places
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from faust.types import TP
 
-from streams.batches import Batch, Partition
+from streams.admin import Admin
+from streams.batches import Batch, Mark, Partition
 from streams.member import Limits
 from streams.transport import BatchConsumer, Restore, each_batch
 from tests.simulation.broker import Group, Log
@@ -195,18 +196,20 @@ class Membership:
     async def run_here(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         return await coroutine
 
-    async def start_offset(self, tp: TP) -> tuple[int | None, int]:
-        committed = self._consumer.group.committed.get((tp.topic, tp.partition))
+    async def start_offset(self, tp: TP, log: str) -> tuple[int | None, int]:
+        group, place = self._consumer.group, (tp.topic, tp.partition)
+        committed = group.committed.get(place) if group.logs.get(place, "") in ("", log) else None
         return (None, 0) if committed is None else (committed, committed)
 
-    async def commit_once(self, offsets: Mapping[TP, int]) -> bool:
+    async def commit_once(self, marks: Mapping[TP, Mark]) -> bool:
         world, process = self._consumer.world, self._consumer.process
         world.effect(process, "commit offsets")
         if not self.is_member():
             return False
         outcome = world.offsets_outcome(process)
         if outcome != "lost request":
-            self._consumer.group.committed.update({(tp.topic, tp.partition): at for tp, at in offsets.items()})
+            self._consumer.group.committed.update({(tp.topic, tp.partition): mark.offset for tp, mark in marks.items()})
+            self._consumer.group.logs.update({(tp.topic, tp.partition): mark.log for tp, mark in marks.items()})
         return outcome == "done"
 
 
@@ -229,6 +232,7 @@ class GroupConsumer:
     def __init__(self, process: Process, group: Group, restore: Restore | None, topics: list[str]) -> None:
         self.process, self.world, self.group, self.restore, self.topics = process, process.world, group, restore, topics
         self.limits = Limits()
+        self._admin = Admin("the fake broker")
         self.log = Silent()
         self._thread = Membership(self)
         self._partitions: dict[TP, Partition] = {}
@@ -238,6 +242,9 @@ class GroupConsumer:
         self._failing = False
         self._queues: dict[str, asyncio.Queue[Batch]] = {topic: asyncio.Queue() for topic in topics}
         self._commit_task: asyncio.Task[bool] | None = None
+
+    async def _log_of(self, topic: str) -> str:
+        return self._admin.uuids([topic])[topic]
 
     async def restored_offset(self, tp: TP) -> int | None:
         return await self.restore(tp) if self.restore else None

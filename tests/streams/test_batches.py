@@ -8,7 +8,7 @@ from faust.types import TP
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.batches import Batch, BatchMisuse, Partition
+from streams.batches import Batch, BatchMisuse, Mark, Partition
 
 HERE = TP("traces", 3)
 
@@ -21,6 +21,16 @@ def partition(at: int = 0, committed: int | None = None, *, claim: bool = False)
     taken = Partition(HERE, generation=1, taken_at_s=0.0)
     taken.start(at, committed, claim=claim)
     return taken
+
+
+def due(book: Partition) -> int | None:
+    return None if book.commit_due is None else book.commit_due.offset
+
+
+def test_what_is_committed_names_its_log() -> None:
+    taken = Partition(HERE, generation=1, taken_at_s=0.0)
+    taken.start(5, None, claim=True, log="uuid")
+    assert taken.commit_due == Mark(5, "uuid")
 
 
 def delivered(book: Partition, *spans: tuple[int, int]) -> list[Batch]:
@@ -36,7 +46,7 @@ def test_the_commit_is_the_end_of_the_longest_completed_prefix(order: list[int],
     for n in order[:done]:
         book.complete(batches[n], 1.0)
     unfinished = min(order[done:], default=6)
-    assert book.commit_due == (10 * (unfinished - 1) + 7 if unfinished else None)
+    assert due(book) == (10 * (unfinished - 1) + 7 if unfinished else None)
 
 
 def test_a_hole_between_batches_holds_nothing_back() -> None:
@@ -44,7 +54,7 @@ def test_a_hole_between_batches_holds_nothing_back() -> None:
     for batch in delivered(book, (0, 3), (7, 9)):
         book.begin(batch)
         book.complete(batch, 1.0)
-    assert book.commit_due == 9
+    assert due(book) == 9
 
 
 def test_what_the_broker_took_is_not_due_again() -> None:
@@ -52,12 +62,12 @@ def test_what_the_broker_took_is_not_due_again() -> None:
     (batch,) = delivered(book, (0, 3))
     book.begin(batch)
     book.complete(batch, 1.0)
-    book.committed = book.commit_due
+    book.committed = due(book)
     assert book.commit_due is None
 
 
 def test_a_restored_start_is_claimed_when_the_last_commit_was_lost() -> None:
-    assert partition(at=500, committed=400, claim=True).commit_due == 500
+    assert due(partition(at=500, committed=400, claim=True)) == 500
 
 
 def test_a_start_at_the_committed_offset_commits_nothing() -> None:

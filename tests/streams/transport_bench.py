@@ -116,6 +116,15 @@ class Bench:
         offset = self._committed(TopicPartition(self.topic, partition)).offset
         return offset if offset >= 0 else None
 
+    def commit(self, offset: int, log: str) -> None:
+        """For partition 0, as somebody would who had read a log of that UUID."""
+        place = TopicPartition(self.topic, 0, offset, log)
+        self._observer.commit(offsets=[place], asynchronous=False)
+
+    def log(self) -> str:
+        """The topic's UUID, as the last commit for partition 0 has it."""
+        return str(self._committed(TopicPartition(self.topic, 0)).metadata)
+
     def _committed(self, where: TopicPartition) -> TopicPartition:
         """A broker that has just started may not have loaded the group's coordinator yet: it is asked again."""
         deadline = time.monotonic() + PATIENCE_S
