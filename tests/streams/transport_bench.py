@@ -118,8 +118,12 @@ class Bench:
 
     def commit(self, offset: int, log: str) -> None:
         """For partition 0, as somebody would who had read a log of that UUID."""
-        place = TopicPartition(self.topic, 0, offset, log)
-        self._observer.commit(offsets=[place], asynchronous=False)
+        deadline = time.monotonic() + PATIENCE_S
+        while (
+            self.committed() != offset
+        ):  # a coordinator that does not know the topic yet says so of the partition alone
+            assert time.monotonic() < deadline, f"offset {offset} cannot be committed"
+            self._observer.commit(offsets=[TopicPartition(self.topic, 0, offset, log)], asynchronous=False)
 
     def log(self) -> str:
         """The topic's UUID, as the last commit for partition 0 has it."""
