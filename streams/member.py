@@ -98,7 +98,7 @@ class MemberThread(driver.AIOKafkaConsumerThread):
         partition = TopicPartition(*tp)
         found = (await consumer._coordinator.fetch_committed_offsets([partition])).get(partition)
         committed = found.offset if found is not None and found.offset >= 0 else None
-        if found is not None and found.metadata not in ("", None, log):
+        if found is not None and (found.metadata or "").strip("\0") not in ("", log):  # librdkafka writes none as NUL
             self.log.warning("%s-%d: what is committed is of another topic of that name", *tp)
             committed = None
         if committed is not None:
