@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 import pytest
 
-from stoploss.recent import RECENT_TRACES, RecentTraces, _place
+from stoploss.recent import RECENT_TRACES, RecentTraces
 
 
 class ByHand:
@@ -55,10 +55,38 @@ def test_a_trace_that_is_forgotten_in_the_middle_of_a_block_is_new_again_from_th
 
 def test_traces_that_share_a_place_are_kept_apart() -> None:
     some = np.arange(1 << 22, dtype=np.uint64)
-    shared = some[_place(some) < 3]
+    full = RecentTraces.from_plain(some[:RECENT_TRACES])
+    shared = some[full._place(some) < 3]
     assert shared.size > 40
-    assert_same([shared[:20], shared[10:30], shared[::-1]])
+    assert_same([some[: RECENT_TRACES // 8], shared[:20], shared[10:30], shared[::-1]])
 
 
 def test_nothing_is_held_before_anything_came() -> None:
     assert not RecentTraces().holds(np.array([0, 1], np.uint64)).any()
+
+
+@pytest.mark.parametrize("first", [1, 1_023, 1_024, 5_000])
+def test_a_table_that_grew_remembers_what_it_held_before(first: int) -> None:
+    """Whether it grows by a row or by a block, and by more than its double at once."""
+    some = np.random.default_rng(first).integers(0, 2**64, 30_000, dtype=np.uint64)
+    grown = RecentTraces()
+    small = grown.last.size
+    blocks = [
+        some[:first],
+        some[first : first + 1],
+        some[:8_192],
+        some[8_192:16_384],
+        some[4_096:8_192],
+        some[16_384:24_576],
+    ]
+    assert [grown.fresh(block).sum() for block in blocks] == [first, 1, 8_192 - first - 1, 8_192, 0, 8_192]
+    assert grown.last.size > small
+    assert grown.to_plain().tolist() == some[:24_576].tolist()
+
+
+def test_a_table_never_has_more_places_than_its_last_traces_need() -> None:
+    table = RecentTraces.from_plain(np.arange(RECENT_TRACES, dtype=np.uint64))
+    places = table.last.size
+    for start in range(RECENT_TRACES, 3 * RECENT_TRACES, 8_192):
+        table.fresh(np.arange(start, start + 8_192, dtype=np.uint64))
+    assert table.last.size == places

@@ -1,7 +1,8 @@
 """The traces that came lately, by their hash: a repeat among the last 65,536 is dropped, however rows are cut.
 
 A table of places, by bits of the hash, names the last trace of each place, and each trace the one before it in its
-place: a handful of array operations looks up a whole block, where Python's set takes a microsecond for five rows.
+place: a handful of array operations looks up a whole block, where Python's set takes a microsecond for five rows. The
+table grows with what it holds: memory that was never touched costs most where a worker takes over many experiments.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ IntArray = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
 RECENT_TRACES = 65_536
-PLACE_BITS = 18
+FIRST_PLACES, PLACES_A_TRACE = 4_096, 4
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 LARGEST_PART = 8_192
 
@@ -35,12 +36,13 @@ class RecentTraces:
     def __init__(self) -> None:
         self.hashes = np.zeros(RECENT_TRACES, np.uint64)
         self.earlier = np.zeros(RECENT_TRACES, np.int64)
-        self.last = np.zeros(1 << PLACE_BITS, np.int64)
+        self.last = np.zeros(FIRST_PLACES, np.int64)
         self.count = 0
 
     def fresh(self, trace: Hashes) -> Mask:
         """Which rows are of a trace not seen lately; remembers them. At most 8,192 rows."""
-        place = _place(trace)
+        self._make_room(self.count + trace.size)
+        place = self._place(trace)
         number, shared = self._number(trace, place), _shared(place)
         if number.any() or np.unique(trace[shared]).size < shared.size:
             return self._sorted_out(trace, number)
@@ -49,7 +51,7 @@ class RecentTraces:
 
     def holds(self, trace: Hashes) -> Mask:
         """Which rows are of a trace that is known."""
-        held: Mask = self._number(trace, _place(trace)) > 0
+        held: Mask = self._number(trace, self._place(trace)) > 0
         return held
 
     def _number(self, trace: Hashes, place: IntArray) -> IntArray:
@@ -84,8 +86,20 @@ class RecentTraces:
             self._add(one[new[row : row + 1]])
         return new
 
+    def _make_room(self, traces: int) -> None:
+        """More places for so many traces. None has been forgotten while there may be more, so numbers stay."""
+        places = 1 << (min(traces, RECENT_TRACES) * PLACES_A_TRACE).bit_length() >> 1
+        if self.last.size < places:
+            held, self.count = self.to_plain(), 0
+            self.last = np.zeros(places, np.int64)
+            self._add_all(held)
+
+    def _add_all(self, traces: Hashes) -> None:
+        for start in range(0, traces.size, LARGEST_PART):
+            self._add(traces[start : start + LARGEST_PART])
+
     def _add(self, trace: Hashes) -> None:
-        place = _place(trace)
+        place = self._place(trace)
         self._remember(trace, place, _shared(place))
 
     def _remember(self, trace: Hashes, place: IntArray, shared: IntArray) -> None:
@@ -110,15 +124,14 @@ class RecentTraces:
     @classmethod
     def from_plain(cls, plain: Hashes) -> Self:
         restored = cls()
-        for start in range(0, plain.size, LARGEST_PART):
-            restored._add(plain[start : start + LARGEST_PART])
+        restored._make_room(plain.size)
+        restored._add_all(plain)
         return restored
 
-
-def _place(trace: Hashes) -> IntArray:
-    """The first bits of the hash times the golden ratio: hashes that count up are spread as well as any."""
-    place: IntArray = (trace * GOLDEN >> np.uint64(64 - PLACE_BITS)).astype(np.int64)
-    return place
+    def _place(self, trace: Hashes) -> IntArray:
+        """The first bits of the hash times the golden ratio: hashes that count up are spread as well as any."""
+        place: IntArray = (trace * GOLDEN >> np.uint64(65 - self.last.size.bit_length())).astype(np.int64)
+        return place
 
 
 def _shared(place: IntArray) -> IntArray:

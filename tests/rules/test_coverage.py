@@ -98,7 +98,7 @@ def test_a_sample_of_units_is_followed_whatever_their_number() -> None:
         timeline.traces(fresh(4_000, seed), block_rows=4_000)
     state = timeline.it.current.rules["coverage"]
     assert FOLLOWED // 4 < len(state.units) <= FOLLOWED  # type: ignore[union-attr]
-    assert max(state.units) < state.below  # type: ignore[union-attr]
+    assert max(state.units.since) < state.below  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("block_rows", [1, 7, 60])
@@ -118,7 +118,7 @@ def test_how_rows_are_cut_changes_nothing_of_what_is_followed(block_rows: int) -
         states.append(timeline.it.current.rules["coverage"])
     assert states[0] == states[1]
     assert len(states[0].units) == 50  # type: ignore[union-attr]
-    assert not any(one.scored for one in states[0].units.values())  # type: ignore[union-attr]
+    assert not states[0].units.scored  # type: ignore[union-attr]
 
 
 def test_a_lag_that_could_never_be_exceeded_is_refused() -> None:

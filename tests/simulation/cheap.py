@@ -21,7 +21,6 @@ from streams.partition_judge import this_version
 
 SMALL: tuple[tuple[Any, str, Any], ...] = (
     (recent, "RECENT_TRACES", 512),
-    (recent, "PLACE_BITS", 10),
     (units, "SEEN_BITS", 12),
     (units, "LATELY", 64),
 )

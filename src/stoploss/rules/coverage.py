@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from stoploss.arrays import indices
 from stoploss.commands import Action, Evidence, Micros, round_significant
 from stoploss.metrics import MISSING
+from stoploss.rules.followed import FollowedUnits
 from stoploss.rules.news import Newsworthy
 from stoploss.rules.rate_batch import RateBatch
 from stoploss.rules.rows import CONTROL, TREATMENT, Mask, Moment, Rows
@@ -29,34 +29,6 @@ FOLLOWED = 4_096
 KEPT_LAGS = 256
 LEAST_LAGS = 32
 ARMS = ((CONTROL, "control"), (TREATMENT, "treatment"))
-
-
-@dataclass(slots=True)
-class Followed:
-    """A sampled unit: its arm, the ledger time of its first trace, whether a score came."""
-
-    arm: int
-    since: Micros
-    scored: bool = False
-
-
-class FollowedUnits(dict[int, Followed]):
-    """By hash. In a snapshot as columns: there are thousands."""
-
-    PLAIN: ClassVar[Any] = dict[str, np.ndarray]
-
-    def to_plain(self) -> dict[str, np.ndarray[Any, Any]]:
-        return {
-            "unit": np.fromiter(self, np.uint64, len(self)),
-            "arm": np.fromiter((one.arm for one in self.values()), np.int64, len(self)),
-            "since": np.fromiter((one.since for one in self.values()), np.int64, len(self)),
-            "scored": np.fromiter((one.scored for one in self.values()), np.bool_, len(self)),
-        }
-
-    @classmethod
-    def from_plain(cls, plain: dict[str, np.ndarray[Any, Any]]) -> Self:
-        columns = (plain[name].tolist() for name in ("unit", "arm", "since", "scored"))
-        return cls({unit: Followed(*one) for unit, *one in zip(*columns, strict=True)})
 
 
 @dataclass(slots=True)
@@ -74,17 +46,16 @@ class CoverageState(Newsworthy):
 
     def meet(self, unit: int, arm: int, at: Micros) -> None:
         if unit not in self.units:
-            self.units[unit] = Followed(arm, at)
+            self.units.meet(unit, arm, at)
             while len(self.units) > FOLLOWED:
                 self.halvings += 1
-                self.units = FollowedUnits({key: one for key, one in self.units.items() if key < self.below})
+                self.units = self.units.below(self.below)
 
     def score(self, unit: int, at: Micros) -> None:
-        followed = self.units.get(unit)
-        if followed is not None and not followed.scored:
-            followed.scored = True
-            lags = self.lags[followed.arm]
-            lags.append(at - followed.since)
+        if unit in self.units and unit not in self.units.scored:
+            self.units.scored.add(unit)
+            lags = self.lags[self.units.arm(unit)]
+            lags.append(at - self.units.since[unit])
             del lags[:-KEPT_LAGS]
 
 
@@ -129,9 +100,9 @@ class CoverageRule:
         if not moment.caught_up:
             return
         latest = moment.at - self.within_s * SECOND
-        for unit in [unit for unit, followed in state.units.items() if followed.since <= latest]:
-            followed = state.units.pop(unit)
-            state.missed[followed.arm].add(int(not followed.scored), 1)
+        for unit in state.units.up_to(latest):
+            arm, scored = state.units.leave(unit)
+            state.missed[arm].add(int(not scored), 1)
         if state.halvings and len(state.units) < FOLLOWED // 4:
             state.halvings -= 1
 
