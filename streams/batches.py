@@ -29,6 +29,16 @@ class Mark(NamedTuple):
     log: str
 
 
+def counts_for(log: str, metadata: str | None) -> bool:
+    """Whether an offset that was committed with this metadata is of a log. One without a name is: a version before has
+    committed it, or a person. librdkafka writes none as NUL.
+
+    A commit that was on its way while the topic was made again would have a successor begin behind what nobody has
+    read.
+    """
+    return (metadata or "").strip("\0") in ("", log)
+
+
 class StaleBatch(StoplossError):
     """The batch is no longer this worker's: drop it, whoever owns the partition now is given it again."""
 

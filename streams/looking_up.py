@@ -18,6 +18,7 @@ from stoploss.store.client import connect
 from stoploss.store.trace_contexts import TraceContext, contexts_of
 from stoploss.wire.framing import CONFLUENT, CONFLUENT_SIZE
 from stoploss.wire.traces import Decoded, decode_values
+from streams.admin import Admin
 from streams.batches import Record
 from streams.schema_registry import resolver_of
 from streams.source_transactions import SourceTransactor
@@ -66,7 +67,8 @@ class Waypoint:
     def open(self) -> int | None:
         """Fences whoever had the partition before; the offset to go on from, None: nobody has begun it."""
         self._transactor.open()
-        return self._transactor.place()
+        [log] = Admin(self.settings.need_kafka()).uuids([self.tp.topic]).values()
+        return self._transactor.place(log)
 
     def close(self) -> None:
         """Another waypoint has taken its place."""

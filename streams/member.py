@@ -14,7 +14,7 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
-from streams.batches import Mark
+from streams.batches import Mark, counts_for
 
 Result = TypeVar("Result")
 
@@ -89,16 +89,12 @@ class MemberThread(driver.AIOKafkaConsumerThread):
         return asyncio.run_coroutine_threadsafe(coroutine, self.thread_loop)
 
     async def start_offset(self, tp: TP, log: str) -> tuple[int | None, int]:
-        """What the group has committed of this log, and where to start if nothing was restored.
-
-        A commit that was on its way while the topic was made again would have a successor begin behind what nobody has
-        read. What was committed without the name of its log counts.
-        """
+        """What the group has committed of this log, and where to start if nothing was restored."""
         consumer = self._ensure_consumer()
         partition = TopicPartition(*tp)
         found = (await consumer._coordinator.fetch_committed_offsets([partition])).get(partition)
         committed = found.offset if found is not None and found.offset >= 0 else None
-        if found is not None and (found.metadata or "").strip("\0") not in ("", log):  # librdkafka writes none as NUL
+        if found is not None and not counts_for(log, found.metadata):
             self.log.warning("%s-%d: what is committed is of another topic of that name", *tp)
             committed = None
         if committed is not None:

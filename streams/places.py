@@ -8,6 +8,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from faust.types import TP
 
 from stoploss.kafka import connection
+from streams.batches import counts_for
 from streams.transactions import CALL_TIMEOUT_S
 
 # What a broker answers that has just been started, or has just become the group's.
@@ -32,9 +33,10 @@ def observer(bootstrap: str, group: str) -> Consumer:
     )
 
 
-def committed(consumer: Consumer, source: TP) -> int | None:
+def committed(consumer: Consumer, source: TP, log: str | None = None) -> int | None:
     """The next offset that an observer's group has not done; None: it has committed none.
 
+    log  UUID of the topic: what was committed of another topic of its name does not count; None: whichever it was
     Asks again while the group's coordinator is on the move; raises KafkaException where it stays away.
     """
     deadline_s = time.monotonic() + CALL_TIMEOUT_S
@@ -43,7 +45,8 @@ def committed(consumer: Consumer, source: TP) -> int | None:
             [found] = consumer.committed([TopicPartition(source.topic, source.partition)], timeout=CALL_TIMEOUT_S)
             if found.error is not None:
                 raise KafkaException(found.error)
-            return found.offset if found.offset >= 0 else None
+            counts = found.offset >= 0 and (log is None or counts_for(log, found.metadata))
+            return found.offset if counts else None
         except KafkaException as error:
             fault: KafkaError = error.args[0]
             if fault.code() not in NO_COORDINATOR_YET or time.monotonic() > deadline_s:

@@ -31,11 +31,15 @@ class SourceTransactor(Transactor):
         self._source = source
         self._others = [observer(bootstrap, group) for group in others]
         self._keeper = observer(bootstrap, keeper)
-        self._done = 0
+        self._done, self._log = 0, ""
 
-    def place(self) -> int | None:
-        """The next offset that is not done, None: nothing is. Only once it is open: the former owner cannot move it."""
-        known = [committed(consumer, self._source) for consumer in (self._keeper, *self._others)]
+    def place(self, log: str) -> int | None:
+        """The next offset that is not done, None: nothing is. Only once it is open: the former owner cannot move it.
+
+        log  UUID of the source's topic: places are of it from now on, and those of another of its name do not count
+        """
+        self._log = log
+        known = [committed(consumer, self._source, log) for consumer in (self._keeper, *self._others)]
         return max((offset for offset in known if offset is not None), default=None)
 
     def publish_up_to(self, records: Sequence[Outgoing], done: int) -> None:
@@ -63,7 +67,7 @@ class SourceTransactor(Transactor):
         super()._commit()
 
     def _send_place(self) -> None:
-        place = TopicPartition(self._source.topic, self._source.partition, self._done)
+        place = TopicPartition(self._source.topic, self._source.partition, self._done, self._log)
         for attempt in range(ATTEMPTS):
             try:
                 metadata = self._keeper.consumer_group_metadata()

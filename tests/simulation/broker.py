@@ -37,7 +37,7 @@ class Transaction:
     state: str = "open"
     logs: list[Log] = field(default_factory=list)
     done: list[Log] = field(default_factory=list)
-    places: dict[Place, int] = field(default_factory=dict)
+    places: dict[Place, tuple[int, str]] = field(default_factory=dict)
 
 
 @dataclass(slots=True, eq=False)
@@ -218,10 +218,10 @@ class Broker:
         self.appended(log, record)
         return offset
 
-    def commit_in_transaction(self, owner: str, epoch: int, place: Place, offset: int) -> None:
-        """A group's offset that holds once the transaction is committed, and its marker written."""
+    def commit_in_transaction(self, owner: str, epoch: int, place: Place, offset: int, log: str) -> None:
+        """A group's offset, of that log, that holds once the transaction is committed, and its marker written."""
         self.append_in_transaction(owner, epoch, self.offsets, repr(place).encode(), b"%d" % offset, [])
-        self._transaction(owner, epoch).places[place] = offset
+        self._transaction(owner, epoch).places[place] = offset, log
 
     def is_moving(self, place: Place) -> bool:
         """Whether a transaction that is not over is about to move a group's offset."""
@@ -260,8 +260,9 @@ class Broker:
         self.changes += 1
         transaction.done.append(log)
         if log is self.offsets and transaction.state == "committed":
-            for (group, *at), offset in transaction.places.items():
-                self.group(group).committed[at[0], at[1]] = offset
+            for (name, topic, partition), (offset, uuid) in transaction.places.items():
+                group = self.group(name)
+                group.committed[topic, partition], group.logs[topic, partition] = offset, uuid
         if len(transaction.done) == len(transaction.logs) and transaction in self.pending:
             self.pending.remove(transaction)
 

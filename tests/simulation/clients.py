@@ -119,8 +119,11 @@ class SimReader:
         self.world.effect(self.process, "ask for offsets")
         if self.committed_only and any(self.world.broker.is_moving((self.group, *_at(one))) for one in partitions):
             raise KafkaException(KafkaError(KafkaError.UNSTABLE_OFFSET_COMMIT, "a transaction is under way"))
-        known = self.world.broker.group(self.group).committed
-        return [TopicPartition(*_at(one), known.get(_at(one), NOTHING)) for one in partitions]
+        known = self.world.broker.group(self.group)
+        return [
+            TopicPartition(*_at(one), known.committed.get(_at(one), NOTHING), known.logs.get(_at(one), ""))
+            for one in partitions
+        ]
 
     def consumer_group_metadata(self) -> str:
         return self.group

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from faust.types import TP
 
 from streams.admin import Admin
-from streams.batches import Batch, Mark, Partition
+from streams.batches import Batch, Mark, Partition, counts_for
 from streams.member import Limits
 from streams.transport import BatchConsumer, Restore, each_batch
 from tests.simulation.broker import Group, Log
@@ -198,7 +198,7 @@ class Membership:
 
     async def start_offset(self, tp: TP, log: str) -> tuple[int | None, int]:
         group, place = self._consumer.group, (tp.topic, tp.partition)
-        committed = group.committed.get(place) if group.logs.get(place, "") in ("", log) else None
+        committed = group.committed.get(place) if counts_for(log, group.logs.get(place)) else None
         return (None, 0) if committed is None else (committed, committed)
 
     async def commit_once(self, marks: Mapping[TP, Mark]) -> bool:

@@ -183,7 +183,7 @@ class SimProducer:
         for at in offsets:
             try:
                 self.world.broker.commit_in_transaction(
-                    self.owner, self.epoch, (group, at.topic, at.partition), at.offset
+                    self.owner, self.epoch, (group, at.topic, at.partition), at.offset, at.metadata or ""
                 )
             except FencedByBroker:
                 self._fenced()

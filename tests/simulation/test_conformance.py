@@ -36,6 +36,7 @@ COMPACTED_AT_ONCE = {
     "max.compaction.lag.ms": "1000",
 }
 PATIENCE_S = 90.0
+UUID = "the topic"
 
 
 class Side(Protocol):
@@ -246,14 +247,31 @@ def test_owners_of_different_names_do_not_fence_each_other(side: Side, topic: st
 
 def test_a_place_is_kept_with_what_was_published_up_to_it(side: Side, topic: str) -> None:
     first = owner_of(side, topic, f"{topic}-a")
-    assert first.place() is None
+    assert first.place(UUID) is None
     first.publish_up_to(records_of(topic, b"1"), 7)
     second = owner_of(side, topic, f"{topic}-a")
-    assert second.place() == 7
+    assert second.place(UUID) == 7
     with pytest.raises(Fenced):
         first.publish_up_to(records_of(topic, b"of a zombie"), 9)
-    assert owner_of(side, topic, f"{topic}-a").place() == 7
+    assert owner_of(side, topic, f"{topic}-a").place(UUID) == 7
     assert [value for _, value in committed(side, topic)] == [b"1"]
+
+
+def test_a_place_in_another_topic_of_that_name_is_none(side: Side, topic: str) -> None:
+    first = owner_of(side, topic, f"{topic}-a")
+    assert first.place(UUID) is None
+    first.publish_up_to(records_of(topic, b"1"), 7)
+    successor = owner_of(side, topic, f"{topic}-a")
+    assert successor.place("another") is None
+    successor.publish_up_to(records_of(topic, b"2"), 3)
+    assert (successor.place("another"), successor.place(UUID)) == (3, None)
+
+
+def test_a_place_without_the_name_of_its_log_counts(side: Side, topic: str) -> None:
+    """A version before has kept it."""
+    before = owner_of(side, topic, f"{topic}-a")
+    before.publish_up_to(records_of(topic, b"1"), 7)
+    assert owner_of(side, topic, f"{topic}-a").place(UUID) == 7
 
 
 def test_a_place_does_not_move_with_what_was_taken_back(side: Side, topic: str) -> None:
@@ -261,7 +279,7 @@ def test_a_place_does_not_move_with_what_was_taken_back(side: Side, topic: str) 
     transactor.publish_up_to(records_of(topic, b"1"), 7)
     with pytest.raises(DeliveryFailed):
         transactor.publish_up_to(records_of(small(side, topic), bytes(range(256)) * 20), 9)
-    assert owner_of(side, topic, f"{topic}-a").place() == 7
+    assert owner_of(side, topic, f"{topic}-a").place(UUID) == 7
 
 
 def test_a_record_keeps_the_stamp_with_which_its_original_came(side: Side, topic: str) -> None:

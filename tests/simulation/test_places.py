@@ -61,7 +61,7 @@ def test_who_reads_its_place_before_it_fences_would_send_all_of_it_twice(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def early(self: Waypoint) -> int | None:
-        place = self._transactor.place()
+        place = self._transactor.place("")
         self._transactor.open()
         return place
 

@@ -47,7 +47,7 @@ def moves_on_after_it_has_answered() -> AbstractContextManager[None]:
 def goes_by_what_its_group_has_committed() -> AbstractContextManager[None]:
     """Its own place is not asked for, and the group's offset comes later."""
 
-    def place(self: Any) -> int | None:
+    def place(self: Any, log: str) -> int | None:
         return places.committed(self._others[0], self._source)
 
     return replaced(SourceTransactor, "place", place)
