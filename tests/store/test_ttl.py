@@ -11,9 +11,11 @@ from dataclasses import replace
 import pytest
 from clickhouse_connect.driver.client import Client
 
+from stoploss.embedded.clickhouse import EmbeddedClickHouse
 from stoploss.registry import RegistryEntry
 from stoploss.retention import USUAL_S, Kept, kept
 from stoploss.store import ttl
+from stoploss.store.client import connect
 from tests.store import samples
 from tests.timelines import SPEC
 
@@ -124,3 +126,7 @@ def test_the_registry_says_how_long_and_which_incidents_are_open() -> None:
 
 def entry(name: str, spec: str, incidents: tuple[str, ...]) -> RegistryEntry:
     return replace(samples.registry_entry("running", 1, name), spec=spec, open_incidents=incidents)
+
+
+def test_before_the_recorder_has_made_the_database_nothing_differs(clickhouse: EmbeddedClickHouse) -> None:
+    assert ttl.differing(connect(clickhouse.url, database="not_made_yet"), ALL) == []

@@ -89,6 +89,16 @@ def _members(words: Iterator[str]) -> Iterator[tuple[str, Any]]:
         yield name, _type(words)
 
 
+def is_there(client: Client) -> bool:
+    """Whether the client's database is made: before, the server answers nothing that is asked in it."""
+    found = client.command(
+        "SELECT count() FROM system.databases WHERE name = {database:String}",
+        parameters={"database": client.database},
+        use_database=False,
+    )
+    return bool(found)
+
+
 def migrate(client: Client) -> None:
     """Create the client's database, its tables and its views; what is there already stays as it is."""
     client.command(

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from clickhouse_connect.driver.client import Client
 
 from stoploss.retention import USUAL_S, Kept, shortest_s
+from stoploss.store.schema import is_there
 
 OF_EXPERIMENTS = ("traces", "shadow_traces", "outcomes")
 """Tables whose rows say to which experiments they belong."""
@@ -41,7 +42,9 @@ def wanted(experiments: Sequence[Kept]) -> dict[str, str]:
 
 
 def differing(client: Client, experiments: Sequence[Kept]) -> list[str]:
-    """Tables that have another TTL."""
+    """Tables that have another TTL; none before the recorder has made the database."""
+    if not is_there(client):
+        return []
     return [table for table, ttl in wanted(experiments).items() if not _has(client, table, ttl)]
 
 
