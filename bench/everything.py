@@ -39,7 +39,7 @@ PARTS = (
     Part("memory", ("--traces", "50000", "100000", "--values", "50000", "--experiments", "10", "30")),
     Part("pipeline", ("--experiments", "5", "--seconds", "15", "--search-seconds", "8", "--profile-seconds", "6")),
     Part("scaling_model"),
-    Part("latency", ("--loads", "0,10000", "--trials", "20", "--warming", "40")),
+    Part("latency", ("--loads", "0,10000", "--trials", "20")),
     Part("crossing", ("--loads", "0", "10000", "--trials", "5")),
     Part("blocks", ("--loads", "1", "1000", "10000", "--seconds", "4")),
     Part("cli_start"),
