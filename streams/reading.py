@@ -11,8 +11,9 @@ from stoploss.errors import ConfigurationError
 from stoploss.kafka import connection
 
 LOAD_TIMEOUT_S = 30.0
-# What a broker answers about a topic that was made a moment ago.
+# What a broker answers about a topic that was made a moment ago, and of which it has just become the leader again.
 NO_LEADER_YET = (
+    KafkaError.UNKNOWN_LEADER_EPOCH,
     KafkaError.NOT_LEADER_FOR_PARTITION,
     KafkaError.LEADER_NOT_AVAILABLE,
     KafkaError.UNKNOWN_TOPIC_OR_PART,
