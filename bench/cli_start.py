@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
-import statistics
 import sys
 import time
 from pathlib import Path
+
+from bench.table import Table, heading, spread
 
 SCRIPT = Path(sys.executable).parent / "stoploss"
 STARTED = {
@@ -33,12 +33,12 @@ def main() -> None:
     for _ in range(runs):
         for name, command in STARTED.items():
             taken[name].append(measured(command))
-    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {runs} runs, ms")
-    print(f"{'':26}{'median':>8}{'min':>8}{'max':>8}{'CPU, median':>14}")
+    heading("The command line", f"{runs} runs of each, in turn. Goal: stoploss --help in 150 ms.", ("typer",))
+    table = Table(("command", "ms", "ms of the processor"))
     for name, pairs in taken.items():
         walls, cpu = zip(*pairs, strict=True)
-        shown = (statistics.median(walls), min(walls), max(walls))
-        print(f"{name:26}" + "".join(f"{ms:8.0f}" for ms in shown) + f"{statistics.median(cpu):14.0f}")
+        table.add(name, spread(walls), spread(cpu))
+    print(table.markdown())
 
 
 def measured(command: list[str]) -> tuple[float, float]:

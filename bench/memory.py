@@ -32,7 +32,7 @@ import numpy as np
 from bench.judge_fold import SPEC as OF_A_SHORT_RUN
 from bench.judge_fold import VALUES, traffic
 from bench.table import Table, heading, mib
-from stoploss import snapshot
+from stoploss import logs, snapshot
 from stoploss.embedded.kafka import EmbeddedKafka
 from stoploss.intake.pipeline import read_traces
 from stoploss.intake.repeats import Remembered
@@ -206,6 +206,7 @@ class Restored:
 
 def restore(experiments: int) -> Restored:
     """How long a worker needs until it can judge a partition with so many experiments on it."""
+    logs.to_stderr("WARNING")
     state = partition_of(experiments)
     with tempfile.TemporaryDirectory() as name, EmbeddedKafka(Path(name) / "kafka") as kafka:
         settings = settings_of(kafka, Path(name), ledger_partitions=1)
