@@ -19,6 +19,7 @@ WAITS = {
     "Event.wait",
     "end_with_parent.<locals>.wait",
     "ThreadingHTTPServer.serve_forever",
+    "RegistryView._read",  # a poll that nothing comes of: 0.1 % of a core
 }
 """Functions in which a thread waits, whatever the system says of it: they are left out."""
 ENTRY = ("stoploss/cli/", "stoploss/__main__", "streams/worker")
