@@ -51,6 +51,10 @@ class Admin:
         futures = self._client.describe_topics(TopicCollection(list(topics)))
         return {name: _uuid(name, future) for name, future in futures.items()}
 
+    def uuid(self, topic: str) -> str:
+        """Of one topic. Raises as uuids."""
+        return self.uuids([topic])[topic]
+
     def create(self, settings: Settings) -> list[str]:
         """Creates the topics that are missing and gives their names once the broker shows them all.
 

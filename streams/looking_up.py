@@ -67,8 +67,7 @@ class Waypoint:
     def open(self) -> int | None:
         """Fences whoever had the partition before; the offset to go on from, None: nobody has begun it."""
         self._transactor.open()
-        [log] = Admin(self.settings.need_kafka()).uuids([self.tp.topic]).values()
-        return self._transactor.place(log)
+        return self._transactor.place(Admin(self.settings.need_kafka()).uuid(self.tp.topic))
 
     def close(self) -> None:
         """Another waypoint has taken its place."""

@@ -284,8 +284,7 @@ class BatchConsumer(driver.Consumer):
         partition.start(fallback if restored is None else restored, committed, claim=restored is not None, log=log)
 
     async def _log_of(self, topic: str) -> str:
-        """The topic's UUID. Raises ConfigurationError where there is no such topic any more."""
-        return (await asyncio.to_thread(self._admin.uuids, [topic]))[topic]
+        return await asyncio.to_thread(self._admin.uuid, topic)
 
     def _on_start_done(self, tp: TP, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (why := task.exception()) is not None:

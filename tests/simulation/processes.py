@@ -244,7 +244,7 @@ class GroupConsumer:
         self._commit_task: asyncio.Task[bool] | None = None
 
     async def _log_of(self, topic: str) -> str:
-        return self._admin.uuids([topic])[topic]
+        return self._admin.uuid(topic)
 
     async def restored_offset(self, tp: TP) -> int | None:
         return await self.restore(tp) if self.restore else None
