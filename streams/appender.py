@@ -16,6 +16,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from stoploss.errors import DeliveryFailed
 from stoploss.kafka import connection
+from streams.reports import Places
 
 Headers = Sequence[tuple[str, bytes]]
 FLUSH_TIMEOUT_S = 30.0
@@ -41,6 +42,7 @@ class Appender:
             }
         )
         self._failure: str | None = None
+        self._places = Places()
 
     def append(
         self,
@@ -81,7 +83,9 @@ class Appender:
             self._fail(self._failure or f"the producer cannot go on: {error.__cause__ or error}")
 
     def _report(self, error: KafkaError | None, message: Message) -> None:
-        if error is not None and self._failure is None and error.code() not in CONSEQUENCES:
+        if error is None and self._places.is_repeat(message):
+            self._failure = self._failure or f"a record for {message.topic()} was taken for a repeat of an earlier one"
+        elif error is not None and self._failure is None and error.code() not in CONSEQUENCES:
             self._failure = f"a record for {message.topic()} was not delivered: {error.str()}"
 
     def _check(self) -> None:

@@ -17,6 +17,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from stoploss.errors import DeliveryFailed, Fenced
 from stoploss.kafka import connection
 from streams.measuring import TRANSACTION
+from streams.reports import Places
 
 Headers = Sequence[tuple[str, bytes | None]]
 TRANSACTION_TIMEOUT_MS = 10_000
@@ -57,7 +58,9 @@ class Transactor:
             }
         )
         self._failed: str | None = None
+        self._taken_for_repeats = False
         self._fenced = False
+        self._places = Places()
 
     def open(self) -> None:
         """Fences the previous owner; call before any state is read."""
@@ -83,6 +86,9 @@ class Transactor:
         self._producer.begin_transaction()
         for record in records:
             self._produce(record)
+        self._producer.flush(CALL_TIMEOUT_S)
+        if self._taken_for_repeats:
+            raise DeliveryFailed(f"{self.transactional_id}: a record was taken for a repeat of an earlier one")
         self._commit()
 
     def _produce(self, record: Outgoing) -> None:
@@ -112,6 +118,8 @@ class Transactor:
     def _report(self, error: KafkaError | None, message: Message) -> None:
         if error is not None:
             self._failed = f"{message.topic()}: {error.str()}"
+        elif self._places.is_repeat(message):
+            self._taken_for_repeats = True
 
     def _raise_if_final(self, fault: KafkaError, attempt: int) -> None:
         if fault.code() in (KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH):
