@@ -8,7 +8,7 @@ has taken over this process ends: opening anew would fence the rightful owner.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from typing import ClassVar, NoReturn
 
@@ -86,7 +86,8 @@ class Transactor:
         self._producer.begin_transaction()
         for record in records:
             self._produce(record)
-        self._producer.flush(CALL_TIMEOUT_S)
+        with suppress(SystemError):  # a fatal error among reports, of which Python lost the words: the commit has them
+            self._producer.flush(CALL_TIMEOUT_S)
         if self._taken_for_repeats:
             raise DeliveryFailed(f"{self.transactional_id}: a record was taken for a repeat of an earlier one")
         self._commit()
@@ -129,8 +130,10 @@ class Transactor:
             raise DeliveryFailed(f"{self.transactional_id}: {fault.str()}{detail}")
 
     def _raise_fenced(self) -> NoReturn:
+        """A broker that was started anew in mid-transaction answers the same as to one who was replaced."""
         self._fenced = True
-        raise Fenced(f"{self.transactional_id}: another {self.who} has taken over partition {self.partition}")
+        replaced = f"another {self.who} has taken over partition {self.partition}"
+        raise Fenced(f"{self.transactional_id}: {replaced}, or a broker that was started anew ended its transaction")
 
     def _call(self, name: str, *args: float) -> None:
         try:
