@@ -27,7 +27,7 @@ from stoploss.lifecycle import BREAK_GLASS
 from stoploss.registry import RegistryEntry
 from stoploss.settings import Settings
 from stoploss.signing import Verifier
-from stoploss.state import parsed
+from stoploss.spec.file import parsed
 from stoploss.wire import records
 from streams.admin import Admin
 from streams.alerting import REPEAT_EVERY_S, Alerting, receivers_of

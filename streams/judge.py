@@ -6,12 +6,14 @@ import asyncio
 import functools
 import os
 import socket
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from faust.types import TP
 
+from stoploss.rules import detectors
 from stoploss.settings import Settings
 from streams.app import App, build_app
 from streams.batches import Batch
@@ -92,4 +94,7 @@ class Judge:
 
 
 def build(settings: Settings, keys: Keys) -> App:
+    threading.Thread(
+        target=detectors.load, name="loading river", daemon=True
+    ).start()  # before an experiment waits for it
     return Judge(settings, keys).app

@@ -30,8 +30,7 @@ from stoploss.policy.requirements import said_of
 from stoploss.policy.units import factor_faults
 from stoploss.settings import Settings
 from stoploss.signing import SIGNATURE_HEADER
-from stoploss.spec.file import field_of, parse_experiment
-from stoploss.state import parsed
+from stoploss.spec.file import field_of, parse_experiment, parsed
 from stoploss.wire import records
 from stoploss.wire.refusals import Code
 from streams.admin import Admin

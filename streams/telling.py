@@ -32,7 +32,7 @@ from stoploss.ledger import AckOverdue
 from stoploss.review.overview import amended
 from stoploss.settings import Settings
 from stoploss.signing import Verifier
-from stoploss.state import parsed
+from stoploss.spec.file import parsed
 from stoploss.topics import TOPICS
 from streams.alerting import Alerting, is_all_clear, is_decided
 from streams.places import committed, observer

@@ -45,8 +45,9 @@ from stoploss.outputs import Output, Outputs
 from stoploss.ramping import keep_ramp
 from stoploss.rules.rows import Asked, Rows
 from stoploss.segments import EVERYBODY
+from stoploss.spec.file import parsed
 from stoploss.spending import count_spending, say_spending
-from stoploss.state import RECENT_REQUESTS, Desired, ExperimentState, PartitionState, RunState, SourceState, parsed
+from stoploss.state import RECENT_REQUESTS, Desired, ExperimentState, PartitionState, RunState, SourceState
 from stoploss.watching import canary
 
 MEASURE_EVERY = 10_000_000

@@ -28,7 +28,7 @@ from stoploss.rules import (
 from stoploss.running import RunningMetrics
 from stoploss.segments import EVERYBODY, PATIENCE, Dimension
 from stoploss.sight import Sight
-from stoploss.spec.file import parse_experiment
+from stoploss.spec.file import parsed
 from stoploss.units import DailyCap, SeenUnits
 from stoploss.waiting import Waiting
 
@@ -36,12 +36,6 @@ RECOMMENDATION = "objective/recommendation"
 RECENT_REQUESTS = 256
 STALE_TICKS = 5
 CAUGHT_UP_LAG = 1_000
-
-
-@lru_cache(maxsize=4_096)
-def parsed(spec: str) -> Experiment:
-    """The experiment of a spec that was accepted; parsed once per process."""
-    return parse_experiment(spec)
 
 
 @lru_cache(maxsize=4_096)

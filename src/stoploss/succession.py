@@ -13,7 +13,8 @@ from stoploss.errors import InvalidExperiment
 from stoploss.ledger import AckReceived, Request
 from stoploss.lifecycle import LIVE, Lifecycle
 from stoploss.registry import RegistryEntry
-from stoploss.state import Cursor, Desired, ExperimentState, RunState, parsed
+from stoploss.spec.file import parsed
+from stoploss.state import Cursor, Desired, ExperimentState, RunState
 
 Acts = tuple[str, int, int, str, float, tuple[Segment, ...], str]
 

@@ -11,8 +11,9 @@ from stoploss.ledger import AckReceived, Entry, Fact, Request, SourceStatus, Tic
 from stoploss.monitor import step
 from stoploss.outputs import CommandOutput, JournalOutput, Output
 from stoploss.rules.verdict import Outcome
+from stoploss.spec.file import parsed
 from stoploss.spec.unpaced import unpaced
-from stoploss.state import ExperimentState, PartitionState, parsed
+from stoploss.state import ExperimentState, PartitionState
 
 BY = "calibration"
 

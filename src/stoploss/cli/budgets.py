@@ -16,7 +16,7 @@ from stoploss.limits.spending import Balance, accounts, balance
 from stoploss.review.overview import in_force
 from stoploss.review.words import number, share
 from stoploss.settings import Settings
-from stoploss.state import parsed
+from stoploss.spec.file import parsed
 from streams.policy import policy_of, read_policy
 from streams.programme import ProgrammeReader
 from streams.reading import whole

@@ -19,7 +19,7 @@ from stoploss.limits.reach import Reach, shared
 from stoploss.registry import RegistryEntry
 from stoploss.review.beside import InteractionLine, interactions, told
 from stoploss.settings import Settings
-from stoploss.state import parsed
+from stoploss.spec.file import parsed
 from stoploss.store import queries
 
 

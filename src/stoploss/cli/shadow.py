@@ -15,7 +15,7 @@ from stoploss.review.errors import UnknownExperiment
 from stoploss.review.words import count
 from stoploss.settings import Settings
 from stoploss.spec.base import duration_text, parse_duration
-from stoploss.state import parsed
+from stoploss.spec.file import parsed
 from stoploss.store import queries
 from stoploss.store.review_reads import last_entry
 from stoploss.store.shadow import ShadowReport, report

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-
-import polars as pl
+from typing import TYPE_CHECKING
 
 from stoploss.intake.rows import ProjectedRows
 from stoploss.ledger import RejectCount, Source
 from stoploss.wire.refusals import Code
+
+if TYPE_CHECKING:
+    import polars as pl  # the roles that only refuse do without
 
 
 @dataclass(frozen=True, slots=True)

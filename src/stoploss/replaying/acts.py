@@ -14,7 +14,8 @@ from stoploss.journal import Finding, JournalEntry
 from stoploss.lifecycle import AFTER, Lifecycle
 from stoploss.outputs import CommandOutput, JournalOutput, Output
 from stoploss.rules.verdict import Outcome
-from stoploss.state import ExperimentState, parsed
+from stoploss.spec.file import parsed
+from stoploss.state import ExperimentState
 from stoploss.suppression import without_numbers
 
 HOLD, NOTHING = "hold", "none"

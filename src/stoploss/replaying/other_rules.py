@@ -11,7 +11,8 @@ from stoploss.ledger import JudgeVersion
 from stoploss.replay import Comparison, Recorded, Reproduction, judged
 from stoploss.replaying.acts import LOWERS, Act, ended_at
 from stoploss.replaying.side_by_side import Run, SideBySide
-from stoploss.state import PartitionState, parsed
+from stoploss.spec.file import parsed
+from stoploss.state import PartitionState
 
 MICROS_PER_HOUR = 3_600_000_000
 

@@ -26,8 +26,9 @@ from stoploss.outputs import JournalOutput, Output, Outputs
 from stoploss.replaying import exposures, recorded_enough
 from stoploss.replaying.acts import Act, Side
 from stoploss.replaying.translation import translated
+from stoploss.spec.file import parsed
 from stoploss.spec.unpaced import unpaced
-from stoploss.state import ExperimentState, PartitionState, parsed
+from stoploss.state import ExperimentState, PartitionState
 
 BEGINS = frozenset({"start", "resume"})
 BY = "replay"

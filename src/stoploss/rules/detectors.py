@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Self
 
-from river.drift import ADWIN, PageHinkley
-
 # Windows are few, so ADWIN looks at every fourth and not at every 32nd.
 DEFAULTS: dict[str, dict[str, float]] = {
     "ADWIN": {"delta": 0.002, "clock": 4.0},
@@ -17,6 +15,13 @@ DEFAULTS: dict[str, dict[str, float]] = {
 }
 REAL = frozenset({"delta", "threshold", "alpha"})
 SUMS = ("_sum_increase", "_sum_decrease", "_min_increase", "_max_decrease")
+
+
+def load() -> Any:
+    """river's detectors. With them comes most of scipy, a second's work: only who detects drift loads them."""
+    from river import drift
+
+    return drift
 
 
 class Detector:
@@ -27,8 +32,7 @@ class Detector:
     def __init__(self, name: str, params: dict[str, float]) -> None:
         self.name, self.params = name, DEFAULTS[name] | params
         arguments = {key: value if key in REAL else int(value) for key, value in self.params.items()}
-        make: Any = ADWIN if name == "ADWIN" else PageHinkley
-        self.river: Any = make(**arguments)
+        self.river: Any = getattr(load(), name)(**arguments)
 
     def update(self, value: float) -> bool:
         """Takes the next value; whether the detector fires at it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import yaml
@@ -35,6 +36,12 @@ def parse_experiment(text: str, name: str = "the spec") -> Experiment:
     if found := list(faults(experiment)):
         raise InvalidExperiment(name, violations_at(root, found))
     return experiment
+
+
+@lru_cache(maxsize=4_096)
+def parsed(spec: str) -> Experiment:
+    """The experiment of a spec that was accepted; parsed once per process."""
+    return parse_experiment(spec)
 
 
 def read_model(kind: type[M], text: str, name: str) -> tuple[M, yaml.Node]:
