@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import faust
 from faust.app.base import BootStrategy
+from faust.tables import TableManager
 from faust.types.auth import CredentialsT
 
 from stoploss.kafka import KafkaAddress
@@ -22,6 +23,14 @@ class Boot(BootStrategy):
 
     enable_kafka_producer = False
     enable_web = False
+
+
+class NoTables(TableManager):
+    """Faust subscribes once its tables are registered, and gives them a second for it. There are none to wait for."""
+
+    async def on_start(self) -> None:
+        await self._update_channels()
+        await self.recovery.start()
 
 
 def credentials_of(address: KafkaAddress) -> CredentialsT | None:
@@ -97,6 +106,7 @@ def build_app(
         # A topic that was made again is found after this; the default is five minutes, in which nobody reads it.
         consumer_metadata_max_age_ms=5_000,
         loghandlers=[],
+        TableManager=NoTables,
     )
     topics = {name: settings.topics(name) for name in handlers}
     transport = make_transport(settings.need_kafka(), topics.values(), restore=restore, limits=limits)

@@ -6,19 +6,23 @@ import asyncio
 from collections.abc import Coroutine, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
+from pathlib import Path
 from time import monotonic
 from typing import Any, Literal, TypeVar, cast
 
 from aiokafka.errors import CommitFailedError, KafkaError
+from aiokafka.protocol.group import JoinGroupRequest, LeaveGroupRequest
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from streams.batches import Mark, counts_for
+from streams.seats import Seat
 
 Result = TypeVar("Result")
 
 LEAVE_TIMEOUT_S = 2.0  # a failing worker takes so long at most to tell the group that it goes
+JOIN_TRAVELS_S = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,11 +58,43 @@ class MemberThread(driver.AIOKafkaConsumerThread):
 
     limits: Limits
     _member_until_s: float = 0.0
+    _telling: asyncio.Task[None] | None = None
 
     async def on_start(self) -> None:
         await super().on_start()
         self._ensure_consumer()._fetcher._fetch_task.cancel()  # records are read by librdkafka (fetching.py)
         self._note_heartbeats()
+        self._note_joins(Seat.take(Path(self.app.conf.datadir) / "seats" / self.app.conf.id))
+
+    def _note_joins(self, seat: Seat) -> None:
+        """The seat keeps the id that the group gives. Who is about to get one tells of those who died here."""
+        coordinator = self._ensure_consumer()._coordinator
+        send = coordinator._send_req
+
+        async def noted(request: Any) -> Any:
+            if not isinstance(request, JoinGroupRequest):
+                return await send(request)
+            if coordinator.member_id and self._telling is None:
+                self._telling = asyncio.create_task(self._tell_of(seat.died, coordinator.coordinator_id))
+            response = await send(request)
+            if response.member_id:
+                seat.note(response.member_id)
+            return response
+
+        coordinator._send_req = noted
+
+    async def _tell_of(self, died: list[str], node: int) -> None:
+        """The group waits for members that were killed until their session is over, unless it is told.
+
+        After our own join: a group without any member waits for more to come before it lets the first one in. On
+        another wire: the one of the join is answered when the group is complete.
+        """
+        await asyncio.sleep(JOIN_TRAVELS_S)
+        for member_id in died:
+            try:
+                await self._ensure_consumer()._client.send(node, LeaveGroupRequest(self.app.conf.id, member_id))
+            except KafkaError as why:
+                self.log.warning("the group could not be told that %s is dead, and waits for it: %r", member_id, why)
 
     def _note_heartbeats(self) -> None:
         coordinator = self._ensure_consumer()._coordinator

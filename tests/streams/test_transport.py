@@ -17,7 +17,7 @@ from confluent_kafka import Producer
 
 from streams.admin import Admin
 
-from .transport_bench import Bench, Worker
+from .transport_bench import PATIENCE_S, Bench, Worker
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
 
@@ -87,6 +87,20 @@ def test_a_worker_killed_in_mid_traffic_loses_nothing_and_had_committed_only_wha
     last = bench.start()
     bench.wait(lambda: set(bench.effects()) == all_of(bench, total, partitions=2), running=last)
     bench.wait(lambda: [bench.committed(0), bench.committed(1)] == [total, total], running=last)
+
+
+def test_the_partitions_of_a_killed_worker_do_not_wait_for_its_session(bench: Bench) -> None:
+    forever_s = 10 * PATIENCE_S
+    bench.create_topic(2)
+    bench.produce(5, partitions=2)
+    killed, alive = (bench.start(session_timeout_s=forever_s) for _ in range(2))
+    bench.wait(lambda: len(killed.owned()) == len(alive.owned()) == 1, running=alive)
+    killed.kill()
+    successor = bench.start(session_timeout_s=forever_s)
+    bench.wait(lambda: len(successor.owned()) == len(alive.owned()) == 1, running=successor)
+    bench.produce(5, partitions=2)
+    bench.wait(lambda: [bench.committed(0), bench.committed(1)] == [10, 10], running=successor)
+    assert alive.process.poll() is None
 
 
 def kill_in_mid_traffic(bench: Bench, worker: Worker) -> None:

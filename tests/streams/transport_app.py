@@ -51,6 +51,7 @@ class Job:
     restore: dict[str, int] = field(default_factory=dict)
     broken_recovery: bool = False
     max_poll_interval_s: float = 300.0
+    session_timeout_s: float = 6.0
     reads: str | None = None
     limits: dict[str, Any] = field(default_factory=dict)
 
@@ -94,10 +95,10 @@ def build_app(job: Job, log: Log) -> faust.App:
         table_standby_replicas=0,
         processing_guarantee="at_least_once",
         consumer_auto_offset_reset="earliest",
-        broker_session_timeout=6.0,
+        broker_session_timeout=job.session_timeout_s,
         broker_heartbeat_interval=0.5,
-        broker_rebalance_timeout=10.0,
-        broker_request_timeout=6.0,
+        broker_rebalance_timeout=job.session_timeout_s + 4.0,
+        broker_request_timeout=job.session_timeout_s,
         broker_commit_interval=0.2,
         broker_max_poll_interval=job.max_poll_interval_s,
     )
