@@ -3,7 +3,8 @@
 A process that is killed says nothing to its group. The coordinator waits a whole session for it, and nobody reads its
 partitions meanwhile. What it leaves behind is its seat: a file with the id by which the group knew it, and no lock, for
 a lock goes with its process. Whoever starts next in that home tells the group so (`member.py`). One that is alive,
-frozen ones too, holds its lock and keeps its membership, however many workers share the home.
+frozen ones too, holds its lock and keeps its membership, however many workers share the home. On a shared disk without
+locks one that is alive may be let go by another machine: it joins anew, as after any rebalance.
 """
 
 from __future__ import annotations
