@@ -251,7 +251,7 @@ def _frames(parts: Iterable[pl.DataFrame]) -> list[pl.DataFrame]:
     some = [part for part in parts if part.height]
     if not some:
         return []
-    whole = pl.concat(some)
+    whole = some[0] if len(some) == 1 else pl.concat(some)
     return [whole[start : start + CLEAN_ROWS] for start in range(0, whole.height, CLEAN_ROWS)]
 
 

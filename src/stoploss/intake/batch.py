@@ -21,7 +21,7 @@ from stoploss.intake import hashing, segments
 from stoploss.intake.paths import paths
 from stoploss.intake.pii import Scan, scan
 from stoploss.intake.quantise import Floats, Mask
-from stoploss.intake.rows import NONE, Coded
+from stoploss.intake.rows import NONE, Coded, Codes
 from stoploss.intake.steps import Steps
 from stoploss.metrics import METRICS
 
@@ -152,6 +152,11 @@ class Batch:
             return Items(held, pl.DataFrame())
         column = self.frame[name] if held.size == self.rows else self.frame[name][held]
         return Items(np.repeat(held, lengths[held]), column.explode().struct.unnest())
+
+    @cached_property
+    def experiments(self) -> tuple[list[str], Codes]:
+        """Names of the experiments that are assigned, and each assignment's place among them."""
+        return segments.dictionary(self.items("assignments").fields["experiment"])
 
     def number(self, name: str) -> Column:
         """Values of a numeric column and which rows have one."""

@@ -23,7 +23,7 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
-from stoploss.intake import bare, clean, segments, validate
+from stoploss.intake import bare, clean, validate
 from stoploss.intake.batch import Batch, Rows
 from stoploss.intake.canaries import without_canaries
 from stoploss.intake.checked import NOWHERE, Checked, Part, assignments_of, parts_of
@@ -183,7 +183,7 @@ def _shares(checked: Checked, watched: Mapping[str, Watched]) -> Iterator[tuple[
     assigned = checked.batch.items("assignments")
     if not len(assigned):
         return
-    names, codes = segments.dictionary(assigned.fields["experiment"])
+    names, codes = checked.batch.experiments
     judged = checked.judged[assigned.rows]
     run, epoch = _stamps(assigned.fields["run"]), _stamps(assigned.fields["epoch"])
     for code, name in enumerate(names):

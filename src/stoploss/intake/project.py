@@ -43,7 +43,8 @@ class Share:
     def subject(self, batch: Batch, watched: Watched) -> Subject:
         variant, consent = np.full((2, batch.rows), NOT_ASSIGNED, np.int16)
         variant[self.rows] = self.codes(watched)
-        consent[self.rows] = self.consent.cast(pl.Int16).fill_null(NOT_ASSIGNED).to_numpy()
+        asked = self.consent.cast(pl.Float64).to_numpy()  # null becomes NaN without a query
+        consent[self.rows] = np.nan_to_num(asked, nan=NOT_ASSIGNED)
         return Subject(batch, watched, variant, consent)
 
 

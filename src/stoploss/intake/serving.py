@@ -15,6 +15,7 @@ import numpy.typing as npt
 import polars as pl
 
 from stoploss.intake import segments
+from stoploss.intake.batch import holds
 from stoploss.intake.quantise import Mask
 from stoploss.intake.rows import NONE, Coded
 
@@ -51,8 +52,8 @@ def compared(
     instead = np.full(frame.height, NONE, np.int32)
     for code, serving in declared:
         for column in (column for column in LABELS if column in serving and column in frame.columns):
-            shown = (frame[column] != "").fill_null(False).to_numpy() & (variant == code)
-            differs = shown & (frame[column] != serving[column]).fill_null(False).to_numpy()
+            shown = holds(frame[column] != "") & (variant == code)
+            differs = shown & holds(frame[column] != serving[column])
             for row in np.flatnonzero(differs & ~undeclared).tolist():
                 seen = f"{LABELS[column]} {segments.clean(frame[column][row])}"
                 instead[row] = place.setdefault(seen, len(place))

@@ -30,6 +30,7 @@ class Steps:
 
     def __init__(self, rows: Places, fields: pl.DataFrame, height: int) -> None:
         self.rows, self.fields, self.height = rows, fields, height
+        self._filled: dict[str, pl.Series] = {}
 
     def __len__(self) -> int:
         return self.rows.size
@@ -46,7 +47,9 @@ class Steps:
         return self._texts("outcome").str.to_lowercase()
 
     def _texts(self, field: str) -> pl.Series:
-        return self.fields[field].fill_null("") if len(self) else pl.Series(field, [], pl.String)
+        if field not in self._filled:
+            self._filled[field] = self.fields[field].fill_null("") if len(self) else pl.Series(field, [], pl.String)
+        return self._filled[field]
 
     @cached_property
     def before(self) -> Places:

@@ -56,7 +56,7 @@ def _unknown_experiments(
     assigned = checked.batch.items("assignments")
     if not len(assigned):
         return [{} for _ in parts]
-    names, codes = segments.dictionary(assigned.fields["experiment"])
+    names, codes = checked.batch.experiments
     strangers = np.array([name not in watched for name in names])[codes] & checked.judged[assigned.rows]
     found = []
     for part in parts:

@@ -105,11 +105,17 @@ def _value_faults(values: npt.NDArray[np.float64], rows: Rows, names: pl.Series)
 def assignment_faults(batch: Batch) -> Iterator[tuple[int, Fault]]:
     """One record stands in one variant of an experiment."""
     assigned = batch.items("assignments")
-    if (np.diff(assigned.rows) > 0).all():
+    if (np.diff(assigned.rows) > 0).all() or not _any_twice(batch):
         return
     named = pl.DataFrame({"row": assigned.rows, "experiment": assigned.fields["experiment"]})
     for row, experiment in named.filter(named.is_duplicated()).unique(maintain_order=True).iter_rows():
         yield row, Fault("assigned_twice", f"experiment {shown(experiment)} is assigned twice; name its variant once")
+
+
+def _any_twice(batch: Batch) -> bool:
+    names, codes = batch.experiments
+    pairs = np.sort(batch.items("assignments").rows * len(names) + codes)
+    return bool((pairs[1:] == pairs[:-1]).any())
 
 
 def time_faults(at: Rows, broker_micros: Rows, oldest_micros: int) -> dict[int, str]:

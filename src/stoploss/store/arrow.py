@@ -56,7 +56,7 @@ def clean_to_bytes(frame: pl.DataFrame, kind: CleanKind = "traces") -> bytes:
 
 def _held(frame: pl.DataFrame) -> pl.DataFrame:
     held = [column.name for column in frame.iter_columns() if column.null_count() < frame.height]
-    return frame.select(held) if held else frame
+    return frame[held] if held else frame
 
 
 def clean_from_bytes(value: bytes | None) -> Clean:
