@@ -45,7 +45,7 @@ servers: ## Alertmanager, amtool and promtool, where they are not there
 	else echo "the tests of alerts need the packages prometheus and prometheus-alertmanager"; exit 1; fi
 
 test: $(STAMP) browser servers check ## every check and every test
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" $(TESTS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow" $(TESTS)
 
 test-slow: $(STAMP) ## the long simulations
 	$(BIN)/python -m pytest -m slow --timeout 14400

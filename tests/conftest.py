@@ -10,6 +10,21 @@ from stoploss.embedded.clickhouse import EmbeddedClickHouse
 from stoploss.embedded.kafka import EmbeddedKafka
 from stoploss.wire import schemas
 
+LONGEST = (
+    "tests/faults/test_in_each_run.py",
+    "tests/test_readme.py",
+    "tests/demo/test_demo.py",
+    "tests/simulation/",
+    "tests/cli/test_up.py",
+    "tests/test_compose.py",
+)
+"""Files and folders that take a minute or more. A process is given a file as a whole: where a long one comes last, the
+other process waits for it."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
+
 
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedKafka]:
