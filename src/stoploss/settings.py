@@ -44,7 +44,7 @@ class Settings(BaseSettings):
     clickhouse_password_file  password of the user that the address names, where it names none itself
     clickhouse_migrate  the recorder makes the tables; false where its user may only insert: use `stoploss tables`
     clickhouse_database  where the tables are
-    home               keys, the embedded parts' data, and the addresses of a running `stoploss up`
+    home               keys, the embedded parts' data, seats of workers, and the addresses of a running `stoploss up`
     topic_prefix       before every topic name
     installation       name of this installation: part of consumer groups, transactional ids and signatures
     ledger_partitions  of the topics partitioned by experiment; fixed once they exist
