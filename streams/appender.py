@@ -16,7 +16,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from stoploss.errors import DeliveryFailed
 from stoploss.kafka import connection
-from streams.reports import Places
+from streams.reports import OR_ANEW, Places
 
 Headers = Sequence[tuple[str, bytes]]
 FLUSH_TIMEOUT_S = 30.0
@@ -84,7 +84,7 @@ class Appender:
 
     def _report(self, error: KafkaError | None, message: Message) -> None:
         if error is None and self._places.is_repeat(message):
-            self._failure = self._failure or f"a record for {message.topic()} was taken for a repeat of an earlier one"
+            self._failure = self._failure or f"a record for {message.topic()} was taken for a repeat, {OR_ANEW}"
         elif error is not None and self._failure is None and error.code() not in CONSEQUENCES:
             self._failure = f"a record for {message.topic()} was not delivered: {error.str()}"
 

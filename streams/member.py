@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 from typing import Any, Literal, TypeVar, cast
 
-from aiokafka.errors import CommitFailedError, KafkaError
+from aiokafka.errors import CommitFailedError, KafkaError, NoError, UnknownMemberIdError
 from aiokafka.protocol.group import JoinGroupRequest, LeaveGroupRequest
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers import aiokafka as driver
@@ -23,6 +23,7 @@ Result = TypeVar("Result")
 
 LEAVE_TIMEOUT_S = 2.0  # a failing worker takes so long at most to tell the group that it goes
 JOIN_TRAVELS_S = 0.1
+TELL_AGAIN_S = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +65,10 @@ class MemberThread(driver.AIOKafkaConsumerThread):
         await super().on_start()
         self._ensure_consumer()._fetcher._fetch_task.cancel()  # records are read by librdkafka (fetching.py)
         self._note_heartbeats()
-        self._note_joins(Seat.take(Path(self.app.conf.datadir) / "seats" / self.app.conf.id))
+        try:
+            self._note_joins(Seat.take(Path(self.app.conf.datadir) / "seats" / self.app.conf.id))
+        except OSError as why:
+            self.log.warning("this worker has no seat, its group will wait for a session if it is killed: %r", why)
 
     def _note_joins(self, seat: Seat) -> None:
         """The seat keeps the id that the group gives. Who is about to get one tells of those who died here."""
@@ -75,26 +79,45 @@ class MemberThread(driver.AIOKafkaConsumerThread):
             if not isinstance(request, JoinGroupRequest):
                 return await send(request)
             if coordinator.member_id and self._telling is None:
-                self._telling = asyncio.create_task(self._tell_of(seat.died, coordinator.coordinator_id))
+                self._telling = asyncio.create_task(self._tell_of_the_dead(seat))
             response = await send(request)
             if response.member_id:
-                seat.note(response.member_id)
+                self._keep(seat.note, response.member_id)
             return response
 
         coordinator._send_req = noted
 
-    async def _tell_of(self, died: list[str], node: int) -> None:
+    def _keep(self, write: Callable[[str], None], member_id: str) -> None:
+        """A disk that is full must not end the membership."""
+        try:
+            write(member_id)
+        except OSError as why:
+            self.log.warning("the seat could not be written: %r", why)
+
+    async def _tell_of_the_dead(self, seat: Seat) -> None:
         """The group waits for members that were killed until their session is over, unless it is told.
 
-        After our own join: a group without any member waits for more to come before it lets the first one in. On
-        another wire: the one of the join is answered when the group is complete.
+        After our own join: a group without any member waits for more to come before it lets the first one in.
         """
+        until_s = monotonic() + self.app.conf.broker_session_timeout
         await asyncio.sleep(JOIN_TRAVELS_S)
-        for member_id in died:
-            try:
-                await self._ensure_consumer()._client.send(node, LeaveGroupRequest(self.app.conf.id, member_id))
-            except KafkaError as why:
-                self.log.warning("the group could not be told that %s is dead, and waits for it: %r", member_id, why)
+        for member_id in list(seat.died):
+            while not await self._told_of(member_id) and monotonic() < until_s:
+                await asyncio.sleep(TELL_AGAIN_S)
+            self._keep(seat.told, member_id)
+
+    async def _told_of(self, member_id: str) -> bool:
+        """On another wire than our join, which is answered when the group is complete."""
+        consumer = self._ensure_consumer()
+        node, request = consumer._coordinator.coordinator_id, LeaveGroupRequest(self.app.conf.id, member_id)
+        if node is None:
+            return False
+        try:
+            answer = await consumer._client.send(node, request)
+        except KafkaError as why:
+            self.log.warning("the group could not be told that %s is dead: %r", member_id, why)
+            return False
+        return answer.error_code in (NoError.errno, UnknownMemberIdError.errno)
 
     def _note_heartbeats(self) -> None:
         coordinator = self._ensure_consumer()._coordinator
@@ -175,7 +198,11 @@ class MemberThread(driver.AIOKafkaConsumerThread):
     def unseen_error(self) -> Exception | None:
         """What ended aiokafka's group coordination: it waits for a poll to ask, and Faust never asks."""
         coordinator = self._consumer and self._consumer._coordinator
-        return cast(Exception | None, coordinator and coordinator._pending_exception)
+        if coordinator is None:
+            return None
+        task = coordinator._coordination_task
+        ended = task.exception() if task.done() and not task.cancelled() else None
+        return cast(Exception | None, coordinator._pending_exception or ended)
 
     async def leave(self) -> None:
         await asyncio.wait_for(self._ensure_consumer()._coordinator._maybe_leave_group(), LEAVE_TIMEOUT_S)

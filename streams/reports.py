@@ -5,6 +5,7 @@ from __future__ import annotations
 from confluent_kafka import Message
 
 Partition = tuple[str | None, int | None]
+OR_ANEW = "or the topic was made again"
 
 
 class Places:
@@ -18,12 +19,20 @@ class Places:
 
     def __init__(self) -> None:
         self._last: dict[Partition, int] = {}
+        self._untold: set[Partition] = set()
 
     def is_repeat(self, delivered: Message) -> bool:
-        """Notes the place of a delivered record. One that the broker does not tell is no repeat."""
+        """Notes the place of a delivered record.
+
+        One that the broker does not tell is no repeat, nor are those behind it: librdkafka counts on from -1.
+        """
         at, offset = (delivered.topic(), delivered.partition()), delivered.offset()
         if offset is None or offset < 0:
+            self._untold.add(at)
             return False
-        repeat = offset <= self._last.get(at, -1)
+        behind = offset > self._last.get(at, -1)
+        if at in self._untold and not behind:
+            return False
+        self._untold.discard(at)
         self._last[at] = offset
-        return repeat
+        return not behind

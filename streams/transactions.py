@@ -17,7 +17,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from stoploss.errors import DeliveryFailed, Fenced
 from stoploss.kafka import connection
 from streams.measuring import TRANSACTION
-from streams.reports import Places
+from streams.reports import OR_ANEW, Places
 
 Headers = Sequence[tuple[str, bytes | None]]
 TRANSACTION_TIMEOUT_MS = 10_000
@@ -89,7 +89,7 @@ class Transactor:
         with suppress(SystemError):  # a fatal error among reports, of which Python lost the words: the commit has them
             self._producer.flush(CALL_TIMEOUT_S)
         if self._taken_for_repeats:
-            raise DeliveryFailed(f"{self.transactional_id}: a record was taken for a repeat of an earlier one")
+            raise DeliveryFailed(f"{self.transactional_id}: a record was taken for a repeat, {OR_ANEW}")
         self._commit()
 
     def _produce(self, record: Outgoing) -> None:

@@ -34,13 +34,18 @@ def test_a_record_of_which_the_broker_does_not_tell_the_place_is_no_repeat() -> 
     assert [places.is_repeat(delivered(offset)) for offset in (3, -1, -1_001, 4)] == [False] * 4
 
 
+def test_those_that_librdkafka_counts_on_from_an_untold_place_are_no_repeats_and_those_after_them_are() -> None:
+    places = Places()
+    assert [places.is_repeat(delivered(offset)) for offset in (100, -1, 0, 1, 105, 105)] == [False] * 5 + [True]
+
+
 @pytest.mark.kafka
 def test_an_appender_delivers_nothing_behind_a_record_that_was_taken_for_a_repeat(settings: Settings) -> None:
     appender, topic = Appender(settings.need_kafka()), settings.topics("ledger")
     appender.append(topic, b"first", partition=0)
     appender.flush()
     appender._report(None, delivered(0, topic))
-    with pytest.raises(DeliveryFailed, match="ledger was taken for a repeat of an earlier one"):
+    with pytest.raises(DeliveryFailed, match="ledger was taken for a repeat, or the topic was made again"):
         appender.append(topic, b"second", partition=0)
     assert values(settings, "ledger") == [b"first"]
 
