@@ -11,11 +11,12 @@ group has not been told of yet stands in the seat of whoever is about to: it may
 
 from __future__ import annotations
 
-import fcntl
 import os
 import socket
 from pathlib import Path
 from typing import Self
+
+from stoploss.locks import try_lock
 
 SEAT_BYTES_MAX = 64 * 1024
 BOOT = Path("/proc/sys/kernel/random/boot_id")
@@ -41,7 +42,7 @@ class Seat:
         while not free or (folder / str(number)).exists():
             file = os.open(folder / str(number), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             number += 1
-            if _locked(file):
+            if try_lock(file):
                 free.append(file)
             else:
                 os.close(file)
@@ -68,14 +69,6 @@ class Seat:
         text = "".join(f"{_boot()} {member_id}\n" for member_id in ids).encode()
         os.pwrite(self._file, text, 0)
         os.ftruncate(self._file, len(text))
-
-
-def _locked(file: int) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _read(file: int) -> list[str]:

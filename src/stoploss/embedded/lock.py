@@ -6,12 +6,12 @@ is held exactly as long as one of them lives, however the process that started t
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from pathlib import Path
 
 from stoploss.errors import EmbeddedUnavailable
+from stoploss.locks import try_lock
 
 LOCK_FILE = "lock"
 STOPPING = "stopping"
@@ -28,7 +28,7 @@ def acquire(directory: Path, *, title: str, wait_s: float) -> int:
     path = directory / LOCK_FILE
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     started = time.monotonic()
-    while not _try_lock(descriptor):
+    while not try_lock(descriptor):
         owner, stopping = read_owner(path)
         # A killed owner's guard needs a moment to notice and to write that it is stopping.
         if time.monotonic() - started > (wait_s if stopping else GRACE_TO_SAY_STOPPING_S):
@@ -51,11 +51,3 @@ def read_owner(path: Path) -> tuple[str, bool]:
     """(process id of the owner, whether it is stopping)."""
     words = path.read_text(encoding="ascii").split()
     return (words[0] if words else "unknown"), STOPPING in words
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
