@@ -12,10 +12,11 @@ from faust.types.auth import CredentialsT
 
 from stoploss.kafka import KafkaAddress
 from stoploss.settings import Settings
+from streams.agents import each_batch
 from streams.batches import Batch
 from streams.measuring import Sight
 from streams.member import Limits
-from streams.transport import Restore, each_batch, make_transport
+from streams.transport import Restore, make_transport
 
 
 class Boot(BootStrategy):

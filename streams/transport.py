@@ -21,14 +21,14 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from itertools import count
 from time import monotonic
 from typing import Any, ClassVar, cast
 
 from confluent_kafka import KafkaException, Message
 from faust.transport.drivers import aiokafka as driver
-from faust.types import TP, AppT, ConsumerMessage, StreamT
+from faust.types import TP, AppT, ConsumerMessage
 from faust.types.transports import TPorTopicSet
 from mode import Service, ServiceT
 
@@ -397,32 +397,6 @@ def consumer_of(app: AppT) -> BatchConsumer:
 def consumer_if_any(app: AppT) -> BatchConsumer | None:
     """The app's consumer once it has one; asking `app.consumer` would make it. From any thread."""
     return cast(BatchConsumer | None, cast(Any, app)._consumer)
-
-
-def each_batch(
-    app: AppT, handle: Callable[[Batch], Awaitable[None]]
-) -> Callable[[StreamT[Batch]], Coroutine[Any, Any, None]]:
-    """An agent that begins each batch and hands it to `handle`, which completes it, now or later.
-
-    A stale batch is dropped. Anything else that `handle` raises ends the process: Faust would go on with the
-    next event. That includes what is no Exception, such as a panic of polars.
-    """
-
-    async def agent(stream: StreamT[Batch]) -> None:
-        consumer = consumer_of(app)
-        async for batch in stream:
-            try:
-                consumer.begin(batch)
-                await handle(batch)
-            except StaleBatch as why:
-                consumer.log.info("%s", why)
-            except asyncio.CancelledError:
-                raise
-            except BaseException as why:
-                consumer.fail(f"the agent of {batch} raised {why!r}", why)
-                raise
-
-    return agent
 
 
 def make_transport(

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 from faust.types import TP
 
 from streams.admin import Admin
+from streams.agents import each_batch
 from streams.batches import Batch, Mark, Partition, counts_for
 from streams.member import Limits
-from streams.transport import BatchConsumer, Restore, each_batch
+from streams.transport import BatchConsumer, Restore
 from tests.simulation.broker import Group, Log
 from tests.simulation.clients import message_of
 from tests.simulation.loop import SimLoop

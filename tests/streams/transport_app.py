@@ -19,9 +19,10 @@ import faust
 from faust.app.base import BootStrategy
 from faust.types import TP
 
+from streams.agents import each_batch
 from streams.batches import Batch
 from streams.member import Limits
-from streams.transport import consumer_of, each_batch, make_transport
+from streams.transport import consumer_of, make_transport
 
 TICK_S = 0.25
 
