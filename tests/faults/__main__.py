@@ -16,20 +16,10 @@ from confluent_kafka import KafkaException
 
 from stoploss.errors import StoplossError
 from tests.faults.fault import Fault, Ground, all_faults, ground
-from tests.faults.measured import Measured
+from tests.faults.measured import Measured, percentile
 
 P95_S = 15.0
 HEAD = f"{'fault':34} {'times':>5} {'lost':>5} {'doubled':>7} {'wrong':>5} {'median s':>8} {'p95 s':>6}"
-
-
-def percentile(values: Sequence[float], share: float) -> float:
-    """The smallest value that at least `share` of them do not exceed; 0 of none.
-
-    >>> percentile([3.0, 1.0, 2.0], 0.95), percentile([1.0, 2.0, 3.0, 4.0], 0.5)
-    (3.0, 2.0)
-    """
-    ordered = sorted(values)
-    return ordered[max(0, -(-len(ordered) * round(share * 100) // 100) - 1)] if ordered else 0.0
 
 
 def line(fault: Fault, found: Measured) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 
@@ -37,3 +38,13 @@ class Ending:
 
 STOPPED = Ending("stopped", 0.0, ("set_exposure", "stop"))
 ROLLED_BACK = Ending("rolled_back", 0.0, ("set_exposure", "rollback"))
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The smallest value that at least `share` of them do not exceed; 0 of none.
+
+    >>> percentile([3.0, 1.0, 2.0], 0.95), percentile([1.0, 2.0, 3.0, 4.0], 0.5)
+    (3.0, 2.0)
+    """
+    ordered = sorted(values)
+    return ordered[max(0, -(-len(ordered) * round(share * 100) // 100) - 1)] if ordered else 0.0

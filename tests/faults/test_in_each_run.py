@@ -14,7 +14,7 @@ from tests.faults.fault import Ground, all_faults, ground
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(900)]
 
-KILLS, MINUTES = 8, 0.05
+KILLS, MINUTES = 6, 0.05
 IN_EACH_RUN = ("kill-at-random", "kill-after-command", "disorder", "forged-commands")
 
 
