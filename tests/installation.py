@@ -82,6 +82,10 @@ def create_topics(settings: Settings, *names: str, **config: str) -> None:
 
 def create_installation_keys(settings: Settings) -> Keys:
     create_keys(settings.keys)
+    return installation_keys(settings)
+
+
+def installation_keys(settings: Settings) -> Keys:
     return Keys(Signer.load(settings.keys / "monitor.key"), load_or_create_secret(settings.keys / "secret.key"))
 
 
