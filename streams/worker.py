@@ -14,6 +14,7 @@ from stoploss.settings import Settings
 from stoploss.signing import Signer, Verifier
 from streams import health, shared_schemas
 from streams.app import App
+from streams.collecting import keep_what_is_there, nothing_collected
 
 
 def _secret(settings: Settings) -> bytes:
@@ -103,7 +104,9 @@ def run(settings: Settings, roles: Sequence[str]) -> None:
     else:
         os.nice(YIELDING)
         shared_schemas.learn(settings)  # it writes to ClickHouse alone
-    apps = {role: ROLES[role](settings) for role in roles}
+    with nothing_collected():
+        apps = {role: ROLES[role](settings) for role in roles}
+    keep_what_is_there()
     if settings.health_port is not None:
         health.serve(apps, settings.health_host, settings.health_port)
     first, *others = apps.values()

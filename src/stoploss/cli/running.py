@@ -75,7 +75,10 @@ def say(sentence: str) -> None:
 def worker(roles: Sequence[str]) -> None:
     """Runs until a signal, or until it cannot go on; refused at once where Kafka is not there to begin with."""
     from stoploss.cli.stack import end_with_parent
-    from streams.worker import run
+    from streams.collecting import nothing_collected
+
+    with nothing_collected():
+        from streams.worker import run
 
     end_with_parent()
     run(addresses.connected(), roles)

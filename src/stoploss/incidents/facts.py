@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-
-from clickhouse_connect.driver.client import Client
+from typing import TYPE_CHECKING
 
 from stoploss import followup, ledger
 from stoploss.followup import Said
 from stoploss.ledger import Request
 from stoploss.lifecycle import RECORD
 from stoploss.review.words import moment
+
+if TYPE_CHECKING:  # who only asks what became of a duty needs no client
+    from clickhouse_connect.driver.client import Client
 
 # What the judge did not accept is in the ledger too, and is no fact.
 _REQUESTS = """

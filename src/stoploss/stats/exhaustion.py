@@ -15,8 +15,6 @@ import math
 from dataclasses import dataclass
 from typing import Self
 
-from scipy.special import erfcx
-
 from stoploss.stats.asymptotic import log_normal_cdf
 from stoploss.stats.errors import StatisticsInputError, require_between
 
@@ -60,6 +58,8 @@ class Exhaustion:
         >>> round(math.exp(Exhaustion(remaining=10.0, rate_per_h=1.0, variance_per_h=4.0).log_cdf(10.0)), 9)
         0.616163147
         """
+        from scipy.special import erfcx  # 0.15 s of processor, and many a process that knows of budgets asks for none
+
         require_between("hours", hours, 0, math.inf)
         spread = math.sqrt(self.variance_per_h * hours)
         a = (self.rate_per_h * hours - self.remaining) / spread

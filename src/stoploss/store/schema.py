@@ -9,10 +9,12 @@ import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-from clickhouse_connect.driver.client import Client
+
+if TYPE_CHECKING:  # who only writes the columns needs no client
+    from clickhouse_connect.driver.client import Client
 
 TABLES, SETS = (Path(__file__).with_name(name) for name in ("tables.sql", "sets.sql"))
 ID_COLUMNS = ("topic_uuid", "partition", "offset", "ordinal")
