@@ -76,7 +76,7 @@ class Settings(BaseSettings):
     roles_file         who may ask for what (governance/roles.py): registrar, console; unset: everybody for everything
     person_key         private key that requests are signed with; its file is named after the person: ada.key
     health_host        where workers and controllers answer /livez, /readyz and /metrics
-    health_port        and its port there; unset: nowhere
+    health_port        and its port there; unset: nowhere. Under `up` of the first process, and the next has the next
     console_host       where the console listens; this machine alone
     console_port       and its port there, or the next that is free; 0: any
     log_level          of the roles' log lines

@@ -9,7 +9,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
+from http import HTTPStatus
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -17,7 +20,8 @@ from stoploss.cli import addresses
 from stoploss.cli.stack import LONGEST_PAUSE_S, STEADY_S, Role, Stack, environment
 from stoploss.embedded.clickhouse import EmbeddedClickHouse
 from stoploss.embedded.kafka import EmbeddedKafka
-from stoploss.errors import ConfigurationError
+from stoploss.embedded.ports import free_port, require_free
+from stoploss.errors import ConfigurationError, EmbeddedUnavailable
 from stoploss.settings import Settings, load
 from streams.admin import Admin
 from tests.installation import settings_of
@@ -93,6 +97,48 @@ def watched(stack: Stack, said: list[str]) -> bool:
     """One look at the roles; False, so that it can stand in a condition that is not met yet."""
     said += stack.watch()
     return False
+
+
+def test_each_process_answers_probes_on_a_port_of_its_own(settings: Settings) -> None:
+    first = ports_in_a_row(3)
+    settings = settings.model_copy(update={"health_port": first})
+    with Stack(settings, lambda sentence: None, roles=(("registrar",), ("courier",))) as stack:
+        assert [(role.name, role.health_port) for role in stack.processes] == [
+            ("registrar", first),
+            ("courier", first + 1),
+            ("controller", first + 2),
+        ]
+        for port in range(first, first + 3):
+            wait(partial(answers, port))
+
+
+def ports_in_a_row(count: int) -> int:
+    """The first of so many ports that nobody listens on."""
+    while True:
+        first = free_port()
+        try:
+            for port in range(first, first + count):
+                require_free(port, title="a process")
+        except EmbeddedUnavailable:
+            continue
+        return first
+
+
+def answers(port: int) -> bool:
+    try:
+        with urlopen(f"http://127.0.0.1:{port}/livez", timeout=5) as answer:
+            return bool(answer.status == HTTPStatus.OK)
+    except OSError:  # nobody listens yet
+        return False
+
+
+def test_a_health_port_that_leaves_none_for_the_others_is_refused(settings: Settings) -> None:
+    settings = settings.model_copy(update={"health_port": 65_535})
+    with (
+        pytest.raises(ConfigurationError, match="STOPLOSS_HEALTH_PORT=65535 leaves no port for process 2"),
+        Stack(settings, lambda sentence: None, roles=(("registrar",), ("courier",)), controller=False),
+    ):
+        pass
 
 
 def test_keys_that_are_there_are_kept(settings: Settings) -> None:

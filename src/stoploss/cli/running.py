@@ -55,6 +55,9 @@ def _tell(stack: Stack) -> None:
     say(f"up: Kafka {settings.kafka}, ClickHouse {without_secrets(settings.need_clickhouse())}")
     if stack.console_address is not None:
         say(f"console: {link(settings.home, stack.console_address, getpass.getuser())}")
+    if settings.health_port:
+        ports = ", ".join(f"{role.name} {role.health_port}" for role in stack.processes if role.health_port)
+        say(f"/livez, /readyz and /metrics on {settings.health_host}: {ports}")
     say(f"flag file: {stack.flag_file}; logs: {stack.logs}; end with Ctrl-C")
 
 

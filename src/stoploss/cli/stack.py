@@ -26,6 +26,7 @@ from stoploss.cli.console import address_of, is_installed, listen
 from stoploss.control.keys import create_break_glass_keys, create_keys, load_or_create_secret
 from stoploss.embedded.clickhouse import EmbeddedClickHouse
 from stoploss.embedded.kafka import EmbeddedKafka
+from stoploss.errors import ConfigurationError
 from stoploss.settings import Settings, load
 from streams.admin import Admin
 
@@ -35,6 +36,7 @@ RETAINED_EVERY = "10m"
 STOP_S = 15.0
 RESTART_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 30.0
+LAST_PORT = 65_535
 STEADY_S = 60.0
 """A role that ran for so long is taken to be well: the next end is its first again."""
 Say = Callable[[str], None]
@@ -42,11 +44,15 @@ Say = Callable[[str], None]
 
 @dataclass(slots=True)
 class Role:
-    """One process: what it runs, where it logs, and when it began or, while none runs, is to begin again."""
+    """One process: what it runs, where it logs, and when it began or, while none runs, is to begin again.
+
+    health_port  where it answers probes; None: nowhere
+    """
 
     name: str
     arguments: tuple[str, ...]
     log: Path
+    health_port: int | None = None
     process: subprocess.Popen[bytes] | None = None
     began_s: float = 0.0
     due_s: float = 0.0
@@ -115,9 +121,9 @@ class Stack:
             create_break_glass_keys(self.settings.keys)
         load_or_create_secret(self.settings.keys / "secret.key")
         for group in self.roles:
-            self._run("+".join(group), ("worker", *group))
+            self._run("+".join(group), ("worker", *group), self._next_health_port())
         if self.controller:
-            self._run("controller", ("controller", "--file", str(self.flag_file)))
+            self._run("controller", ("controller", "--file", str(self.flag_file)), self._next_health_port())
         if self.retention:
             self._run("retention", ("retention", "--every", RETAINED_EVERY))
         if self.console and is_installed():
@@ -155,20 +161,34 @@ class Stack:
         found = Admin(settings.need_kafka()).existing().get(settings.topics("ledger"), settings.ledger_partitions)
         return settings.model_copy(update={"ledger_partitions": found})
 
-    def _run(self, name: str, arguments: Sequence[str]) -> None:
+    def _next_health_port(self) -> int | None:
+        """The port that was asked for, then those behind it: two processes cannot share one."""
+        first = self.settings.health_port
+        if not first:
+            return first
+        port = first + len(self.processes)
+        if port > LAST_PORT:
+            raise ConfigurationError(
+                f"STOPLOSS_HEALTH_PORT={first} leaves no port for process {len(self.processes) + 1}: "
+                "each takes the next; give a lower one"
+            )
+        return port
+
+    def _run(self, name: str, arguments: Sequence[str], health_port: int | None = None) -> None:
         self.logs.mkdir(exist_ok=True)
-        role = Role(name, tuple(arguments), self.logs / f"{name}.log")
+        role = Role(name, tuple(arguments), self.logs / f"{name}.log", health_port)
         self._spawn(role)
         self.processes.append(role)
 
     def _spawn(self, role: Role) -> None:
+        own = self.settings.model_copy(update={"health_port": role.health_port})
         with role.log.open("ab") as log:
             role.process = subprocess.Popen(
                 [sys.executable, "-m", "stoploss", *role.arguments],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, **environment(self.settings), "STOPLOSS_OWNED": "1"},
+                env={**os.environ, **environment(own), "STOPLOSS_OWNED": "1"},
                 start_new_session=True,
             )
         role.began_s = time.monotonic()
