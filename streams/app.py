@@ -75,10 +75,12 @@ def build_app(
     *,
     restore: Restore | None = None,
     limits: Limits | None = None,
+    alone: bool = False,
 ) -> App:
     """The app of a role: one agent for each topic.
 
     handlers  topic name without prefix -> what is done with each batch; it completes the batch itself
+    alone     one worker of the role reads everything, while others stand by
     """
     datadir = settings.home / "faust" / role
     datadir.parent.mkdir(parents=True, exist_ok=True)
@@ -110,7 +112,7 @@ def build_app(
         TableManager=NoTables,
     )
     topics = {name: settings.topics(name) for name in handlers}
-    transport = make_transport(settings.need_kafka(), topics.values(), restore=restore, limits=limits)
+    transport = make_transport(settings.need_kafka(), topics.values(), restore=restore, limits=limits, alone=alone)
     app.transport = transport(app.conf.broker_consumer, app)
     for name, handle in handlers.items():
         app.agent(app.topic(topics[name]), name=f"streams.{role}.{name}")(each_batch(app, handle))

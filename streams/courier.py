@@ -68,30 +68,36 @@ class Courier:
         bootstrap = settings.need_kafka()
         self._appender = Appender(bootstrap)
         self._registry = RegistryView(bootstrap, self.topics("registry")).start()
-        self._uuid = Admin(bootstrap).uuids([self.topics("acks")])[self.topics("acks")]
-        self._outstanding = Outstanding(settings.ack_deadline_ms / 1_000)
-        self._presence = Presence(settings.instance_silent_s)
+        self._admin = Admin(bootstrap)
+        self._uuid = ""
+        self._outstanding, self._presence = self._nothing()
+        self._learnt: set[TP] = set()
         self._broken_glass: set[str] = set()
         self._homes: dict[str, int] = {}
         self._learnt_ms: int | None = None
         self._alerting = Alerting(receivers_of(settings))
         self._telling = Telling(settings, group_of(settings, ROLE), verifier, self._registry, self._alerting)
         self._thread = ThreadPoolExecutor(1, ROLE)
-        self._remember()
         self.app: App = build_app(
             settings,
             ROLE,
             {"control": self.handle_control, "acks": self.handle_acks, "journal": self.handle_journal},
             restore=self._taken_over,
             limits=PATIENT,
+            alone=True,
         )
         self.app.on_partitions_revoked.connect(self._gives_back)
         self.app.on_before_shutdown.connect(self._close)
         self.app.timer(LOOK_EVERY_S, name="streams.courier.overdue")(self.look)
         self.app.timer(REPEAT_EVERY_S, name="streams.courier.repeat")(self.repeat)
 
+    def _nothing(self) -> tuple[Outstanding, Presence]:
+        return Outstanding(self.settings.ack_deadline_ms / 1_000), Presence(self.settings.instance_silent_s)
+
     def _remember(self) -> None:
-        """What was issued and acked before this courier began: nothing is forgotten with its predecessor."""
+        """What was issued and acked before this courier took over: nothing is forgotten with its predecessor."""
+        self._uuid = self._admin.uuid(self.topics("acks"))
+        self._outstanding, self._presence = self._nothing()
         answers = []  # of the others there is one from each instance twice a minute, for a month
         for message in self._whole("acks"):
             if (ack := self._ack(message.value())) is not None:
@@ -105,9 +111,17 @@ class Courier:
             self._outstanding.acked(ack)
 
     async def _taken_over(self, tp: TP) -> None:
-        """Before a partition is read: what its last courier told of it. Of acks nothing is told."""
+        await self._in_thread(lambda: self._learn(tp))
+
+    def _learn(self, tp: TP) -> None:
+        """Before a partition is read: what its last courier knew and told. One that comes again may have been another's
+        meanwhile, and its topic made again. Of acks nothing is told."""
+        if not self._learnt or tp in self._learnt:
+            self._learnt.clear()
+            self._remember()
+        self._learnt.add(tp)
         if tp.topic != self.topics("acks"):
-            await self._in_thread(lambda: self._telling.recall(tp.partition))
+            self._telling.recall(tp.partition)
 
     async def _gives_back(self, *_: object, **__: object) -> None:
         await self._in_thread(self._telling.forget)
@@ -257,11 +271,12 @@ class Courier:
     # ---- deadlines -----------------------------------------------------------------------------
 
     async def look(self) -> None:
-        """Sends again what is overdue, and says so; only the worker that reads the control topic does."""
-        if any(tp.topic == self.topics("control") for tp in consumer_of(self.app).owned()):
+        """Sends again what is overdue, and says so; who stands by knows nothing of it."""
+        ours = any(tp.topic == self.topics("control") for tp in consumer_of(self.app).owned())
+        if ours:
             await self._in_thread(self._tell_presence)
             await self._in_thread(self._send_again)
-            UNACKED.set(sum(bool(waiting.awaited) for waiting in self._outstanding.waiting.values()))
+        UNACKED.set(sum(bool(waiting.awaited) for waiting in self._outstanding.waiting.values()) if ours else 0)
 
     def _tell_presence(self) -> None:
         """Says in the ledger of each experiment which instances of its controllers live, and which no more."""

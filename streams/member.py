@@ -10,6 +10,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Literal, TypeVar, cast
 
+from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import CommitFailedError, KafkaError, NoError, UnknownMemberIdError
 from aiokafka.protocol.group import JoinGroupRequest, LeaveGroupRequest
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
@@ -18,6 +19,7 @@ from faust.types import TP
 
 from streams.batches import Mark, counts_for
 from streams.seats import Seat
+from streams.standby import SoleAssignor
 
 Result = TypeVar("Result")
 
@@ -58,6 +60,7 @@ class MemberThread(driver.AIOKafkaConsumerThread):
     """The thread that aiokafka lives in. Heartbeats go out here, whatever the agents' loop is doing."""
 
     limits: Limits
+    alone: bool = False
     _member_until_s: float = 0.0
     _telling: asyncio.Task[None] | None = None
 
@@ -69,6 +72,12 @@ class MemberThread(driver.AIOKafkaConsumerThread):
             self._note_joins(Seat.take(Path(self.app.conf.datadir) / "seats" / self.app.conf.id))
         except OSError as why:
             self.log.warning("this worker has no seat, its group will wait for a session if it is killed: %r", why)
+
+    def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
+        consumer = super()._create_worker_consumer(transport)
+        if self.alone:
+            consumer._partition_assignment_strategy = [SoleAssignor]
+        return consumer
 
     def _note_joins(self, seat: Seat) -> None:
         """The seat keeps the id that the group gives. Who is about to get one tells of those who died here."""

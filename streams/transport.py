@@ -57,6 +57,7 @@ class BatchConsumer(driver.Consumer):
     """
 
     limits: ClassVar[Limits] = Limits()
+    alone: ClassVar[bool] = False
     bootstrap: ClassVar[str]
     batch_topics: ClassVar[frozenset[str]] = frozenset()
 
@@ -77,7 +78,7 @@ class BatchConsumer(driver.Consumer):
 
     def _new_consumer_thread(self) -> MemberThread:
         thread = MemberThread(self, loop=self.loop, beacon=self.beacon)
-        thread.limits = self.limits
+        thread.limits, thread.alone = self.limits, self.alone
         return thread
 
     async def restored_offset(self, tp: TP) -> int | None:
@@ -400,7 +401,12 @@ def consumer_if_any(app: AppT) -> BatchConsumer | None:
 
 
 def make_transport(
-    bootstrap: str, topics: Iterable[str], *, restore: Restore | None = None, limits: Limits | None = None
+    bootstrap: str,
+    topics: Iterable[str],
+    *,
+    restore: Restore | None = None,
+    limits: Limits | None = None,
+    alone: bool = False,
 ) -> type[driver.Transport]:
     """A transport class for `app.transport = make_transport(...)(app.conf.broker_consumer, app)`.
 
@@ -409,6 +415,7 @@ def make_transport(
     restore    async (tp) -> the offset to start at, or None for the group's committed one. Called each time this
                worker starts a partition anew, so it also means: forget what you hold of it. May take long; other
                partitions and heartbeats go on meanwhile. It is cancelled when the partition is lost.
+    alone      one member of the group reads everything, while the others stand by
     """
 
     class Consumer(BatchConsumer):
@@ -422,5 +429,6 @@ def make_transport(
 
     Consumer.bootstrap = bootstrap
     Consumer.limits = limits or Limits()
+    Consumer.alone = alone
     Transport.Consumer = Consumer
     return Transport

@@ -175,6 +175,7 @@ def build_app(
     *,
     restore: Restore | None = None,
     limits: Limits | None = None,
+    alone: bool = False,  # as every group here: whoever joined last has all
 ) -> SimApp:
     """Stands in for streams.app.build_app; the app belongs to the process that is being started."""
     _, process = running()

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Message
+from confluent_kafka import KafkaException, Message
+from confluent_kafka.admin import AdminClient
 
 from stoploss import journal, ledger
 from stoploss.cli.break_glass import command_of
@@ -41,6 +42,7 @@ from tests.installation import (
     Role,
     Tail,
     appending,
+    group_of,
     headers_of,
     installed,
     journal_of,
@@ -346,6 +348,36 @@ def test_a_courier_that_takes_over_tells_what_still_fires_and_resolves_it_on_res
     world.wait(lambda: ("StoplossPause", "resolved") in world.told(name))
     assert [status for _, status in world.told(name)].count("resolved") == 1
     assert world.told(over)[already:] == []
+
+
+def test_a_second_courier_stands_by_and_takes_over_commands_that_it_never_read(world: World) -> None:
+    """What one reads of the acks settles what another would wait for: nothing is shared out."""
+    standby = world.installation.worker("courier")
+    settled, open_ = world.running(), world.started()
+    world.wait(lambda: len(shares(world)) == 2)
+    world.wait(lambda: len(world.overdue(open_)) >= 2)
+    assert sorted(map(bool, shares(world))) == [False, True]
+    assert [fact.resent for fact in world.overdue(open_)] == list(range(1, len(world.overdue(open_)) + 1))
+
+    before, copies = len(world.overdue(settled)), len(world.sent(settled))
+    world.courier.kill()
+    world.courier = standby
+    world.wait(lambda: sum(fact.resent == 2 for fact in world.overdue(open_)) == 2)
+    assert (len(world.overdue(settled)), len(world.sent(settled))) == (before, copies)
+    world.ack(world.last(open_))
+    world.wait(lambda: ("StoplossCommandOverdue", "resolved") in world.told(open_))
+
+
+def shares(world: World) -> list[int]:
+    """Partitions of each courier."""
+    settings = world.installation.settings
+    client, group = AdminClient({"bootstrap.servers": settings.need_kafka()}), group_of(settings, "courier")
+    [described] = client.describe_consumer_groups([group]).values()
+    try:
+        members = described.result().members
+    except KafkaException:  # its coordinator has just begun
+        return []
+    return [len(member.assignment.topic_partitions) for member in members]
 
 
 def test_what_ends_while_no_courier_is_there_is_ended_by_the_next(world: World) -> None:
