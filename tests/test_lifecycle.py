@@ -212,3 +212,50 @@ def test_a_pause_keeps_what_was_seen_and_a_resume_goes_on_from_it() -> None:
     assert (timeline.it.watermarks, timeline.it.lifecycle) == (watermarks, PAUSED)
     timeline.ask("resume")
     assert (timeline.it.run, timeline.it.lifecycle, timeline.it.number > number) == (2, RUNNING, True)
+
+
+# ---- what is not applied yet -----------------------------------------------------------------------
+
+
+def of_two(more: str = "") -> str:
+    return spec(more).replace("control: current}", "control: current, controllers: [flagd, edge]}")
+
+
+def test_an_amendment_waits_until_the_last_command_is_applied() -> None:
+    """Else nobody would send a stop again that one of them has not heard of."""
+    timeline = Timeline(of_two()).started()
+    timeline.ask("stop")
+    timeline.ack("flagd")
+    timeline.spec_text = of_two("segments: [tenant]")
+    timeline.ask("amend", reason="by tenant")
+    handled = timeline.said(RequestHandled)[-1]
+    why = "edge has not applied the last command yet, and an amendment would forget it; amend once it has"
+    assert (handled.accepted, handled.reason) == (False, why)
+    assert (timeline.it.lifecycle, timeline.it.experiment.spec.segments) == (STOPPED, ())
+    timeline.ack("edge")
+    timeline.ask("amend", reason="by tenant")
+    assert (timeline.it.lifecycle, timeline.it.experiment.spec.segments) == (REGISTERED, ("tenant",))
+
+
+def test_an_amendment_of_before_that_rule_is_obeyed_as_it_was() -> None:
+    timeline = Timeline(of_two()).started()
+    timeline.ask("stop")
+    timeline.edition = 1
+    timeline.spec_text = of_two("segments: [tenant]")
+    timeline.ask("amend", reason="by tenant")
+    assert timeline.it.lifecycle == REGISTERED
+
+
+def test_the_registry_says_since_when_a_controller_serves_what_the_last_command_orders() -> None:
+    timeline = Timeline(of_two()).started()
+    timeline.seconds(1)
+    timeline.ask("pause")
+    assert timeline.registry()[-1].served_at is None
+    timeline.ack("edge", "rejected")
+    assert timeline.registry()[-1].served_at is None
+    timeline.seconds(1)
+    timeline.ack("edge")
+    assert timeline.registry()[-1].served_at == timeline.at
+    timeline.seconds(1)
+    timeline.ack("flagd")
+    assert timeline.registry()[-1].served_at == timeline.at - 1_000_000

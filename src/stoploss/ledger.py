@@ -97,10 +97,11 @@ class Request:
         return self.edition is not None
 
 
-EDITION = 1
+EDITION = 2
 """What a registrar writes into each request, so that one in an older ledger is still answered as it was then.
 
 1: a registration changes no spec in force; a completion has a reason; failed offline results count.
+2: an amendment waits until the last command is applied.
 """
 
 

@@ -20,6 +20,11 @@ def old(text: str) -> Timeline:
     return Timeline(text, edition=None)
 
 
+def newer(text: str) -> Timeline:
+    """With requests of the first edition."""
+    return Timeline(text, edition=1)
+
+
 def only(some: Traces, columns: tuple[str, ...]) -> Traces:
     """The traces with a few of their metrics: a golden ledger is small."""
     kept = {name: some.metrics[name] for name in columns}
@@ -92,7 +97,7 @@ def spent() -> Timeline:
       budgets:
         - {metric: cost_usd, limit: 20, period: 1h, actions: [{burn: 2, do: throttle, to: 0.01}, {burn: 20, do: pause}]}
     """
-    story = Timeline(spec(budget)).started()
+    story = newer(spec(budget)).started()
     for second in range(20):
         story.seconds(1)
         cost_usd = 0.002 if second < 10 else 0.05
@@ -105,7 +110,7 @@ def spent() -> Timeline:
 
 def unbalanced() -> Timeline:
     """Four units in five come to a treatment that should get half of them."""
-    story = Timeline(spec("health: {sampleRatio: hold}")).started(0.5)
+    story = newer(spec("health: {sampleRatio: hold}")).started(0.5)
     for second in range(12):
         story.seconds(1)
         some = traces(100, seed=200 + second, users=5_000, population=second, share=0.8)
@@ -117,7 +122,7 @@ def unbalanced() -> Timeline:
 def moved() -> Timeline:
     """The treatment's answers grow longer, and come in another language: both drift, and one of the two pauses."""
     drift = "drift: [{metric: output_tokens, action: pause}, {mix: language, action: none}]"
-    story = Timeline(spec(f"segments: [language]\n{drift}")).started()
+    story = newer(spec(f"segments: [language]\n{drift}")).started()
     for second in range(40):
         story.seconds(1)
         later = second >= 20
@@ -132,7 +137,7 @@ def moved() -> Timeline:
 def unseen() -> Timeline:
     """Nobody sends anything for a while; later intake falls behind for so long that the monitor pauses by itself."""
     blind = "blind: {hold: 8s, after: 15s, then: pause, lagLimit: 100}"
-    story = Timeline(spec(f"health: {{silence: {{after: 5s, do: hold}}, {blind}}}")).started()
+    story = newer(spec(f"health: {{silence: {{after: 5s, do: hold}}, {blind}}}")).started()
     for seed in (400, 401):
         story.seconds(1)
         story.traces(only(traces(60, seed=seed), ERRORS))
@@ -145,7 +150,7 @@ def unseen() -> Timeline:
 def weighed() -> Timeline:
     """The treatment resolves twice as many cases at the same cost: the objective says better; evidence is missing."""
     objective = "objective: {quality: {score: resolved, closesAfter: 8s}, lambdaCost: 0.2}\nscores: [resolved]"
-    story = Timeline(spec(objective)).started()
+    story = newer(spec(objective)).started()
     for second in range(30):
         story.seconds(1)
         some = traces(120, seed=500 + second, users=60_000, error_rate=(0.0, 0.0))

@@ -24,6 +24,9 @@ from stoploss.policy.model import Policy
 from stoploss.policy.requirements import ASSESSMENTS, evaluation_faults, said_of
 from stoploss.state import ExperimentState
 
+WAITS_FOR_ACKS = 2
+"""The edition (ledger.EDITION) since which an amendment waits for them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Organisation:
@@ -57,7 +60,7 @@ def _objections(
         case "approve" | "reject":
             yield from _own(state, request)
         case "rehearse":
-            if state.desired.command_id is not None and state.desired.applied_at is None:
+            if _not_applied(state):
                 yield "the last command is not applied by all controllers yet; rehearse once it is"
         case "complete":
             yield from _completion(state, request)
@@ -67,6 +70,14 @@ def _objections(
             yield from _note(state, request)
         case action if action in RAISES:
             yield from _raise(state, request, policy, freeze, at)
+
+
+def _not_applied(state: ExperimentState) -> str:
+    """Who has yet to apply the last command; empty: nobody."""
+    desired = state.desired
+    if desired.command_id is None or desired.applied_at is not None:
+        return ""
+    return ", ".join(f"{controller}/{instance}".rstrip("/") for controller, instance in desired.awaiting.named())
 
 
 # ---- specs -----------------------------------------------------------------------------------------
@@ -80,6 +91,8 @@ def _of_spec(state: ExperimentState | None, request: Request, spec: Experiment, 
             return "an amendment needs a reason, which stands beside every verdict; give one with --reason"
         if spec.spec_hash == state.spec_hash:
             return "it changes nothing: the spec in force says the same"
+        if (request.edition or 0) >= WAITS_FOR_ACKS and (who := _not_applied(state)):
+            return f"{who} has not applied the last command yet, and an amendment would forget it; amend once it has"
     frozen = request.freezes or policy is not None
     if request.action == "register" and frozen and state is not None and spec.spec_hash != state.spec_hash:
         return "it is registered already, and a change is an amendment: `stoploss amend`, or `clone` it to begin anew"
