@@ -35,7 +35,8 @@ def acked(state: ExperimentState, ack: AckReceived, out: Outputs) -> None:
     hear(state, ack, out)
     if ack.status in (AckStatus.ALIVE, AckStatus.LEFT):
         _note_instance(state, ack)
-        _settle_command(state, out)
+        if _settles(state, out):
+            out.registry(state)
     elif ack.command_id == state.desired.command_id:
         _note_answer(state, ack, out)
     elif ack.command_id == state.governance.rehearsal.command_id:
@@ -72,20 +73,22 @@ def _note_answer(state: ExperimentState, ack: AckReceived, out: Outputs) -> None
     desired.acked.append(mark)
     out.journal(state, CommandAcked(ack.command_id, ack.controller, ack.instance, ack.status, ack.reason))
     if ack.status == AckStatus.APPLIED:
+        first = desired.served_at is None
+        desired.served_at = out.at if first else desired.served_at
         desired.awaiting.applied_by(ack.controller, ack.instance)
-        _settle_command(state, out)
+        if _settles(state, out) or first:
+            out.registry(state)
 
 
-def _settle_command(state: ExperimentState, out: Outputs) -> None:
-    """The moment at which nobody is awaited any more is when the command counts as applied."""
+def _settles(state: ExperimentState, out: Outputs) -> bool:
+    """The moment at which nobody is awaited any more is when the command counts as applied; True: its epoch opens."""
     desired = state.desired
     if desired.awaiting or desired.applied_at is not None or desired.command_id is None:
-        return
+        return False
     desired.applied_at = out.at
     was_open = state.epoch_open
     open_epoch_if_applied(state, out)
-    if state.epoch_open and not was_open:
-        out.registry(state)
+    return state.epoch_open and not was_open
 
 
 def _note_refusal(state: ExperimentState, ack: AckReceived, out: Outputs) -> None:

@@ -191,7 +191,7 @@ def command(
     issued = out.command(state, action, rule, version, reason, evidence, raises)
     state.desired.command_id, state.desired.decided_at = issued.command_id, out.at
     state.desired.awaiting, state.desired.acked = Awaited.of(issued.controllers, state.instances), []
-    state.desired.applied_at = None if state.desired.awaiting else out.at
+    state.desired.applied_at = state.desired.served_at = None if state.desired.awaiting else out.at
     out.journal(
         state,
         CommandIssued(issued.command_id, action, issued.sequence, issued.release_variant, issued.exposure, reason),

@@ -171,6 +171,7 @@ class Outputs:
             ramp=state.current.pace.stands or None,
             rechecked=tuple(Rechecked(item, at) for item, at in state.governance.rechecked.items()),
             unexplained_at=state.governance.unexplained_at,
+            served_at=state.desired.served_at,
         )
         self._add(RegistryOutput(state.name, self._ordinal(state), registry.encode(entry)))
 

@@ -19,6 +19,10 @@ class Rechecked:
 
 @dataclass(frozen=True, slots=True)
 class RegistryEntry:
+    """
+    served_at  when a controller had first applied the command; None: what it orders is served by nobody yet
+    """
+
     experiment: str
     partition: int
     spec: str
@@ -47,6 +51,7 @@ class RegistryEntry:
     ramp: str | None = None
     rechecked: tuple[Rechecked, ...] = ()
     unexplained_at: Micros | None = None
+    served_at: Micros | None = None
 
 
 def encode(entry: RegistryEntry) -> bytes:

@@ -85,7 +85,8 @@ class AfterStop:
 class Desired:
     """The state that commands order, and how far it is applied.
 
-    applied_at  ledger time at which all who have to had applied the last command; None: not yet
+    served_at   ledger time at which the first of them had applied the last command; None: not yet
+    applied_at  and at which all who have to had
     """
 
     release_variant: str
@@ -96,6 +97,7 @@ class Desired:
     awaiting: Awaited = field(default_factory=Awaited)
     acked: list[str] = field(default_factory=list)
     applied_at: Micros | None = None
+    served_at: Micros | None = field(default=None, metadata={"since": "0.1.0"})
 
 
 @dataclass(slots=True)

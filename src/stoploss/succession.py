@@ -72,6 +72,7 @@ def _begin_anew(state: ExperimentState, entry: RegistryEntry) -> None:
         entry.command_id,
         decided_at=entry.changed_at,
         applied_at=entry.changed_at,
+        served_at=entry.served_at,
     )
 
 
@@ -98,6 +99,7 @@ def _hear_again(state: ExperimentState, command_id: str | None, acks: Iterable[A
         if ack.command_id == command_id and ack.experiment == state.name:
             wants.acked.append(f"{ack.controller}/{ack.instance}/{ack.status}")
             if ack.status == AckStatus.APPLIED:
+                wants.served_at = wants.decided_at if wants.served_at is None else wants.served_at
                 wants.awaiting.applied_by(ack.controller, ack.instance)
     if not wants.awaiting and wants.applied_at is None:
         wants.applied_at = wants.decided_at

@@ -84,8 +84,8 @@ class Installation:
         producer.flush(WAIT_S)
         (producer.commit_transaction if commit else producer.abort_transaction)(WAIT_S)
 
-    def register(self, command: Command) -> None:
-        """The registry says that this command's state holds."""
+    def register(self, command: Command, *, served: bool) -> None:
+        """The registry names this command, and whether a controller has applied it."""
         entry = registry.RegistryEntry(
             experiment=command.experiment,
             partition=1,
@@ -101,6 +101,7 @@ class Installation:
             command_id=command.command_id,
             changed_at=NOW,
             offset=0,
+            served_at=NOW if served else None,
         )
         producer = Producer({"bootstrap.servers": self.bootstrap})
         producer.produce(self.topics.registry, registry.encode(entry), command.experiment.encode(), 1)
@@ -233,15 +234,27 @@ def test_a_restarted_controller_remembers_the_stop_and_says_again_that_it_holds(
     ]
 
 
-def test_an_old_raise_is_restored_by_a_new_controller_where_the_registry_names_it(site: Installation) -> None:
+def test_an_old_raise_is_restored_by_a_new_controller_where_another_has_applied_it(site: Installation) -> None:
     raising = order(expires_at=NOW)
     site.issue(site.message(raising))
     with site.controller("without-registry"):
         assert [ack.reason.startswith("it raises exposure and expired") for ack in site.acks(2)] == [False, True]
         assert not site.flags.exists()
-    site.register(raising)
+    site.register(raising, served=True)
     with site.controller("with-registry"):
         assert site.flag_command() == "c-1-1"
+
+
+def test_a_raise_that_came_too_late_is_not_in_force_for_whoever_starts_next(site: Installation) -> None:
+    """The registry names the last command, whether or not anybody has obeyed it."""
+    raising = order(expires_at=NOW)
+    site.issue(site.message(raising))
+    site.register(raising, served=False)
+    with site.controller():
+        assert [ack.reason.startswith("it raises exposure and expired") for ack in site.acks(2)] == [False, True]
+    with site.controller():
+        assert [ack.status for ack in site.acks(4)[2:]] == [AckStatus.RECEIVED, AckStatus.REJECTED]
+    assert not site.flags.exists()
 
 
 def test_a_forged_command_changes_nothing_and_is_reported(site: Installation) -> None:

@@ -37,8 +37,8 @@ def decide(position: Position | None, command: Command, now: Micros, *, in_force
 
     position  what it applied last for this experiment, None: nothing
     now       the controller's clock
-    in_force  the registry names this command as the state that holds now: restoring it after a start raises nothing,
-              so it may be expired
+    in_force  the registry names this command, and that a controller has applied it: restoring it after a start raises
+              nothing, so it may be expired
     """
     reason = _contradiction(command) or _out_of_order(position, command) or _past_glass(position, command)
     if reason:

@@ -117,7 +117,11 @@ def run_controller(
 
 @dataclass(slots=True)
 class Backlog:
-    """What stood on the topics when the controller started."""
+    """What stood on the topics when the controller started.
+
+    in_force  by experiment: id of the last command, where a controller has applied it. What nobody has is no state that
+              is to be restored: an expired raise among it stays refused
+    """
 
     commands: list[CommandMessage] = field(default_factory=list)
     in_force: dict[str, str] = field(default_factory=dict)
@@ -149,7 +153,7 @@ def _note_state(in_force: dict[str, str], message: Message) -> None:
     except WireError as error:
         log.warning("registry_entry_unreadable", experiment=experiment, reason=str(error))
         return
-    if entry.command_id is not None:
+    if entry.command_id is not None and entry.served_at is not None:
         in_force[entry.experiment] = entry.command_id
 
 
