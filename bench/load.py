@@ -2,9 +2,10 @@
 
     python -m bench.load '{"bootstrap": "127.0.0.1:9092", "topic": "stoploss.traces", "rate_per_s": 10000, …}'
 
-Traces differ in id, time, unit, variant and segments. Each is a template into which its id and its time are laid, for a
-generator in Python would otherwise be what is measured. It stops when its standard input is closed, and says how many
-it has sent.
+Traces differ in id, time, unit, latency, variant and segments. Each is a template into which id, time, unit and latency
+are laid, for a generator in Python would otherwise be what is measured. A unit has one template, so one variant. There
+are so many units that few come more than ten times a day: what comes oftener is counted in few statistics, and would be
+judged for next to nothing. It stops when its standard input is closed, and says how many it has sent.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from __future__ import annotations
 import json
 import os
 import random
+import struct
 import sys
 import threading
 import time
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -25,8 +26,11 @@ from stoploss.emit.encoding import encode_trace
 
 SLICE_S = 0.005
 TEMPLATES = 2_000
-ID_PLACE = "0" * 32
-USERS = 40_000
+UNITS_EACH = 1_000
+"""Of a template: two million users in all."""
+ID_PLACE, UNIT_PLACE, LATENCY_PLACE = "0" * 32, "u0123456", 1234.5678
+AT_PLACE = 1_790_000_000_000_000
+LATENCIES = 1 << 16
 TENANTS, LANGUAGES, CHANNELS = 20, 5, 3
 VARIANTS = ("current", "small")
 SENTENCE = "The parcel left the warehouse on Monday and reaches you within two working days. "
@@ -50,19 +54,27 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """An encoded trace without its id and its time."""
+    """An encoded trace, cut where its id, time, unit and latency stand."""
 
-    head: bytes
-    tail: bytes
+    pieces: tuple[bytes, ...]
 
     @classmethod
     def of(cls, fields: dict[str, object]) -> Template:
-        at = 1_790_000_000_000_000
-        value = encode_trace({**fields, "trace_id": ID_PLACE, "at": at}).value
-        head, found, rest = value.partition(ID_PLACE.encode())
-        assert found
-        assert rest.startswith(varint(at))
-        return cls(head, rest[len(varint(at)) :])
+        own = {"trace_id": ID_PLACE, "at": AT_PLACE, "unit_id": UNIT_PLACE, "latency_ms": LATENCY_PLACE}
+        rest, pieces = encode_trace({**fields, **own}).value, []
+        for place in (ID_PLACE.encode(), varint(AT_PLACE), UNIT_PLACE.encode(), double(LATENCY_PLACE)):
+            head, found, rest = rest.partition(place)
+            assert found
+            pieces.append(head)
+        return cls((*pieces, rest))
+
+    def filled(self, trace_id: bytes, at: bytes, unit: bytes, latency: bytes) -> bytes:
+        head, before_at, before_unit, before_latency, tail = self.pieces
+        return b"".join((head, trace_id, before_at, at, before_unit, unit, before_latency, latency, tail))
+
+
+def double(number: float) -> bytes:
+    return struct.pack("<d", number)
 
 
 def varint(number: int) -> bytes:
@@ -79,11 +91,11 @@ def fields_of(chance: random.Random, experiment: str, text_share: float) -> dict
     """What a healthy service says of one request."""
     fields: dict[str, object] = {
         "service": "bench",
-        "unit_id": f"u{chance.randrange(USERS)}",
+        "unit_id": f"u{chance.randrange(TEMPLATES * UNITS_EACH):07}",
         "tenant": f"tenant-{chance.randrange(TENANTS):02}",
         "language": f"language-{chance.randrange(LANGUAGES)}",
         "channel": f"channel-{chance.randrange(CHANNELS)}",
-        "latency_ms": chance.lognormvariate(6.5, 0.4),
+        "latency_ms": latency_ms(chance),
         "input_tokens": chance.randrange(100, 3_000),
         "output_tokens": chance.randrange(20, 600),
         "cost_usd": chance.uniform(0.001, 0.01),
@@ -93,12 +105,17 @@ def fields_of(chance: random.Random, experiment: str, text_share: float) -> dict
     return {**fields, "output_text": (SENTENCE * 4)[:300]} if chance.random() < text_share else fields
 
 
+def latency_ms(chance: random.Random) -> float:
+    return chance.lognormvariate(6.5, 0.4)
+
+
 def send(job: Job, stop: threading.Event) -> int:
     """Sends until it is told to stop; the number of traces. What comes late is made good in the next slices."""
     chance = random.Random(job.seed)
     templates = [
         Template.of(fields_of(chance, chance.choice(job.experiments), job.text_share)) for _ in range(TEMPLATES)
     ]
+    latencies = [double(latency_ms(chance)) for _ in range(LATENCIES)]
     producer = Producer(
         {
             "bootstrap.servers": job.bootstrap,
@@ -108,14 +125,15 @@ def send(job: Job, stop: threading.Event) -> int:
             "queue.buffering.max.kbytes": 1_000_000,
         }
     )
-    prefix, sent, began_s = uuid.uuid4().hex[:16], 0, time.monotonic()
+    sent, began_s = 0, time.monotonic()
     while not stop.is_set():
         due = int((time.monotonic() - began_s) * job.rate_per_s)
         at = varint(time.time_ns() // 1_000)
         for number in range(sent, due):
-            template = templates[number % TEMPLATES]
-            value = template.head + f"{prefix}{number:016}".encode() + at + template.tail
-            producer.produce(job.topic, value, os.urandom(8))
+            trace_id = os.urandom(16).hex().encode()
+            unit = b"u%07d" % (number % TEMPLATES * UNITS_EACH + chance.getrandbits(30) % UNITS_EACH)
+            latency = latencies[chance.getrandbits(16)]
+            producer.produce(job.topic, templates[number % TEMPLATES].filled(trace_id, at, unit, latency), trace_id)
         sent = max(sent, due)
         producer.poll(0)
         stop.wait(SLICE_S)

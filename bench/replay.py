@@ -40,7 +40,7 @@ def recorded(text: str, rows_a_tick: int) -> Recorded:
     timeline, rows = Timeline(text).started(), 0
     segmented = text is EVERY_RULE
     for part in range(ROWS // PART):
-        some = traffic(part) if segmented else traces(PART, seed=part, users=8_000)
+        some = traffic(part) if segmented else traces(PART, seed=part, users=ROWS // 4)
         for block in timeline.blocks(some, BLOCK_ROWS):
             timeline.append(block)
             rows += BLOCK_ROWS
