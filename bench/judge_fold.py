@@ -28,9 +28,9 @@ TRACES_A_SECOND = (5_000, 50_000)
 ROWS = 50_000
 
 
-def traffic(seed: int) -> Traces:
+def traffic(seed: int, users: int = 40_000) -> Traces:
     """ROWS rows of users few of whom reach their day's cap; the segment values of each drawn at random."""
-    some = traces(ROWS, seed=seed, users=40_000)
+    some = traces(ROWS, seed=seed, users=users)
     rng = np.random.default_rng(seed)
     for name, values in VALUES.items():
         some.segments[name] = [f"{name}-{i:02}" for i in rng.integers(0, values, ROWS).tolist()]

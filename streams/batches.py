@@ -15,6 +15,7 @@ from confluent_kafka import Message
 from faust.types import TP
 
 from stoploss.errors import StoplossError
+from stoploss.ledger import Source
 
 RECORD_OVERHEAD_BYTES = 500  # what a record costs in memory beside its value, about
 
@@ -78,11 +79,17 @@ class Batch:
 
     messages    as they were read; whoever has many of them takes values and stamps and makes no records
     generation  which take-over of the partition it belongs to; rises each time this process starts one anew
+    log         UUID of the topic as it stands now: one that is made again under its name has another
     """
 
     tp: TP
     messages: Sequence[Message]
     generation: int
+    log: str = ""
+
+    @property
+    def source(self) -> Source:
+        return Source(self.tp.topic, self.log, self.tp.partition)
 
     @property
     def records(self) -> list[Record]:
@@ -158,7 +165,7 @@ class Partition:
         self._completed_to = at if claim else None
 
     def deliver(self, messages: Sequence[Message], now_s: float) -> Batch:
-        batch = Batch(self.tp, messages, self.generation)
+        batch = Batch(self.tp, messages, self.generation, self.log)
         size_bytes = sum(map(len, messages)) + RECORD_OVERHEAD_BYTES * len(messages)
         delivered = _Delivered(batch.first, batch.last + 1, size_bytes, now_s)
         self._delivered[batch.first] = delivered

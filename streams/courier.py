@@ -29,7 +29,6 @@ from stoploss.settings import Settings
 from stoploss.signing import Verifier
 from stoploss.spec.file import parsed
 from stoploss.wire import records
-from streams.admin import Admin
 from streams.alerting import REPEAT_EVERY_S, Alerting, receivers_of
 from streams.app import App, build_app, group_of
 from streams.appender import Appender
@@ -68,8 +67,6 @@ class Courier:
         bootstrap = settings.need_kafka()
         self._appender = Appender(bootstrap)
         self._registry = RegistryView(bootstrap, self.topics("registry")).start()
-        self._admin = Admin(bootstrap)
-        self._uuid = ""
         self._outstanding, self._presence = self._nothing()
         self._learnt: set[TP] = set()
         self._broken_glass: set[str] = set()
@@ -96,7 +93,6 @@ class Courier:
 
     def _remember(self) -> None:
         """What was issued and acked before this courier took over: nothing is forgotten with its predecessor."""
-        self._uuid = self._admin.uuid(self.topics("acks"))
         self._outstanding, self._presence = self._nothing()
         answers = []  # of the others there is one from each instance twice a minute, for a month
         for message in self._whole("acks"):
@@ -226,7 +222,7 @@ class Courier:
             if ack.status in PRESENCE:
                 self._note_presence(ack)
             else:
-                self._append_ack(ack, f"{self._uuid}/{batch.tp.partition}/{record.offset}")
+                self._append_ack(ack, f"{batch.log}/{batch.tp.partition}/{record.offset}")
         self._appender.flush()
 
     def _ack(self, value: bytes | None) -> Ack | None:

@@ -34,7 +34,6 @@ from stoploss.ledger import Source, SourceStatus
 from stoploss.registry import RegistryEntry
 from stoploss.settings import Settings
 from stoploss.store.arrow import CleanKind, clean_to_bytes
-from streams.admin import Admin
 from streams.app import App, build_app
 from streams.appender import Appender
 from streams.batches import Batch, offset_of
@@ -91,8 +90,6 @@ class Feeder:
         bootstrap = settings.need_kafka()
         self._appender = Appender(bootstrap)
         self._registry = RegistryView(bootstrap, self.topics("registry")).start()
-        self._admin = Admin(bootstrap)
-        self._uuids = self._admin.uuids(self._processes)
         self._canaries = canaries(range(settings.ledger_partitions))
         self._watched: dict[str, Watched] = {}
         self._watched_version = -1
@@ -106,11 +103,7 @@ class Feeder:
         self.app.timer(STATUS_EVERY_S, name=f"streams.{role}.status")(self.status)
 
     async def _taken_over(self, tp: TP) -> None:
-        """A partition begins anew at the group's offset: what waited of it is no longer ours.
-
-        The topic may have been made again meanwhile: under its old UUID its rows would be trimmed as repeats.
-        """
-        self._uuids |= await self._in_thread(lambda: self._admin.uuids([tp.topic]))
+        """A partition begins anew at the group's offset: what waited of it is no longer ours."""
         self._totals.pop(tp, None)
         self._gathering.drop(lambda batch: batch.tp == tp)
 
@@ -180,14 +173,11 @@ class Feeder:
     def _fetched(self, batches: Sequence[Batch]) -> Fetched:
         messages = [message for batch in batches for message in batch.messages]
         return Fetched(
-            self._source(batches[0].tp),
+            batches[0].source,
             [offset_of(message) for message in messages],
             [message.value() for message in messages],
             [message.timestamp()[1] for message in messages],
         )
-
-    def _source(self, tp: TP) -> Source:
-        return Source(tp.topic, self._uuids[tp.topic], tp.partition)
 
     def _watch(self) -> dict[str, Watched]:
         """The experiments of the registry, projected by the spec in force, and the canaries."""
@@ -214,24 +204,25 @@ class Feeder:
         self._appender.flush()
 
     def _refuse(self, part: Read) -> None:
-        tp = part.batches[0].tp
+        source = part.batches[0].source
         for reject in part.result.rejects:
             DEAD_LETTERS.labels(self.role, reject.code).inc()
-            letter = dead_letters.dead_letter(reject, self._source(tp), self.role)
-            self._appender.append(self.topics("deadletter"), dead_letters.encode(letter), key=tp.topic.encode())
+            letter = dead_letters.dead_letter(reject, source, self.role)
+            self._appender.append(self.topics("deadletter"), dead_letters.encode(letter), key=source.topic.encode())
 
     # ---- status --------------------------------------------------------------------------------
 
     async def status(self) -> None:
         """Says on every ledger partition that has an experiment how far each owned source partition is stored."""
-        statuses = [self._status(tp, *at) for tp, at in consumer_of(self.app).progress().items()]
+        sources, progress = consumer_of(self.app).sources(), consumer_of(self.app).progress()
+        statuses = [self._status(sources[tp], *progress[tp]) for tp in sorted(sources.keys() & progress.keys())]
         partitions = {entry.partition for entry in self._registry.entries()}
         if statuses and partitions:
             await self._in_thread(lambda: tell(self._appender, self.topics("ledger"), statuses, partitions))
 
-    def _status(self, tp: TP, position: int, end: int | None) -> SourceStatus:
-        totals = self._totals.setdefault(tp, Totals(position))
-        return totals.status(self._source(tp), position if end is None else end)
+    def _status(self, source: Source, position: int, end: int | None) -> SourceStatus:
+        totals = self._totals.setdefault(TP(source.topic, source.partition), Totals(position))
+        return totals.status(source, position if end is None else end)
 
 
 def _is_urgent(read: Sequence[Read]) -> bool:

@@ -30,7 +30,6 @@ from stoploss.otlp.flags import flags_of
 from stoploss.otlp.prices import PriceTable
 from stoploss.otlp.translating import LOGS, SPANS, Translator, made
 from stoploss.settings import Settings
-from streams.admin import Admin
 from streams.app import App, build_app
 from streams.appender import Appender
 from streams.batches import Batch, Record
@@ -82,8 +81,6 @@ class Collected:
         self._registry = RegistryView(bootstrap, self.topics("registry")).start()
         self._registry_version = -1
         self._names = {self.topics(name): name for name in (SPANS, LOGS)}
-        self._uuids = dict(Admin(bootstrap).uuids(self._names))
-        self._admin = Admin(bootstrap)
         self._open: list[Batch] = []
         self._totals: dict[TP, Totals] = {}
         self._unpriced: dict[str, int] = {}
@@ -107,7 +104,6 @@ class Collected:
         spans of their requests may be yet to come."""
         self._gathering.drop(lambda batch: batch is not None and batch.tp == tp)
         self._totals.pop(tp, None)
-        self._uuids |= await self._in_thread(lambda: self._admin.uuids([tp.topic]))
         if self._names[tp.topic] == LOGS:
             await self._in_thread(lambda: self._remember_flags(tp))
 
@@ -163,20 +159,17 @@ class Collected:
                 released = self._translator.take(topic, record.value, _key(batch), now_s)
             except MalformedRecord as error:
                 totals.rejected += 1
-                work.letters.append(self._letter(batch.tp, record, str(error)))
+                work.letters.append(self._letter(batch.source, record, str(error)))
             else:
                 totals.unassigned += released.counts["spans_unassigned"]
                 work.add(released)
         totals.done = batch.last + 1
 
-    def _letter(self, tp: TP, record: Record, reason: str) -> bytes:
+    def _letter(self, source: Source, record: Record, reason: str) -> bytes:
         DEAD_LETTERS.labels(ROLE, "malformed_otlp").inc()
         reject = Reject(record.offset, "malformed_otlp", reason, b"", record.timestamp_ms)
-        letter = dead_letters.dead_letter(reject, self._source(tp), ROLE)
+        letter = dead_letters.dead_letter(reject, source, ROLE)
         return dead_letters.encode(replace(letter, size=len(record.value or b"")))
-
-    def _source(self, tp: TP) -> Source:
-        return Source(tp.topic, self._uuids[tp.topic], tp.partition)
 
     def _watch(self) -> None:
         """The flags of the experiments that are registered."""
@@ -214,16 +207,17 @@ class Collected:
 
     async def status(self) -> None:
         """Says on every ledger partition that has an experiment how far each partition of spans is read."""
-        progress = consumer_of(self.app).progress().items()
-        statuses = [self._status(tp, *at) for tp, at in progress if self._names[tp.topic] == SPANS]
+        sources, progress = consumer_of(self.app).sources(), consumer_of(self.app).progress()
+        spans = [tp for tp in sorted(sources.keys() & progress.keys()) if self._names[tp.topic] == SPANS]
+        statuses = [self._status(sources[tp], *progress[tp]) for tp in spans]
         partitions = {entry.partition for entry in self._registry.entries()}
         if statuses and partitions:
             await self._in_thread(lambda: tell(self._appender, self.topics("ledger"), statuses, partitions))
 
-    def _status(self, tp: TP, position: int, end: int | None) -> SourceStatus:
+    def _status(self, source: Source, position: int, end: int | None) -> SourceStatus:
         """Without valid records: the traces made of them are counted by intake."""
-        totals = self._totals.setdefault(tp, Totals(position))
-        return totals.status(self._source(tp), position if end is None else end)
+        totals = self._totals.setdefault(TP(source.topic, source.partition), Totals(position))
+        return totals.status(source, position if end is None else end)
 
 
 def _key(batch: Batch) -> tuple[str, int, int, int]:

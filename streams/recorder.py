@@ -17,7 +17,6 @@ from stoploss.settings import Settings
 from stoploss.store import inserts, schema
 from stoploss.store.client import connect
 from stoploss.store.stored import Stored
-from streams.admin import Admin
 from streams.app import App, build_app
 from streams.batches import Batch, Record
 from streams.gathering import Gathering
@@ -41,7 +40,6 @@ class Recorder:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._uuids = Admin(settings.need_kafka()).uuids(settings.topics(name) for name in STREAMS)
         self._client: Client | None = None
         self._thread = ThreadPoolExecutor(1, "recorder")
         self._gathering = Gathering[tuple[str, Batch]](lambda: self.app, "recording", self._record)
@@ -94,7 +92,7 @@ class Recorder:
     def _stored(self, batch: Batch, record: Record) -> Stored:
         return Stored(
             topic=batch.tp.topic,
-            topic_uuid=self._uuids[batch.tp.topic],
+            topic_uuid=batch.log,
             partition=batch.tp.partition,
             offset=record.offset,
             timestamp_ms=record.timestamp_ms,

@@ -135,7 +135,6 @@ class Registrar:
         bootstrap = settings.need_kafka()
         self._appender = Appender(bootstrap)
         self._registry = RegistryView(bootstrap, self.topics("registry")).start()
-        self._uuid = Admin(bootstrap).uuids([self.topics("experiments")])[self.topics("experiments")]
         self._given: dict[str, int] = {}
         self._specs: dict[str, str] = {}
         self._limits = Limits(settings, self._registry, self._spec_of)
@@ -185,7 +184,7 @@ class Registrar:
     def _append_all(self, batch: Batch) -> None:
         self._limits.remember(before=batch.records[0].offset)
         for record in batch.records:
-            self._append(record, Source(batch.tp.topic, self._uuid, batch.tp.partition))
+            self._append(record, batch.source)
         self._appender.flush()
 
     def _append(self, record: Record, source: Source) -> None:

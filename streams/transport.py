@@ -33,6 +33,7 @@ from faust.types.transports import TPorTopicSet
 from mode import Service, ServiceT
 
 from stoploss.errors import ConfigurationError
+from stoploss.ledger import Source
 from streams.admin import Admin
 from streams.batches import Batch, Partition, StaleBatch, offset_of
 from streams.fetching import Fetcher, FetchThread
@@ -139,6 +140,10 @@ class BatchConsumer(driver.Consumer):
     def progress(self) -> dict[TP, tuple[int, int | None]]:
         """Per owned partition: the next offset to be read, and the log's end as of the last fetch (None: unknown)."""
         return {tp: (cast(int, self._partitions[tp].next_offset), self.highwater(tp)) for tp in self.owned()}
+
+    def sources(self) -> dict[TP, Source]:
+        """Per owned partition: which log is read."""
+        return {tp: Source(tp.topic, self._partitions[tp].log, tp.partition) for tp in self.owned()}
 
     def highwater(self, tp: TP) -> int | None:  # type: ignore[override]
         return self._reader.highwater(tp)

@@ -223,6 +223,7 @@ class GroupConsumer:
     complete = BatchConsumer.complete
     owned = BatchConsumer.owned
     progress = BatchConsumer.progress
+    sources = BatchConsumer.sources
     commit = BatchConsumer.commit
     _went_back = BatchConsumer._went_back
     _take_over = BatchConsumer._take_over

@@ -8,6 +8,7 @@ from faust.types import TP
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stoploss.ledger import Source
 from streams.batches import Batch, BatchMisuse, Mark, Partition
 
 HERE = TP("traces", 3)
@@ -31,6 +32,14 @@ def test_what_is_committed_names_its_log() -> None:
     taken = Partition(HERE, generation=1, taken_at_s=0.0)
     taken.start(5, None, claim=True, log="uuid")
     assert taken.commit_due == Mark(5, "uuid")
+
+
+def test_a_batch_names_the_log_that_it_was_read_from() -> None:
+    """Where its rows have come from: under the same name and offsets there may have been another log."""
+    taken = Partition(HERE, generation=1, taken_at_s=0.0)
+    taken.start(0, None, claim=False, log="uuid")
+    [batch] = delivered(taken, (0, 2))
+    assert batch.source == Source("traces", "uuid", 3)
 
 
 def delivered(book: Partition, *spans: tuple[int, int]) -> list[Batch]:

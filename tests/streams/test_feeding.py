@@ -82,8 +82,8 @@ def sent(settings: Settings, *values_: bytes, topic: str = "traces", partition: 
     for value in values_:
         appender.append(settings.topics(topic), value, partition=partition)
     appender.flush()
-    found = messages(settings, topic, partition)
-    return Batch(TP(settings.topics(topic), partition), found[-len(values_) :], 1)
+    found, name = messages(settings, topic, partition), settings.topics(topic)
+    return Batch(TP(name, partition), found[-len(values_) :], 1, Admin(settings.need_kafka()).uuid(name))
 
 
 def feed(feeder: Feeder, *batches: Batch) -> None:
@@ -237,12 +237,11 @@ def test_a_bare_outcome_is_left_to_the_resolver_and_one_that_comes_back_bare_is_
 def test_a_status_tells_every_ledger_partition_with_an_experiment_how_far_a_source_is_stored(
     settings: Settings, feeder: Feeder
 ) -> None:
-    tp = TP(settings.topics("traces"), 0)
     batch = sent(settings, avro(now()), b"bad")
     (read,) = feeder._read([batch])
-    assert feeder._status(tp, 0, 2).lag == 2
-    feeder._totals[tp].add(read.result.counts, batch.last + 1)
-    tell(feeder._appender, settings.topics("ledger"), [feeder._status(tp, 2, 2)], {HOME})
+    assert feeder._status(batch.source, 0, 2).lag == 2
+    feeder._totals[batch.tp].add(read.result.counts, batch.last + 1)
+    tell(feeder._appender, settings.topics("ledger"), [feeder._status(batch.source, 2, 2)], {HOME})
     (status,) = [fact for fact in facts_of(settings, HOME) if isinstance(fact, SourceStatus)]
     assert (status.offset, status.lag, status.valid, status.rejected) == (2, 0, 1, 1)
     assert facts_of(settings, 1 - HOME) == []

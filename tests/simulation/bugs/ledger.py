@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any
 
 from stoploss import counting, monitor
@@ -73,17 +74,20 @@ def sends_on_after_a_failure() -> AbstractContextManager[None]:
 
 def sources_without_their_uuid() -> AbstractContextManager[None]:
     """A topic that was made again is taken for the one before: its first rows are trimmed."""
-    return replaced(feeding.Feeder, "_source", lambda self, tp: Source(tp.topic, "always the same", tp.partition))
+    same = property(lambda self: Source(self.tp.topic, "always the same", self.tp.partition))
+    return replaced(batches.Batch, "source", same)
 
 
 def keeps_the_uuid_of_its_start() -> AbstractContextManager[None]:
     """A worker that lives through the deletion of its topic goes on under the old UUID. It did: found by this."""
 
-    async def taken_over(self: Any, tp: Any) -> None:
-        self._totals.pop(tp, None)
-        self._gathering.drop(lambda batch: batch.tp == tp)
+    handle = feeding.Feeder.handle
 
-    return replaced(feeding.Feeder, "_taken_over", taken_over)
+    async def handled(self: Any, batch: Any) -> None:
+        logs = self.__dict__.setdefault("logs_of_its_start", {})
+        await handle(self, replace(batch, log=logs.setdefault(batch.tp, batch.log)))
+
+    return replaced(feeding.Feeder, "handle", handled)
 
 
 def commits_without_the_name_of_its_log() -> AbstractContextManager[None]:
