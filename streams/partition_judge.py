@@ -71,6 +71,7 @@ class PartitionJudge:
     _left_out  experiments that this version cannot judge
     _acks      the last ones of what was folded again, in case that others' commands have other ids
     _said      all that follows from what was folded is published
+    _stamp_ms  the broker's, of the entry that was folded last; ledger time never goes back, and brokers' clocks do
     """
 
     def __init__(self, settings: Settings, partition: int, keys: Keys) -> None:
@@ -79,6 +80,7 @@ class PartitionJudge:
         self._begun: dict[str, int] = {}
         self._left_out: set[str] = set()
         self._said = True
+        self._stamp_ms = 0
         self._acks: deque[AckReceived] = deque(maxlen=MOST_ACKS)
         self.topics = settings.topics
         bootstrap = settings.need_kafka()
@@ -146,6 +148,7 @@ class PartitionJudge:
                 if not isinstance(output, LeaseOutput):
                     touched[output.experiment] = self._cursor_at(output.experiment, record.offset, output.ordinal)
             self._folded_since_snapshot += 1
+            self._stamp_ms = record.timestamp_ms
         if said:
             outgoing = [self._outgoing(output) for output in _with_newest_lease(said)]
             self._publish([*outgoing, *self._checkpoints(said)], touched)
@@ -154,7 +157,7 @@ class PartitionJudge:
 
     def behind_s(self) -> float:
         """Seconds since the broker took the newest entry that was folded; 0 before the first."""
-        return max(0.0, time.time() - self._state.clock / 1e6) if self._state.clock else 0.0
+        return max(0.0, time.time() - self._stamp_ms / 1e3) if self._stamp_ms else 0.0
 
     def blind_runs(self) -> int:
         return sum(experiment.current.sight.since is not None for experiment in list(self._state.experiments.values()))

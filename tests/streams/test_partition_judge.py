@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -95,6 +96,15 @@ def test_whatever_is_fetched_at_once_the_journal_is_the_fold_of_the_ledger(
     assert published == folded(settings)
     assert chain_holds(published)
     assert [str(command.action) for command in commands_of(settings)] == ["set_exposure", "stop"]
+
+
+def test_how_far_it_is_behind_is_told_though_a_brokers_clock_was_ahead(settings: Settings, keys: Keys) -> None:
+    append_facts(settings, 0, story())
+    judge, (first, second, *_) = judge_of(settings, keys), ledger_of(settings)
+    assert judge.behind_s() == 0
+    now_ms = time.time_ns() // 1_000_000
+    judge.judge([first._replace(timestamp_ms=now_ms + 3_600_000), second._replace(timestamp_ms=now_ms - 5_000)])
+    assert 5 <= judge.behind_s() < 600
 
 
 def test_commands_are_signed_and_say_where_they_belong(settings: Settings, keys: Keys) -> None:
