@@ -78,18 +78,20 @@ class Member:
         if not self.wanted or self.process is None or self.running:
             return
         if self._again_at_s == 0.0:
-            self._bury()
+            self.bury()
             self._again_at_s = time.monotonic() + (0.0 if self.killed else BACKOFF_S)
         if time.monotonic() >= self._again_at_s:
             self._again_at_s, self.killed = 0.0, False
             self.spawn()
 
-    def _bury(self) -> None:
+    def bury(self) -> None:
+        """Waits for the end of one that has ended or was killed."""
         assert self.process is not None
         assert self.process.stdin is not None
+        code = self.process.wait()
         self.process.stdin.close()
         if not self.killed:
-            self.ended.append(self.process.returncode)
+            self.ended.append(code)
 
     def ready(self) -> bool:
         """Whether it says that it reads all that it was assigned."""
@@ -127,13 +129,16 @@ class Crew:
             self.members[name] = member
         return member
 
-    def kill(self, name: str) -> None:
-        """SIGKILL; the supervisor starts it again."""
+    def kill(self, name: str, *, stays_away: bool = False) -> None:
+        """SIGKILL; the supervisor starts it again, or nobody until `again`."""
         with self._lock:
             member = self.members[name]
             if member.running:
                 member.killed = True
                 os.kill(member.pid, signal.SIGKILL)
+            if stays_away:
+                member.wanted = False
+                member.bury()
 
     def bend(self, name: str, bend: str | None) -> None:
         """From its next start on."""
@@ -154,7 +159,7 @@ class Crew:
     def again(self, name: str) -> None:
         with self._lock:
             member = self.members[name]
-            member.wanted = True
+            member.wanted, member.killed = True, False
             member.spawn()
 
     def signal(self, name: str, number: signal.Signals) -> None:

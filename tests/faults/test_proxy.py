@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.faults import __main__ as table
+from tests.faults import measured
 from tests.faults import proxy as module
 from tests.faults.proxy import Proxy, Wire
 
@@ -115,7 +115,7 @@ def test_a_deaf_wire_does_what_is_asked_and_tells_nobody(proxy: Proxy, server: s
     assert proxy.passed == 1
 
 
-@pytest.mark.parametrize("one", [module, table])
+@pytest.mark.parametrize("one", [module, measured])
 def test_the_examples_of_its_documentation_hold(one: object) -> None:
     found = doctest.testmod(one)  # type: ignore[arg-type]
     assert (found.failed, found.attempted > 0) == (0, True)

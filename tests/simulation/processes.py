@@ -247,7 +247,8 @@ class GroupConsumer:
         self._commit_task: asyncio.Task[bool] | None = None
 
     async def _log_of(self, topic: str) -> str:
-        return self._admin.uuid(topic)
+        """In a thread, as there: a topic may be made again while it is asked for."""
+        return await asyncio.get_running_loop().run_in_executor(None, self._admin.uuid, topic)
 
     async def restored_offset(self, tp: TP) -> int | None:
         return await self.restore(tp) if self.restore else None

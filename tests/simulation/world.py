@@ -300,14 +300,14 @@ class World:
         raise Violation("; ".join([*self.witness.wrong, "somebody never has nothing to do"]))
 
 
-def run(seed: int) -> None:
+def run(seed: int, kind: type[World] = World) -> None:
     """One run; raises Violation, whatever else may be raised within. Runs leave megabytes in circles behind."""
     if seed % COLLECTS_EVERY == 0:
         gc.collect()  # ends what was suspended in them
         gc.collect()  # frees them
         gc.freeze()  # what is left are caches: the next time need not look at them again
     try:
-        World(seed).run()
+        kind(seed).run()
     except Violation:
         raise
     except Exception as why:  # of the very code that is tried: no seed may end the ones after it

@@ -22,8 +22,7 @@ def run(ground: Ground) -> Measured:
         stage.wait(lambda: all(stage.crew[name].ready() for role in ROLES for name in (role, f"{role}-standby")))
         for name in [f"{role}{which}" for which in ("", "-standby") for role in ROLES]:
             stage.lasts(IDLE_S)
-            stage.crew.kill(name)
-            stage.crew[name].wanted = False
+            stage.crew.kill(name, stays_away=True)
             stage.recovered(time.monotonic())
             stage.crew.again(name)
             stage.wait(stage.crew[name].ready)

@@ -33,8 +33,7 @@ def run(ground: Ground) -> Measured:
             service.initialize(EvaluationContext())
             stage.wait(lambda: treated(service) > 20)
             for name in MONITOR:
-                stage.crew[name].wanted = False
-                stage.crew.kill(name)
+                stage.crew.kill(name, stays_away=True)
             lapsed_s = stage.wait(lambda: treated(service) == 0)
             stage.measured.notes.append(f"everybody got control after {lapsed_s:.1f} s, the lease is {LEASE_S:.0f} s")
             stage.measured.demand(lapsed_s < 2 * LEASE_S, f"a dead monitor's treatment was served for {lapsed_s:.1f} s")
