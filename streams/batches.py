@@ -137,6 +137,7 @@ class Partition:
     committed    what the group has committed, as far as this worker knows; None: nothing
     seek_due     the reader's position must be set to next_offset before the next fetch
     fenced       nothing that was delivered counts any more; the partition is to be started anew
+    alive_at_s   when whoever restores it or works on it has last said that it gets on, or whom it waits for
     """
 
     tp: TP
@@ -147,6 +148,7 @@ class Partition:
     seek_due: bool = True
     log: str = ""
     fenced: bool = False
+    alive_at_s: float = 0.0
     outstanding_bytes: int = 0
     _completed_to: int | None = None
     _progress_at_s: float = 0.0

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import cast
 
 import structlog
@@ -34,13 +35,12 @@ from streams.app import App, build_app, group_of
 from streams.appender import Appender
 from streams.batches import Batch, Record
 from streams.measuring import UNACKED
-from streams.member import Limits
 from streams.outstanding import Outstanding
 from streams.presence import Presence
 from streams.reading import whole
 from streams.registry_view import RegistryView
 from streams.telling import Telling
-from streams.transport import consumer_of
+from streams.transport import consumer_if_any, consumer_of
 
 log = structlog.get_logger("stoploss.courier")
 
@@ -49,10 +49,9 @@ LARGEST_ACK_BYTES = 64 * 1024
 """A larger one might not fit into the ledger, or its journal entry into a transaction: it would end each courier, or
 each judge, that comes to it."""
 LOOK_EVERY_S = 0.5
+LIVES_EVERY = 1_000
 UNORDERED_MS = 600_000
 """Commands are stamped by whoever issues them, and clocks differ."""
-PATIENT = Limits(restore_timeout_s=600.0)
-"""What was told before is read again: a month of it. Nothing waits for it but what on-call hears."""
 PRESENCE = (AckStatus.ALIVE, AckStatus.LEFT)
 
 
@@ -73,14 +72,15 @@ class Courier:
         self._homes: dict[str, int] = {}
         self._learnt_ms: int | None = None
         self._alerting = Alerting(receivers_of(settings))
-        self._telling = Telling(settings, group_of(settings, ROLE), verifier, self._registry, self._alerting)
+        self._telling = Telling(
+            settings, group_of(settings, ROLE), verifier, self._registry, self._alerting, self._gets_on
+        )
         self._thread = ThreadPoolExecutor(1, ROLE)
         self.app: App = build_app(
             settings,
             ROLE,
             {"control": self.handle_control, "acks": self.handle_acks, "journal": self.handle_journal},
             restore=self._taken_over,
-            limits=PATIENT,
             alone=True,
         )
         self.app.on_partitions_revoked.connect(self._gives_back)
@@ -143,7 +143,15 @@ class Courier:
         return entry.partition if entry is not None else self._homes.get(experiment)
 
     def _whole(self, topic: str, since_ms: int | None = None) -> Iterator[Message]:
-        return whole(self.settings.need_kafka(), self.topics(topic), since_ms=since_ms)
+        return self._gets_on(whole(self.settings.need_kafka(), self.topics(topic), since_ms=since_ms))
+
+    def _gets_on(self, messages: Generator[Message]) -> Generator[Message]:
+        """What was told before is read again, a month of it, which may take minutes."""
+        with closing(messages):
+            for number, message in enumerate(messages):
+                if number % LIVES_EVERY == 0 and (consumer := consumer_if_any(self.app)) is not None:
+                    consumer.lives()
+                yield message
 
     async def _close(self, *_: object, **__: object) -> None:
         await asyncio.to_thread(self._alerting.close)

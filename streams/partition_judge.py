@@ -27,7 +27,7 @@ from stoploss.rules import rules_version
 from stoploss.settings import Settings
 from stoploss.signing import Signer
 from stoploss.state import Cursor, ExperimentState, PartitionState
-from stoploss.succession import can_judge, follow
+from stoploss.succession import adopt, can_judge, follow
 from streams.appender import Appender
 from streams.batches import Record
 from streams.measuring import COMMANDS, CONCLUSIONS, DEAD_LETTERS
@@ -102,27 +102,48 @@ class PartitionJudge:
         for fault in restored.unreadable:
             log.warning("snapshot passed over", partition=self.partition, fault=fault)
         self._state, self._cursors = restored.state, restored.cursors
-        self._require_the_rest_of_the_ledger()
-        self._begun = {name: experiment.number for name, experiment in self._state.experiments.items()}
         self._generation, self._largest_parts = restored.generation, restored.parts
+        first = self._ledger_begins_at()
+        if first > self._state.offset + 1:
+            self._go_on_behind_the_gap(first)
+        self._begun = {name: experiment.number for name, experiment in self._state.experiments.items()}
         log.info(
             "restored", partition=self.partition, offset=self._state.offset, experiments=len(self._state.experiments)
         )
         return self._state.offset + 1
 
-    def _require_the_rest_of_the_ledger(self) -> None:
-        """What was deleted cannot be folded any more; behind a gap nobody knows the state, so nothing is judged."""
+    def _ledger_begins_at(self) -> int:
         consumer = reader(self.settings.need_kafka())
         try:
-            first, _ = watermarks(consumer, self.topics("ledger"), self.partition)
+            return watermarks(consumer, self.topics("ledger"), self.partition)[0]
         finally:
             consumer.close()
-        if first > self._state.offset + 1:
-            raise LedgerIncomplete(
-                f"partition {self.partition}: the ledger begins at offset {first}, the newest snapshot ends at "
-                f"{self._state.offset}, and what stood between them is gone; restore the topic, or register the "
-                "experiments under new names in a new installation"
-            )
+
+    def _go_on_behind_the_gap(self, first: int) -> None:
+        """What was deleted cannot be folded any more: what was published stands, and what runs is paused.
+
+        The snapshot at the end is what nobody finds the gap before; until it stands, the same is done again.
+        """
+        told = {"partition": self.partition, "snapshot": self._state.offset, "ledger_begins_at": first}
+        log.error("the ledger was deleted further than it was judged; what runs is paused", **told)
+        entries = {name: registry.decode(value) for name, value in self._registry().items()}
+        known, self._state.experiments = self._state.experiments, {}
+        for name in sorted(known.keys() | entries.keys()):
+            self._adopt(name, known.get(name), self._cursors.get(name), entries.get(name))
+        self._state.offset = max([first - 1, *(cursor.offset for cursor in self._cursors.values())])
+        self._folded_since_snapshot = 1
+        self._snapshot()
+
+    def _adopt(
+        self, name: str, known: ExperimentState | None, cursor: Cursor | None, published: RegistryEntry | None
+    ) -> None:
+        if cursor is None or published is None or not can_judge(published):
+            log.error("nothing of it is left that this version can go on from; in no lease", experiment=name)
+            self._left_out.add(name)
+            return
+        self._state.experiments[name], pause = adopt(known, cursor, published)
+        if pause is not None:
+            self._append(pause)
 
     def announce(self) -> None:
         """Says in the ledger which version judges from here on. Which one did before, only the ledger's end knows."""
@@ -143,6 +164,7 @@ class PartitionJudge:
         for record in records:
             if record.offset <= self._state.offset:
                 continue
+            self._require_next(record)
             for output in self._fold(record):
                 said.append(output)
                 if not isinstance(output, LeaseOutput):
@@ -154,6 +176,14 @@ class PartitionJudge:
             self._publish([*outgoing, *self._checkpoints(said)], touched)
             _measure(said)
         self._said = True
+
+    def _require_next(self, record: Record) -> None:
+        """Nothing but deletion leaves gaps in the ledger, and who restores finds them."""
+        if record.offset != self._state.offset + 1:
+            raise LedgerIncomplete(
+                f"partition {self.partition}: behind offset {self._state.offset} the ledger goes on at "
+                f"{record.offset}; what stood between them was deleted before it was judged"
+            )
 
     def behind_s(self) -> float:
         """Seconds since the broker took the newest entry that was folded; 0 before the first."""
@@ -212,9 +242,14 @@ class PartitionJudge:
         return cursor.version == self._mine.text and cursor.since <= self._begun.get(cursor.experiment, 0)
 
     def _registered(self, experiment: str) -> RegistryEntry | None:
+        value = self._registry().get(experiment)
+        return None if value is None else registry.decode(value)
+
+    def _registry(self) -> dict[str, bytes]:
+        """By experiment, what is published of it. Another version's may be more than this one reads."""
         found = whole(self.settings.need_kafka(), self.topics("registry"), self.partition)
-        values = [message.value() for message in found if message.key() == experiment.encode()]
-        return registry.decode(values[-1]) if values and values[-1] is not None else None
+        newest = {(message.key() or b"").decode(): message.value() for message in found}
+        return {name: value for name, value in newest.items() if value is not None}
 
     def _follow(self, state: ExperimentState | None, cursor: Cursor, published: RegistryEntry) -> None:
         """One that this version cannot judge is in no lease, so services give everybody control; nothing is said of it,

@@ -21,15 +21,16 @@ from streams.app import App, build_app
 from streams.batches import Batch, Record
 from streams.gathering import Gathering
 from streams.member import Limits
-from streams.transport import consumer_of
+from streams.transport import consumer_if_any, consumer_of
 
 log = structlog.get_logger("stoploss.recorder")
 
 STREAMS = ("traces_clean", "ledger", "journal", "checkpoints", "measures", "control", "acks", "registry", "deadletter")
 INSERT_EVERY_S = 0.5
 RETRY_FIRST_S, RETRY_LONGEST_S = 0.5, 15.0
-# ClickHouse may be away for long; only a batch that has stood for an hour says that something else is wrong.
-PATIENT = Limits(progress_timeout_s=3_600.0, fetch_rest_s=0.1)
+ANSWER_TIMEOUT_S = 40
+"""Of ClickHouse. Each attempt ends within what the watchdog gives a worker that does not get on."""
+LIMITS = Limits(fetch_rest_s=0.1)
 
 
 class Recorder:
@@ -45,7 +46,7 @@ class Recorder:
         self._gathering = Gathering[tuple[str, Batch]](lambda: self.app, "recording", self._record)
         self._inserted_s = 0.0
         handlers = {name: functools.partial(self.handle, name) for name in STREAMS}
-        self.app: App = build_app(settings, "recorder", handlers, limits=PATIENT)
+        self.app: App = build_app(settings, "recorder", handlers, limits=LIMITS)
 
     async def handle(self, stream: str, batch: Batch) -> None:
         self._gathering.put((stream, batch))
@@ -62,6 +63,7 @@ class Recorder:
     async def _insert_for_good(self, gathered: Sequence[tuple[str, Batch]]) -> None:
         wait_s = RETRY_FIRST_S
         while not await asyncio.get_running_loop().run_in_executor(self._thread, self._insert, gathered):
+            self._lives(gathered)
             await asyncio.sleep(wait_s)
             wait_s = min(2 * wait_s, RETRY_LONGEST_S)
         for _, batch in gathered:
@@ -74,16 +76,28 @@ class Recorder:
             stored.setdefault(stream, []).extend(self._stored(batch, record) for record in batch.records)
         try:
             batches = [batch for stream, records in stored.items() for batch in inserts.encode(stream, records)]
-            inserts.insert(self._connected(), batches)
+            client = self._connected()
+            for block in batches:
+                self._lives(gathered)
+                inserts.insert(client, [block])
         except (ClickHouseError, ConfigurationError, OSError) as error:
             self._client = None
             log.warning("insert failed, will be repeated", streams=sorted(stored), reason=str(error)[:500])
             return False
         return True
 
+    def _lives(self, gathered: Sequence[tuple[str, Batch]]) -> None:
+        """ClickHouse may be slow or away for long: that is no fault of this worker."""
+        if (consumer := consumer_if_any(self.app)) is not None:
+            consumer.lives({batch.tp for _, batch in gathered})
+
     def _connected(self) -> Client:
         if self._client is None:
-            client = connect(self.settings.need_clickhouse(), database=self.settings.clickhouse_database)
+            client = connect(
+                self.settings.need_clickhouse(),
+                database=self.settings.clickhouse_database,
+                answer_timeout_s=ANSWER_TIMEOUT_S,
+            )
             if self.settings.clickhouse_migrate:
                 schema.migrate(client)
             self._client = client

@@ -66,8 +66,9 @@ PUBLISH_TIMEOUT_S = 45.0
 """Behind a broker that was started anew librdkafka may not return from send_offsets_to_transaction for minutes,
 whatever timeout it is given (its issues 5456 and 5511). By then the broker has ended the transaction: to begin anew is
 quicker."""
-# Records wait by design, and ClickHouse may be away for long. Who waits has begun nothing: letting go costs nothing.
-PATIENT = Limits(progress_timeout_s=4 * 3_600.0, drain_timeout_s=1.0)
+LIMITS = Limits(drain_timeout_s=1.0)
+"""Records wait by design. Who waits has begun nothing: letting go costs nothing."""
+SLEEP_S = 10.0
 
 
 class Resolver:
@@ -81,7 +82,7 @@ class Resolver:
         self._gatherings: dict[TP, Gathering[Batch]] = {}
         self._held: dict[TP, int] = {}
         handlers = {stage.topic: self.handle for stage in stages}
-        self.app: App = build_app(settings, "resolver", handlers, restore=self.restore, limits=PATIENT)
+        self.app: App = build_app(settings, "resolver", handlers, restore=self.restore, limits=LIMITS)
         self.app.timer(STATUS_EVERY_S, name="streams.resolver.status")(self.status)
 
     async def _in_thread(self, tp: TP, call: Callable[[], T]) -> T:
@@ -145,7 +146,11 @@ class Resolver:
         longest_s = self._stages[tp.topic].wait_s
         if not longest_s:
             return records[:MOST_AT_ONCE]
-        await asyncio.sleep(max(0.0, min(longest_s, Waypoint.due_s(records[0]) - time.time())))
+        rest_s = min(longest_s, Waypoint.due_s(records[0]) - time.time())
+        while rest_s > 0:
+            consumer_of(self.app).lives([tp])
+            await asyncio.sleep(min(rest_s, SLEEP_S))
+            rest_s -= SLEEP_S
         now_s = time.time()
         others = itertools.takewhile(lambda record: Waypoint.due_s(record) <= now_s, records[1:MOST_AT_ONCE])
         return [records[0], *others]
@@ -158,6 +163,7 @@ class Resolver:
                 return await self._in_thread(batch.tp, lambda: waypoint.look_up(records))
             except (ClickHouseError, ConfigurationError, NotAnswered, OSError) as error:
                 log.warning("look-up failed, will be repeated", topic=batch.tp.topic, reason=str(error)[:500])
+            consumer_of(self.app).lives([batch.tp])
             await asyncio.sleep(wait_s)
             wait_s = min(2 * wait_s, RETRY_LONGEST_S)
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from itertools import takewhile
 from typing import cast
@@ -45,14 +45,22 @@ log = structlog.get_logger("stoploss.courier")
 class Telling:
     """For one thread.
 
-    group  consumer group of the couriers
+    group    consumer group of the couriers
+    gets_on  hands on what is read of a whole topic, and tells the watchdog that it gets on
     """
 
     def __init__(
-        self, settings: Settings, group: str, verifier: Verifier, registry: RegistryView, alerting: Alerting
+        self,
+        settings: Settings,
+        group: str,
+        verifier: Verifier,
+        registry: RegistryView,
+        alerting: Alerting,
+        gets_on: Callable[[Generator[Message]], Generator[Message]],
     ) -> None:
         self.settings, self.topics = settings, settings.topics
         self._group, self._verifier, self._registry, self._alerting = group, verifier, registry, alerting
+        self._gets_on = gets_on
         self._recalled: set[int] = set()
 
     # ---- what comes ----------------------------------------------------------------------------
@@ -111,7 +119,7 @@ class Telling:
         with closing(observer(bootstrap, self._group)) as group:
             place = committed(group, TP(name, partition))
         since_ms = time.time_ns() // 1_000_000 - TOPICS["control"].retention_ms
-        with closing(whole(bootstrap, name, partition, since_ms=since_ms)) as messages:
+        with closing(self._gets_on(whole(bootstrap, name, partition, since_ms=since_ms))) as messages:
             yield from takewhile(lambda message: place is None or cast(int, message.offset()) < place, messages)
 
     # ---- what there is to tell -----------------------------------------------------------------

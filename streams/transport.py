@@ -113,6 +113,15 @@ class BatchConsumer(driver.Consumer):
         partition.complete(batch, monotonic())
         return True
 
+    def lives(self, tps: Iterable[TP] | None = None) -> None:
+        """A restore or a batch of these partitions, by default of all, takes long but gets on, or waits for others.
+
+        The watchdog counts from here. From any thread; to be said at each step, by no timer.
+        """
+        for tp, partition in list(self._partitions.items()):
+            if tps is None or tp in tps:
+                partition.alive_at_s = monotonic()
+
     def fail(self, why: str, cause: BaseException | None = None) -> None:
         """End this process with exit code 70, nothing flushed, nothing committed. From any thread.
 

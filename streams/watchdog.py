@@ -47,6 +47,7 @@ class Watchdog(threading.Thread):
 
 def overdue(partition: Partition, limits: Limits, now_s: float, since_s: float) -> str | None:
     """A sentence about a restore that does not end or a batch that nobody completes; None when all is well."""
+    since_s = max(since_s, partition.alive_at_s)
     name = f"{partition.tp.topic}-{partition.tp.partition}"
     starting_s = now_s - max(partition.taken_at_s, since_s)
     if partition.next_offset is None and starting_s > limits.restore_timeout_s:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from stoploss import snapshot
+from stoploss import monitor, snapshot
 from stoploss.canary import canary_of
 from stoploss.commands import Action
 from stoploss.errors import InvalidExperiment
@@ -236,13 +236,26 @@ def test_one_source_of_two_is_enough() -> None:
     assert causes(timeline) == [("source_missing", False)]
 
 
-def test_a_source_that_is_no_more_is_not_missed_by_the_run_that_a_person_begins() -> None:
+def test_a_source_that_nobody_reads_is_missed_in_the_run_that_a_person_begins_too() -> None:
     timeline = begun()
     timeline.status(source=Source(SOURCE.topic, SOURCE.topic_uuid, 1))
     timeline.seconds(60)
     timeline.ask("resume")
     timeline.seconds(60)
-    assert causes(timeline)[1:] == []
+    assert causes(timeline) == 2 * [("source_missing", False)]
+    assert timeline.it.lifecycle == Lifecycle.PAUSED
+
+
+def test_a_source_of_which_nothing_was_said_for_a_day_is_expected_by_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its topic was given up."""
+    monkeypatch.setattr(monitor, "FORGOTTEN_TICKS", 100)
+    timeline = begun()
+    timeline.status(source=Source(SOURCE.topic, SOURCE.topic_uuid, 1))
+    timeline.seconds(101)
+    said = causes(timeline)
+    timeline.ask("resume")
+    timeline.seconds(60)
+    assert causes(timeline) == said
     assert timeline.it.lifecycle == Lifecycle.RUNNING
 
 

@@ -2,14 +2,15 @@
 
 Requests in flight at the decision and those begun until the stop is applied are exposures, and are said as a count. A
 request that began after every instance of every controller had applied the stop contradicts them: somebody is woken.
+Of a running experiment the same holds for its stopped segments.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from stoploss.commands import Evidence
-from stoploss.counting import exposures_after
+from stoploss.commands import Evidence, Segment
+from stoploss.counting import Mask, exposures_after, in_segment
 from stoploss.journal import ExposuresCounted, Finding
 from stoploss.outputs import Outputs
 from stoploss.rules.rows import TREATMENT, Rows
@@ -30,44 +31,55 @@ def count_exposures(state: ExperimentState, rows: Rows, out: Outputs) -> None:
         after.last_at = max(after.last_at or 0, found.last_at)
     if found.in_flight or found.after_stop:
         after.quiet_ticks = 0
-    after.contradicting += _contradicting(state, rows)
-    _say_contradicted(state, out)
+    after.contradicting += int(np.count_nonzero(_served_against_it(state, rows)))
+    if after.contradicting >= max(1, 2 * after.contradicting_said):
+        after.contradicting_said = after.contradicting
+        lifecycle = state.lifecycle.replace("_", " ")
+        _say_contradicted(state, f"although it is {lifecycle}", after.contradicting, None, out)
 
 
-def _contradicting(state: ExperimentState, rows: Rows) -> int:
+def count_in_stopped_segments(state: ExperimentState, rows: Rows, out: Outputs) -> None:
+    """What a running experiment still serves in segments that were stopped."""
+    if not state.desired.stopped_segments:
+        return
+    against, after = _served_against_it(state, rows), state.current.after_stop
+    for segment in state.desired.stopped_segments:
+        served = int(np.count_nonzero(against & in_segment(state, rows.cells, segment, rows.arm.size)))
+        if not served:
+            continue
+        before = after.in_segments.get(str(segment), 0)
+        after.in_segments[str(segment)] = before + served
+        if (before + served).bit_length() > before.bit_length():
+            _say_contradicted(state, f"in {segment} although that is stopped", before + served, segment, out)
+
+
+def _served_against_it(state: ExperimentState, rows: Rows) -> Mask:
     applied_at = state.desired.applied_at
     if applied_at is None or not rows.exposure:
-        return 0
-    return int(np.count_nonzero((rows.arm == TREATMENT) & (rows.start > applied_at + CONTRADICTS_AFTER)))
+        return np.zeros(rows.arm.size, np.bool_)
+    against: Mask = (rows.arm == TREATMENT) & (rows.start > applied_at + CONTRADICTS_AFTER)
+    return against
 
 
-def _say_contradicted(state: ExperimentState, out: Outputs) -> None:
+def _say_contradicted(state: ExperimentState, where: str, served: int, segment: Segment | None, out: Outputs) -> None:
     """At the first such request, and whenever their number has doubled."""
-    after = state.current.after_stop
-    if after.contradicting < max(1, 2 * after.contradicting_said):
-        return
-    after.contradicting_said = after.contradicting
     evidence = Evidence(
         rule="after_stop",
         rule_version=1,
         metric="exposures",
+        segment=segment,
         statistic="requests begun after the stop was applied",
-        observed=float(after.contradicting),
+        observed=float(served),
         bound=0.0,
-        n_treatment=after.contradicting,
+        n_treatment=served,
     )
-    reason, words = Reason.SERVED_AFTER_STOP, _sentence(state)
-    out.journal(state, Finding(Outcome.BREACH, reason, words, Severity.PAGE, evidence))
-
-
-def _sentence(state: ExperimentState) -> str:
     required = ", ".join(state.experiment.spec.assignment.controllers)
     by = f"all instances of {required} have applied it" if required else "no controller has to apply it"
-    return (
-        f"{state.experiment.treatment.name!r} is served although it is {state.lifecycle.replace('_', ' ')} and {by}: "
-        f"{state.current.after_stop.contradicting:,} requests began more than {CONTRADICTS_AFTER // 1_000_000} s later "
-        "(limit 0); set the flag by hand"
+    words = (
+        f"{state.experiment.treatment.name!r} is served {where} and {by}: {served:,} requests began more than "
+        f"{CONTRADICTS_AFTER // 1_000_000} s later (limit 0); set the flag by hand"
     )
+    out.journal(state, Finding(Outcome.BREACH, Reason.SERVED_AFTER_STOP, words, Severity.PAGE, evidence))
 
 
 def say_exposures(state: ExperimentState, out: Outputs) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stoploss.arrays import indices
+from stoploss.commands import Segment
 from stoploss.evidence import UNDECLARED, Columns
 from stoploss.ledger import EvidenceBlock
 from stoploss.metrics import UNDECLARED_SERVING
@@ -122,9 +123,16 @@ def _in_stopped_segments(state: ExperimentState, cells: Mapping[str, npt.NDArray
     """Rows of segments that were stopped: they leave both arms, or a stopped tenant would stay in control alone."""
     inside = np.zeros(size, np.bool_)
     for segment in state.desired.stopped_segments:
-        dimension = state.current.dimensions.get(segment.dimension)
-        if dimension is not None and segment.value in dimension.cells:
-            inside |= cells[segment.dimension] == dimension.cells[segment.value]
+        inside |= in_segment(state, cells, segment, size)
+    return inside
+
+
+def in_segment(state: ExperimentState, cells: Mapping[str, npt.NDArray[np.int64]], segment: Segment, size: int) -> Mask:
+    """Which of so many rows are of the segment."""
+    dimension = state.current.dimensions.get(segment.dimension)
+    if dimension is None or segment.value not in dimension.cells:
+        return np.zeros(size, np.bool_)
+    inside: Mask = cells[segment.dimension] == dimension.cells[segment.value]
     return inside
 
 

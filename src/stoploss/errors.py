@@ -13,7 +13,7 @@ StoplossError
 ├── SnapshotUnreadable        a stored state that does not verify or is of an unknown format
 ├── ArchiveUnreadable         an archive that is damaged, cut off, or none at all
 ├── ReplayDiverged            a fold of the ledger and the stored journal disagree
-├── LedgerIncomplete          what a judge has to fold was deleted
+├── LedgerIncomplete          what a judge was about to fold was deleted; it restores anew
 ├── DeliveryFailed            Kafka refused or lost a record; the worker must end and restart
 └── Fenced                    another owner has taken over; the process must end, never re-initialise
 """

@@ -11,7 +11,7 @@ from typing import assert_never
 
 from stoploss import followup
 from stoploss.acks import acked, hear, overdue
-from stoploss.after_stop import count_exposures, say_exposures
+from stoploss.after_stop import count_exposures, count_in_stopped_segments, say_exposures
 from stoploss.blind import look
 from stoploss.canary import canary_of
 from stoploss.closing import keep_hours
@@ -47,7 +47,15 @@ from stoploss.rules.rows import Asked, Rows
 from stoploss.segments import EVERYBODY
 from stoploss.spec.file import parsed
 from stoploss.spending import count_spending, say_spending
-from stoploss.state import RECENT_REQUESTS, Desired, ExperimentState, PartitionState, RunState, SourceState
+from stoploss.state import (
+    FORGOTTEN_TICKS,
+    RECENT_REQUESTS,
+    Desired,
+    ExperimentState,
+    PartitionState,
+    RunState,
+    SourceState,
+)
 from stoploss.watching import canary
 
 MEASURE_EVERY = 10_000_000
@@ -124,6 +132,7 @@ def _evidence(state: PartitionState, experiment: ExperimentState, rows: Rows, ou
         count_exposures(experiment, rows, out)
     if experiment.lifecycle in LATCHED:
         return
+    count_in_stopped_segments(experiment, rows, out)
     moment = moment_of(experiment, out.at, state.caught_up, due=(EVERYBODY,))
     fold(experiment, rows, moment)
     if experiment.experiment.spec.ramp.auto_advance:
@@ -136,8 +145,7 @@ def _evidence(state: PartitionState, experiment: ExperimentState, rows: Rows, ou
 
 def _tick(state: PartitionState, out: Outputs) -> None:
     measure, state.measured = out.at // MEASURE_EVERY != state.measured, out.at // MEASURE_EVERY
-    for source in state.sources.values():
-        source.ticks += 1
+    _age_sources(state)
     for experiment in state.experiments.values():
         experiment.cap.advance(out.at)
         experiment.outcome_cap.advance(out.at)
@@ -152,6 +160,13 @@ def _tick(state: PartitionState, out: Outputs) -> None:
         say_spending(experiment, state.policy.text, out)
         if measure:
             remind(experiment, out)
+
+
+def _age_sources(state: PartitionState) -> None:
+    for name, source in list(state.sources.items()):
+        source.ticks += 1
+        if source.ticks > FORGOTTEN_TICKS:
+            del state.sources[name]
 
 
 def _tick_run(state: PartitionState, experiment: ExperimentState, measure: bool, out: Outputs) -> None:
@@ -200,7 +215,10 @@ def _request(state: PartitionState, request: Request, out: Outputs) -> None:
     reason = why or effects.told(experiment, request, spec)
     out.journal(experiment, RequestHandled(request.request_id, request.action, request.by, why is None, reason))
     if why is None:
+        run = experiment.run
         _obey(experiment, request, spec, out)
+        if experiment.run > run:
+            experiment.current.sight.expect(state.sources)
         if effects.settle_lifecycle(experiment, state.policy.text, reason, out) or request.action in SHOWN:
             out.registry(experiment)
 

@@ -2,13 +2,13 @@
 
 Everything is counted in ticks, which stand in the ledger, and never in differences of clock readings. While a broker is
 frozen nobody writes a tick, so nobody grows blind by that; and when it thaws and ledger time jumps, what is missing is
-counted from then on. A run begins with a blank view: what it has never heard of is not missed, but for intake itself
-and for the canary, which the ledger partition has heard before.
+counted from then on. A run that begins expects the sources that the ledger partition has heard of before, and a canary
+where it has heard one; what was never heard of is not missed, but for intake itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -83,6 +83,10 @@ class Sight:
     cause: str = ""
     said: str = ""
     held: bool = False
+
+    def expect(self, sources: Iterable[str]) -> None:
+        """Source partitions that were heard before the run: one that nobody reads any more is missed in it, too."""
+        self.unheard = dict.fromkeys(sources, 0)
 
     def hear_status(self, status: SourceStatus, canary_topic: str) -> None:
         """Outcomes without a trace are no bad records; `health.unresolved` watches their share."""

@@ -35,6 +35,8 @@ from stoploss.waiting import Waiting
 RECOMMENDATION = "objective/recommendation"
 RECENT_REQUESTS = 256
 STALE_TICKS = 5
+FORGOTTEN_TICKS = 86_400
+"""A source partition of which intake has said nothing for a day is no source any more: a topic was given up."""
 CAUGHT_UP_LAG = 1_000
 
 
@@ -69,6 +71,7 @@ class AfterStop:
     """Requests that the treatment still served after it was stopped, and what of it was said.
 
     contradicting  those begun after the stop was applied by all who have to
+    in_segments    the same of segments that were stopped while the others run
     """
 
     in_flight: int = 0
@@ -79,6 +82,7 @@ class AfterStop:
     quiet_ticks: int = 0
     contradicting: int = 0
     contradicting_said: int = 0
+    in_segments: dict[str, int] = field(default_factory=dict, metadata={"since": "0.1.0"})
 
 
 @dataclass(slots=True)

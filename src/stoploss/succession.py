@@ -1,7 +1,8 @@
-"""What a judge makes of an experiment that a judge of another version has judged up to here: the record stands.
+"""What a judge makes of an experiment whose record it does not come to by folding the ledger: the record stands.
 
-A fold by other rules may come to other words, and at worst to other acts. What was published was obeyed, so it is
-followed: the journal goes on behind its last entry, commands behind their last sequence, and what was stopped stays so.
+A fold by another version's rules may come to other words, and at worst to other acts; of a ledger that was cut off
+there is none. What was published was obeyed, so it is followed: the journal goes on behind its last entry, commands
+behind their last sequence, and what was stopped stays so. What runs is judged by nobody, so it is paused.
 """
 
 from __future__ import annotations
@@ -10,11 +11,16 @@ from collections.abc import Iterable
 
 from stoploss.commands import AckStatus, Segment
 from stoploss.errors import InvalidExperiment
+from stoploss.followup import OpenIncident
+from stoploss.governance.record import Governance
 from stoploss.ledger import AckReceived, Request
 from stoploss.lifecycle import LIVE, Lifecycle
 from stoploss.registry import RegistryEntry
 from stoploss.spec.file import parsed
 from stoploss.state import Cursor, Desired, ExperimentState, RunState
+
+OTHER_VERSION = "this version of the judge does not come to what another one did here; resume it to judge it anew"
+GAP = "the ledger was deleted further than it had been judged, and evidence with it; resume it to judge it anew"
 
 Acts = tuple[str, int, int, str, float, tuple[Segment, ...], str]
 
@@ -43,10 +49,40 @@ def follow(
     state.number, state.chain = cursor.number, cursor.chain
     if not same:
         _begin_anew(state, published)
-        return _pause(state, cursor) if state.lifecycle in LIVE else None
+        return _pause(state, f"another version's {cursor.chain}", OTHER_VERSION) if state.lifecycle in LIVE else None
     if state.desired.command_id != published.command_id:
         _hear_again(state, published.command_id, acks)
     return None
+
+
+def adopt(
+    known: ExperimentState | None, cursor: Cursor, published: RegistryEntry
+) -> tuple[ExperimentState, Request | None]:
+    """The state to go on from where the ledger's beginning is gone, and the pause of what runs.
+
+    known  what a snapshot has of it, from before the gap: what people have put on record there is kept
+    """
+    state = _published(cursor, published) if known is None else known
+    state.number, state.chain = cursor.number, cursor.chain
+    _begin_anew(state, published)
+    return state, _pause(state, f"gap behind {cursor.chain}", GAP) if state.lifecycle in LIVE else None
+
+
+def _published(cursor: Cursor, entry: RegistryEntry) -> ExperimentState:
+    governance = Governance(
+        list(entry.authors),
+        list(entry.approvals),
+        list(entry.amendments),
+        completion=entry.completion,
+        rechecked={one.item: one.at for one in entry.rechecked},
+        unexplained_at=entry.unexplained_at,
+    )
+    governance.rehearsal.acknowledged_at = entry.rehearsed_at
+    incidents = [OpenIncident(command_id) for command_id in entry.open_incidents]
+    current, desired = RunState.begin(entry.spec), Desired(entry.release_variant)
+    state = ExperimentState(entry.experiment, cursor.partition, entry.spec, entry.spec_hash, desired, current)
+    state.governance, state.incidents = governance, incidents
+    return state
 
 
 def _acts_of(state: ExperimentState) -> Acts:
@@ -76,14 +112,14 @@ def _begin_anew(state: ExperimentState, entry: RegistryEntry) -> None:
     )
 
 
-def _pause(state: ExperimentState, cursor: Cursor) -> Request:
+def _pause(state: ExperimentState, request_id: str, reason: str) -> Request:
     """The same one, whoever finds it out again after a crash."""
     return Request(
-        request_id=f"another version's {cursor.chain}",
+        request_id=request_id,
         experiment=state.name,
         action="pause",
         by="stoploss",
-        reason="this version of the judge does not come to what another one did here; resume it to judge it anew",
+        reason=reason,
         at=state.desired.decided_at,
         partition=state.partition,
         accepted=True,

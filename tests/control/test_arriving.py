@@ -18,7 +18,7 @@ from stoploss.ledger import AckOverdue, AckReceived, Request
 from stoploss.lifecycle import BREAK_GLASS, Lifecycle
 from stoploss.review.overview import status_of
 from stoploss.review.words import moment
-from tests.timelines import SPEC, Timeline, actions, spec, traces, with_gate
+from tests.timelines import SPEC, Timeline, actions, merged, spec, traces, with_gate
 
 from .orders import SECOND, TOPIC
 from .site import Site
@@ -156,6 +156,68 @@ def test_exposures_while_an_instance_is_late_are_counted_and_contradict_nothing(
     timeline.seconds(3)
     assert contradictions(timeline) == []
     assert timeline.said(ExposuresCounted)[-1].after_stop > 0
+
+
+SEGMENTED = """
+segments: [tenant]
+guardrails: [{metric: error_rate, direction: lower, margin: {relative: 0.10}, action: rollback}]
+"""
+
+
+def one_tenant_stopped() -> Timeline:
+    """The treatment harms one of two tenants, and the controller has applied that it is stopped there."""
+    timeline = Timeline(spec(SEGMENTED, CONTROLLED))
+    timeline.ask("register")
+    said(timeline, "a", "alive")
+    timeline.ask("start")
+    said(timeline, "a", "applied")
+    for second in range(10):
+        timeline.seconds(1)
+        harmed = traces(40, seed=90 + second, users=2_000, population=1, error_rate=(0.02, 0.6), tenant="acme")
+        timeline.traces(merged(traces(3_000, seed=40 + second, users=20_000, tenant="zeta"), harmed))
+    assert actions(timeline)[-1] == "stop_segment"
+    said(timeline, "a", "applied")
+    return timeline
+
+
+def served_to(timeline: Timeline, tenant: str, after: int, seed: int) -> int:
+    """Requests of a tenant that began so many microseconds after the stop was applied; how many were treated."""
+    some = traces(20, seed=seed, tenant=tenant)
+    applied_at = timeline.it.desired.applied_at
+    assert applied_at is not None
+    timeline.traces(some, start=np.full(20, applied_at + after, "<i8").tobytes())
+    return int((some.variant == 1).sum())
+
+
+def test_a_trace_of_a_stopped_segment_that_began_after_the_stop_was_applied_is_a_finding_and_pages() -> None:
+    timeline = one_tenant_stopped()
+    served_to(timeline, "acme", CONTRADICTS_AFTER, seed=2)
+    served_to(timeline, "zeta", CONTRADICTS_AFTER + 1, seed=3)
+    assert contradictions(timeline) == []
+    treated = served_to(timeline, "acme", CONTRADICTS_AFTER + 1, seed=4)
+    [finding] = contradictions(timeline)
+    assert (finding.severity, finding.reason) == ("page", "served_after_stop")
+    assert (str(finding.evidence.segment), finding.evidence.observed) == ("tenant=acme", treated)
+    assert finding.sentence == (
+        "'small' is served in tenant=acme although that is stopped and all instances of flagd have applied it: "
+        f"{treated} requests began more than 5 s later (limit 0); set the flag by hand"
+    )
+    assert timeline.it.lifecycle == Lifecycle.RUNNING
+
+
+def test_of_a_stopped_segment_too_it_is_said_again_only_when_it_has_doubled() -> None:
+    timeline = one_tenant_stopped()
+    for seed in range(16):
+        served_to(timeline, "acme", CONTRADICTS_AFTER + SECOND, seed)
+    assert 3 <= len(contradictions(timeline)) <= 5
+
+
+def test_what_a_stopped_segment_is_served_before_the_stop_is_applied_contradicts_nothing() -> None:
+    timeline = one_tenant_stopped()
+    timeline.it.desired.applied_at = None
+    some = traces(20, seed=5, tenant="acme")
+    timeline.traces(some, start=np.full(20, timeline.at + 60 * SECOND, "<i8").tobytes())
+    assert contradictions(timeline) == []
 
 
 def test_control_after_the_stop_is_as_it_should_be() -> None:

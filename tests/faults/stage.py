@@ -225,8 +225,11 @@ class Stage:
 
     # ---- the end -------------------------------------------------------------------------------
 
-    def verdict(self, harmed: Ending = STOPPED, calm: Ending | None = None) -> Measured:
-        """Traffic ends first, then everything that writes facts once all of it is judged, the judge last."""
+    def verdict(self, harmed: Ending = STOPPED, calm: Ending | None = None, *, ledger_whole: bool = True) -> Measured:
+        """Traffic ends first, then everything that writes facts once all of it is judged, the judge last.
+
+        ledger_whole  false: some of it was deleted, so that neither evidence nor fold can be told from it
+        """
         wanted = {HARMED: harmed, CALM: calm or Ending()}
         for name, ending in wanted.items():
             self.wait(functools.partial(self.is_in, name, ending.lifecycle), what=f"{name} is {ending.lifecycle}")
@@ -235,7 +238,7 @@ class Stage:
         self.wait(self._bare_are_back, what="every bare outcome has come back")
         self.wait(self.caught_up(), what="all that was sent is judged")
         self._end_all()
-        self._take(self._verified(wanted))
+        self._take(self._verified(wanted, ledger_whole))
         return self.measured
 
     def _end_all(self) -> None:
@@ -255,7 +258,7 @@ class Stage:
     def _has_recorded(self, topic: str, last: dict[int, int]) -> bool:
         return _at_least(committed(self.settings, "recorder", topic), last)
 
-    def _verified(self, wanted: dict[str, Ending]) -> dict[str, Any]:
+    def _verified(self, wanted: dict[str, Ending], ledger_whole: bool) -> dict[str, Any]:
         told = {
             "bootstrap": self.broker.bootstrap,
             "prefix": self.settings.topic_prefix,
@@ -265,6 +268,7 @@ class Stage:
             "public_key": str(self.settings.keys / "monitor.pub"),
             "judge_group": group_of(self.settings, "judge"),
             "resolved": self.uuid("outcomes_resolved"),
+            "ledger_whole": ledger_whole,
             "clickhouse": (self.clickhouse.url, self.settings.clickhouse_database) if self.clickhouse else None,
         }
         done = subprocess.run(

@@ -231,6 +231,7 @@ class GroupConsumer:
     _on_start_done = BatchConsumer._on_start_done
     _let_go = BatchConsumer._let_go
     _has_room = BatchConsumer._has_room
+    lives = BatchConsumer.lives
 
     def __init__(self, process: Process, group: Group, restore: Restore | None, topics: list[str]) -> None:
         self.process, self.world, self.group, self.restore, self.topics = process, process.world, group, restore, topics

@@ -8,14 +8,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from confluent_kafka import TopicPartition
-from confluent_kafka.admin import AdminClient
 
 from stoploss import journal
 from stoploss.checkpoints import SignedValue, is_due
 from stoploss.commands import Command
 from stoploss.control.messages import read_command
-from stoploss.errors import Fenced, LedgerIncomplete, ReplayDiverged
+from stoploss.errors import Fenced, ReplayDiverged
 from stoploss.journal import CommandIssued, RequestHandled
 from stoploss.ledger import EvidenceBlock, Fact, Request
 from stoploss.replay import StoredEntry, replay
@@ -278,13 +276,3 @@ def test_a_request_told_twice_is_handled_once(settings: Settings, keys: Keys) ->
     conclusions = [journal.decode(value).conclusion for value in values(settings, "journal", 0)]
     handled = [c.request_id for c in conclusions if isinstance(c, RequestHandled)]
     assert handled == [fact.request_id for fact in facts if isinstance(fact, Request)]
-
-
-def test_a_judge_does_not_go_on_behind_a_gap_in_the_ledger(settings: Settings, keys: Keys) -> None:
-    append_facts(settings, 0, story())
-    admin = AdminClient({"bootstrap.servers": settings.need_kafka()})
-    deleted = admin.delete_records([TopicPartition(settings.topics("ledger"), 0, 3)])
-    [future] = deleted.values()
-    future.result()
-    with pytest.raises(LedgerIncomplete, match="begins at offset 3, the newest snapshot ends at -1"):
-        judge_of(settings, keys)

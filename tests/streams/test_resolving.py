@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from stoploss.store.stored import Stored
 from stoploss.wire.traces import decode_values
 from streams import resolver
 from streams.batches import Batch, Record
-from streams.looking_up import LookedUp, Waypoint
+from streams.looking_up import DUE_HEADER, LookedUp, Waypoint
 from streams.resolver import Resolver
 from tests.installation import Kafka, appending, consumed, create_topics, keys_of, messages, settings_of
 from tests.intake.records import AT, avro, outcome, take_in, trace
@@ -183,8 +183,30 @@ def test_what_waited_when_a_membership_lapsed_is_dropped_and_ends_nobody(
 
 
 class Owning(Lapsed):
+    """lived: how often the watchdog was told that work gets on."""
+
+    def __init__(self) -> None:
+        self.lived = 0
+
     def owns(self, batch: Batch) -> bool:
         return True
+
+    def lives(self, tps: Iterable[TP]) -> None:
+        self.lived += 1
+
+
+def test_who_waits_tells_the_watchdog_so(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Records wait for an hour, and a worker that gets nothing done for a minute is ended."""
+    consumer = Owning()
+    monkeypatch.setattr(resolver, "consumer_of", lambda app: consumer)
+    monkeypatch.setattr(resolver, "SLEEP_S", 0.05)
+    first, *_ = place.rest(place.waypoint())
+    due_ms = int((time.time() + 0.5) * 1_000)
+    waiting = TP(place.settings.topics("outcomes_retry_1m"), 0)
+    record = first._replace(topic=waiting.topic, headers=[(DUE_HEADER, b"%d" % due_ms)])
+    assert asyncio.run(Resolver(place.settings)._due(waiting, [record])) == [record]
+    assert time.time() * 1_000 >= due_ms
+    assert 8 <= consumer.lived <= 12
 
 
 def test_a_publication_that_does_not_return_ends_the_worker(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,6 +44,16 @@ def test_a_partition_that_moves_is_left_alone() -> None:
     assert overdue(book, LIMITS, 200.0, 0.0) is None
 
 
+def test_what_says_that_it_gets_on_is_left_alone_until_it_says_so_no_more() -> None:
+    """A restore of a month of records, or an insert that ClickHouse does not answer."""
+    book, _ = at_work(delivered_at_s=100.0)
+    starting = Partition(TP("ledger", 0), generation=1, taken_at_s=0.0)
+    book.alive_at_s = starting.alive_at_s = 1_000.0
+    assert overdue(book, LIMITS, 1_060.0, 0.0) is overdue(starting, LIMITS, 1_600.0, 0.0) is None
+    assert "nothing has been completed for 61 s" in str(overdue(book, LIMITS, 1_061.0, 0.0))
+    assert "was assigned 601 s ago" in str(overdue(starting, LIMITS, 1_601.0, 0.0))
+
+
 def test_a_restore_that_does_not_end_is_told() -> None:
     book = Partition(TP("ledger", 0), generation=1, taken_at_s=0.0)
     assert overdue(book, LIMITS, 600.0, 0.0) is None

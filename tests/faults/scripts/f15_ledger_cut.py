@@ -1,9 +1,8 @@
 from __future__ import annotations
 
 from tests.faults.fault import Fault, Ground
-from tests.faults.measured import Measured
-from tests.faults.stage import HARMED
-from tests.installation import messages
+from tests.faults.measured import Ending, Measured
+from tests.faults.stage import CALM, HARMED
 
 SNAPSHOTS_S = 6.0
 GROWS_S = 4.0
@@ -12,7 +11,6 @@ GROWS_S = 4.0
 def run(ground: Ground) -> Measured:
     """The judge is away while the ledger grows, and what it has not read is deleted, as a wrong retention does."""
     with ground.stage() as stage:
-        judge = stage.crew["judge"]
         stage.crew.bend("judge", "snapshots_every=2")
         stage.crew.stop("judge")
         stage.crew.again("judge")
@@ -22,24 +20,28 @@ def run(ground: Ground) -> Measured:
         stage.crew.stop("judge")
         stage.service.tell("leak")
         stage.lasts(GROWS_S)
-        before = {topic: len(messages(stage.settings, topic)) for topic in ("journal", "control")}
         stage.cut_off("ledger", stage.ends("ledger"))
         stage.crew.again("judge")
-        stage.wait(lambda: judge.ended)
-        after = {topic: len(messages(stage.settings, topic)) for topic in ("journal", "control")}
-        stage.measured.demand(before == after, f"a judge that cannot know the state concluded: {before}, then {after}")
-        stage.measured.demand(0 not in judge.ended, f"it ended with {judge.ended}")
+        stage.recovered()
+        for experiment in (HARMED, CALM):
+            stage.wait(lambda name=experiment: stage.flag(name).get("exposure") == 0, what=f"{experiment} is paused")
+            stage.measured.demand(stage.is_in(experiment, "paused"), f"{experiment} is {stage.lifecycle(experiment)}")
+        said = stage.crew["judge"].said
+        stage.measured.demand("the ledger was deleted further" in said, "the judge does not say what happened")
+        stage.measured.demand(not stage.crew["judge"].ended, f"the judge ended with {stage.crew['judge'].ended}")
+        for experiment in (HARMED, CALM):
+            stage.installation.ask("resume", experiment, exposure=0.5)
+            stage.wait(lambda name=experiment: stage.flag(name).get("exposure") == 0.5, what=f"{experiment} runs again")
+        stage.stop_by_leak()
         stage.measured.times = 1
-        stage.measured.demand("the ledger begins at" in judge.said, "it does not say what is missing")
-        stage.measured.demand(stage.flag(HARMED).get("exposure") == 0.5, "a command was given")
-        stage.measured.notes.append(f"the judge refused with {judge.ended}; leases lapse, nothing is judged")
-        return stage.measured
+        resumed = ("set_exposure", "pause", "set_exposure")
+        return stage.verdict(Ending("stopped", 0.0, (*resumed, "stop")), Ending(actions=resumed), ledger_whole=False)
 
 
 FAULT = Fault(
     15,
     "ledger-cut",
     "what the judge has not read of the ledger is deleted while it is away: its snapshot is older than the ledger",
-    "it does not judge over a gap; it ends and says what is missing, so that leases lapse",
+    "what runs is paused and says why; a person resumes, and it is judged anew",
     run,
 )

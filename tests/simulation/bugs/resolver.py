@@ -61,7 +61,7 @@ def is_done_as_soon_as_it_has_read() -> AbstractContextManager[None]:
         """A consumer for which everything is complete already."""
 
         def __init__(self, app: Any) -> None:
-            self.owns = consumer_of(app).owns
+            self.owns, self.lives = consumer_of(app).owns, consumer_of(app).lives
 
         def complete(self, batch: Batch) -> bool:
             return True
