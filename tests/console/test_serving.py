@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import pty
+import re
 import signal
 import subprocess
 import sys
@@ -44,24 +46,40 @@ def test_a_link_for_somebody_needs_a_console_and_a_name(
         print_link("grace")
     (tmp_path / ADDRESS).write_text("http://127.0.0.1:8765")
     print_link("grace")
-    token = Sessions.of_home(tmp_path).token("grace")
-    assert capsys.readouterr().out == f"http://127.0.0.1:8765/signin?person=grace&token={token}\n"
+    [token] = re.findall(r"^http://127\.0\.0\.1:8765/signin\?person=grace&token=(\S+)\n$", capsys.readouterr().out)
+    assert Sessions.of_home(tmp_path).knows("grace", token)
     with pytest.raises(ConfigurationError, match="is no name of a person"):
         print_link("gr|ace")
 
 
-def test_in_a_container_the_link_is_the_address_that_people_open(tmp_path: Path) -> None:
+def test_in_a_container_it_says_the_address_that_people_open_and_no_link_into_its_log(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("STOPLOSS_")}
     environment |= {"STOPLOSS_HOME": str(tmp_path), "STOPLOSS_CONSOLE_URL": "https://stoploss.example/"}
     command = [sys.executable, "-m", "stoploss", "console", "--host", "0.0.0.0", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as run:
         assert run.stdout is not None
-        assert run.stdout.readline().startswith("console: https://stoploss.example/signin?person=")
+        assert run.stdout.readline() == "console: https://stoploss.example\n"
+        assert run.stdout.readline() == "a link that signs you in: stoploss console --link-for NAME\n"
         assert (tmp_path / ADDRESS).read_text() == "https://stoploss.example"
         run.send_signal(signal.SIGTERM)
 
 
-def test_a_console_says_its_link_answers_and_ends_with_a_signal(tmp_path: Path) -> None:
+def test_on_a_terminal_it_says_a_link_that_signs_in(tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("STOPLOSS_")}
+    command = [sys.executable, "-m", "stoploss", "console", "--port", "0"]
+    ours, theirs = pty.openpty()
+    with (
+        subprocess.Popen(command, stdout=theirs, env={**environment, "STOPLOSS_HOME": str(tmp_path)}) as run,
+        os.fdopen(ours) as screen,
+    ):
+        os.close(theirs)
+        said = screen.readline().removeprefix("console: ").strip()
+        with urllib.request.urlopen(said, timeout=60) as answer:
+            assert "set-cookie" in answer.headers
+        run.send_signal(signal.SIGTERM)
+
+
+def test_a_console_says_where_it_is_answers_and_ends_with_a_signal(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("STOPLOSS_")}
     command = [sys.executable, "-m", "stoploss", "console", "--port", "0"]
     environment["STOPLOSS_HOME"] = str(tmp_path)
@@ -69,7 +87,7 @@ def test_a_console_says_its_link_answers_and_ends_with_a_signal(tmp_path: Path) 
         assert run.stdout is not None
         assert run.stderr is not None
         said = run.stdout.readline()
-        address = said.removeprefix("console: ").partition("/signin")[0]
+        address = said.removeprefix("console: ").strip()
         assert said.startswith("console: http://127.0.0.1:")
         with urllib.request.urlopen(f"{address}/healthz", timeout=60) as answer:
             assert answer.read() == b"ok\n"

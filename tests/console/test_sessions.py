@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stoploss.console import sessions
-from stoploss.console.sessions import FILE, SESSION_S, Sessions, agrees
+from stoploss.console.sessions import FILE, LINK_S, SESSION_S, Sessions, agrees
 from stoploss.errors import ConfigurationError
 
 
@@ -35,6 +35,21 @@ def test_a_token_is_of_one_person(ours: Sessions) -> None:
     assert not ours.knows("eve", token)
     assert not ours.knows("ada", token[:-1])
     assert not ours.knows("ada", "")
+
+
+def test_a_link_holds_for_a_day(ours: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
+    token, now_s = ours.token("ada"), sessions.time.time()
+    made_s, _, mac = token.partition(".")
+    assert not ours.knows("ada", f"{int(made_s) + 1}.{mac}")
+    monkeypatch.setattr(sessions.time, "time", lambda: now_s + LINK_S - 5)
+    assert ours.knows("ada", token)
+    monkeypatch.setattr(sessions.time, "time", lambda: now_s + LINK_S + 5)
+    assert not ours.knows("ada", token)
+
+
+@pytest.mark.parametrize("token", ["", ".", "x", "x.y", "1e3.y", "-1.", "ä.ä"])
+def test_what_is_no_token_lets_nobody_in(ours: Sessions, token: str) -> None:
+    assert not ours.knows("ada", token)
 
 
 @pytest.mark.parametrize("name", ["", "a|b", "a b", "ä" * 65, "<b>", "x" * 65, "a\n"])

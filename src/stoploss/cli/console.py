@@ -8,6 +8,7 @@ import ipaddress
 import os
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -131,9 +132,11 @@ def _written(home: Path, address: str) -> Iterator[None]:
 
 
 def _tell(settings: Settings, address: str) -> None:
-    """The link is as good as a password: where `up` runs it, this is a log, and `up` says it on its own screen."""
-    if os.environ.get("STOPLOSS_OWNED") == "1":
+    """The link is as good as a password, so it is for a screen: `up` says it on its own, and a container's is a log."""
+    if not sys.stdout.isatty():
         print(f"console: {address}", flush=True)
+        if os.environ.get("STOPLOSS_OWNED") != "1":
+            print("a link that signs you in: stoploss console --link-for NAME", flush=True)
         return
     print(f"console: {link(settings.home, address, getpass.getuser())}", flush=True)
     print("the link signs you in; end with Ctrl-C", flush=True)

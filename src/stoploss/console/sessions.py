@@ -1,7 +1,8 @@
 """Who is signed in: links and cookies under one secret of the home. Nothing is kept, so a restart signs nobody out.
 
-A link names a person, and its token is a MAC of that name: whoever holds the secret says who somebody is, and nobody
-can be somebody else. A cookie is the same, with a time and a nonce; what a form carries is a MAC of that nonce.
+A link names a person, and its token is a MAC of that name and of the time at which it was made: whoever holds the
+secret says who somebody is, and nobody can be somebody else. A cookie is the same, with a nonce; what a form carries is
+a MAC of that nonce.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from stoploss.errors import ConfigurationError
 FILE = "console.secret"
 SECRET_BYTES = 32
 SESSION_S = 12 * 3_600
+LINK_S = 24 * 3_600
+"""A link stands in histories of browsers and shells, and in messages."""
 PERSON = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
 
 
@@ -62,14 +65,19 @@ class Sessions:
         return f"{address}/signin?{urlencode({'person': person, 'token': self.token(person)})}"
 
     def token(self, person: str) -> str:
+        """Holds for a day. Raises ConfigurationError where the name is none."""
         if not PERSON.fullmatch(person):
             raise ConfigurationError(
                 f"{person!r} is no name of a person; use letters, digits and . _ @ + -, at most 64"
             )
-        return self._mac("link", person)
+        made_s = str(int(time.time()))
+        return f"{made_s}.{self._mac('link', f'{person}|{made_s}')}"
 
     def knows(self, person: str, token: str) -> bool:
-        return PERSON.fullmatch(person) is not None and _same(token, self._mac("link", person))
+        made_s, _, mac = token.partition(".")
+        if PERSON.fullmatch(person) is None or not _same(mac, self._mac("link", f"{person}|{made_s}")):
+            return False
+        return 0 <= time.time() - int(made_s) <= LINK_S
 
     def begin(self, person: str) -> str:
         """The cookie's value."""
