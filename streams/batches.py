@@ -6,6 +6,7 @@ worker took the partition over. Faust's own acks play no part: Faust acks an eve
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from faust.types import TP
 
 from stoploss.errors import StoplossError
 from stoploss.ledger import Source
+from streams.measuring import Unread
 
 RECORD_OVERHEAD_BYTES = 500  # what a record costs in memory beside its value, about
 
@@ -137,6 +139,7 @@ class Partition:
     committed    what the group has committed, as far as this worker knows; None: nothing
     seek_due     the reader's position must be set to next_offset before the next fetch
     fenced       nothing that was delivered counts any more; the partition is to be started anew
+    read_ms      the topic's stamp of the last record that was read, or when the partition was taken over
     alive_at_s   when whoever restores it or works on it has last said that it gets on, or whom it waits for
     """
 
@@ -148,6 +151,7 @@ class Partition:
     seek_due: bool = True
     log: str = ""
     fenced: bool = False
+    read_ms: int = field(default_factory=lambda: int(time.time() * 1_000))
     alive_at_s: float = 0.0
     outstanding_bytes: int = 0
     _completed_to: int | None = None
@@ -173,9 +177,14 @@ class Partition:
         self._delivered[batch.first] = delivered
         self._waiting.append(delivered)
         self.outstanding_bytes += size_bytes
-        self.next_offset = batch.last + 1
+        self.next_offset, self.read_ms = batch.last + 1, messages[-1].timestamp()[1]
         self.seek_due = False
         return batch
+
+    def unread(self, end: int, now_s: float) -> Unread:
+        """Up to the end of the log. A transaction leaves a marker there, which is never handed over."""
+        records = max(0, end - (self.next_offset or 0))
+        return Unread(records, max(0.0, now_s - self.read_ms / 1e3) if records > 1 else 0.0)
 
     def begin(self, batch: Batch) -> None:
         """Raises BatchMisuse when an older batch was not begun, or this one is already complete."""

@@ -11,7 +11,7 @@ import hashlib
 import time
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import cast
 
 import structlog
@@ -22,7 +22,9 @@ from stoploss import ledger
 from stoploss.commands import Ack, AckStatus, Command
 from stoploss.control.controller import UNVERIFIED
 from stoploss.control.messages import CommandMessage, Headers, read_command, signing_key
-from stoploss.errors import CommandRefused, InvalidExperiment, WireError
+from stoploss.errors import CommandRefused, InvalidExperiment, MalformedRecord, WireError
+from stoploss.intake import dead_letters
+from stoploss.intake.results import Reject
 from stoploss.ledger import AckOverdue, AckReceived, Request
 from stoploss.lifecycle import BREAK_GLASS
 from stoploss.registry import RegistryEntry
@@ -30,11 +32,12 @@ from stoploss.settings import Settings
 from stoploss.signing import Verifier
 from stoploss.spec.file import parsed
 from stoploss.wire import records
+from stoploss.wire.refusals import Code
 from streams.alerting import REPEAT_EVERY_S, Alerting, receivers_of
 from streams.app import App, build_app, group_of
 from streams.appender import Appender
 from streams.batches import Batch, Record
-from streams.measuring import UNACKED
+from streams.measuring import DEAD_LETTERS, UNACKED
 from streams.outstanding import Outstanding
 from streams.presence import Presence
 from streams.reading import whole
@@ -58,6 +61,13 @@ PRESENCE = (AckStatus.ALIVE, AckStatus.LEFT)
 def age_s(message: Message) -> float:
     """Seconds since a record was written, by its own stamp."""
     return max(0.0, time.time() - message.timestamp()[1] / 1_000)
+
+
+def read_ack(value: bytes | None) -> Ack:
+    """Raises WireError where it cannot be read, or is too large to be told to the ledger."""
+    if value is not None and len(value) > LARGEST_ACK_BYTES:
+        raise MalformedRecord(f"an ack has {len(value):,} bytes; at most {LARGEST_ACK_BYTES:,} are read")
+    return records.decode(value, {"ack": Ack})
 
 
 class Courier:
@@ -96,7 +106,8 @@ class Courier:
         self._outstanding, self._presence = self._nothing()
         answers = []  # of the others there is one from each instance twice a minute, for a month
         for message in self._whole("acks"):
-            if (ack := self._ack(message.value())) is not None:
+            with suppress(WireError):  # a dead letter, of whoever read it as it came
+                ack = read_ack(message.value())
                 if ack.status in PRESENCE:
                     self._presence.heard(ack, time.monotonic() - age_s(message))
                 else:
@@ -223,7 +234,7 @@ class Courier:
 
     def _append_acks(self, batch: Batch) -> None:
         """An ack whose experiment nobody knew would be passed over for good, and its command never be applied."""
-        read = [(record, ack) for record in batch.records if (ack := self._ack(record.value)) is not None]
+        read = list(self._readable(batch))
         if any(ack.status not in PRESENCE and self._home(ack.experiment) is None for _, ack in read):
             self._learn_homes()
         for record, ack in read:
@@ -233,15 +244,22 @@ class Courier:
                 self._append_ack(ack, f"{batch.log}/{batch.tp.partition}/{record.offset}")
         self._appender.flush()
 
-    def _ack(self, value: bytes | None) -> Ack | None:
-        if value is not None and len(value) > LARGEST_ACK_BYTES:
-            log.warning("ack refused", reason=f"it has {len(value)} bytes; at most {LARGEST_ACK_BYTES} are read")
-            return None
-        try:
-            return records.decode(value, {"ack": Ack})
-        except WireError as error:
-            log.warning("ack refused", reason=str(error))
-            return None
+    def _readable(self, batch: Batch) -> Iterator[tuple[Record, Ack]]:
+        for record in batch.records:
+            try:
+                yield record, read_ack(record.value)
+            except WireError as error:
+                self._dead_letter(record, batch, str(error))
+
+    def _dead_letter(self, record: Record, batch: Batch, why: str) -> None:
+        """Its command stays unapplied, as far as anybody can tell: on-call hears of that, and here is why."""
+        told = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+        log.warning("ack refused", reason=why, **told)
+        code: Code = "too_large" if len(record.value or b"") > LARGEST_ACK_BYTES else "malformed"
+        DEAD_LETTERS.labels(ROLE, code).inc()
+        reject = Reject(record.offset, code, why, record.value or b"", record.timestamp_ms)
+        letter = dead_letters.dead_letter(reject, batch.source, ROLE, record.key)
+        self._appender.append(self.topics("deadletter"), dead_letters.encode(letter))
 
     def _note_presence(self, ack: Ack) -> None:
         """Every ledger that has to know is told when the courier looks."""

@@ -38,7 +38,7 @@ from streams.app import App, build_app
 from streams.appender import Appender
 from streams.batches import Batch, offset_of
 from streams.gathering import Gathering
-from streams.measuring import DEAD_LETTERS
+from streams.measuring import DEAD_LETTERS, UNREGISTERED
 from streams.pace import Pace
 from streams.registry_view import RegistryView
 from streams.source_status import STATUS_EVERY_S, Totals, tell
@@ -151,6 +151,7 @@ class Feeder:
         before = self._unknown
         self._unknown = bounded([*before.items(), *unknown.items()])
         for name, traces in self._unknown.items():
+            UNREGISTERED.labels(name).inc(traces - before.get(name, 0))
             if traces.bit_length() > before.get(name, 0).bit_length():
                 log.warning("traces of an experiment that is not registered", experiment=name, traces=traces)
 

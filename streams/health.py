@@ -11,7 +11,7 @@ from faust.types import TP
 
 from stoploss import probes
 from streams.app import App
-from streams.measuring import Lags, Sights
+from streams.measuring import Lags, Sights, Unread
 from streams.transport import consumer_if_any
 
 BLOCKED_S = 10.0
@@ -50,6 +50,6 @@ def not_ready(consumer: Reading | None) -> str | None:
     return "it is starting" if consumer is None else blocked(consumer) or consumer.unready()
 
 
-def _lags(app: App) -> Mapping[TP, int]:
+def _lags(app: App) -> Mapping[TP, Unread]:
     consumer = consumer_if_any(app)
-    return consumer.lags() if consumer else {}
+    return consumer.unread() if consumer else {}

@@ -29,6 +29,11 @@ BARE_OUTCOMES = Counter(
 BARE_WAITING = Gauge("stoploss_bare_outcomes_waiting", "Bare outcomes that were read and wait for their next look-up")
 OTLP = Counter("stoploss_otlp", "Spans and events of OpenTelemetry, and traces, by what became of them", ("fate",))
 UNPRICED = Counter("stoploss_otlp_unpriced", "Calls of models that the table of prices lacks, by model", ("model",))
+UNREGISTERED = Counter(
+    "stoploss_unregistered",
+    "Traces that name an experiment that is not registered, by its name, as far as there are not too many",
+    ("experiment",),
+)
 STALL = Histogram(
     "stoploss_loop_stall_seconds",
     "How much later than planned the event loop came round",
@@ -37,23 +42,37 @@ STALL = Histogram(
 )
 
 
-class Lags(Collector):
-    """Records behind the log's end per partition, asked when somebody looks.
+class Unread(NamedTuple):
+    """What of a partition is not handed over yet.
 
-    lags  by role: what gives the lag of each partition that this worker owns
+    records  up to the log's end, markers of transactions too
+    for_s    for how long the oldest of them may have waited, seconds; 0 where nothing but a marker is left
     """
 
-    def __init__(self, lags: Mapping[str, Callable[[], Mapping[TP, int]]]) -> None:
+    records: int
+    for_s: float
+
+
+class Lags(Collector):
+    """What is behind the log's end per partition, asked when somebody looks.
+
+    lags  by role: what gives it of each partition that this worker owns
+    """
+
+    def __init__(self, lags: Mapping[str, Callable[[], Mapping[TP, Unread]]]) -> None:
         self._lags = lags
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        family = GaugeMetricFamily(
-            "stoploss_lag_records", "Records not handed over yet", labels=("role", "topic", "partition")
+        labels = ("role", "topic", "partition")
+        behind = GaugeMetricFamily("stoploss_lag_records", "Records not handed over yet", labels=labels)
+        age = GaugeMetricFamily(
+            "stoploss_unread_seconds", "For how long the oldest of them may have waited", labels=labels
         )
         for role, lags in self._lags.items():
-            for tp, lag in sorted(lags().items()):
-                family.add_metric((role, tp.topic, str(tp.partition)), lag)
-        yield family
+            for tp, unread in sorted(lags().items()):
+                behind.add_metric((role, tp.topic, str(tp.partition)), unread.records)
+                age.add_metric((role, tp.topic, str(tp.partition)), unread.for_s)
+        yield from (behind, age)
 
     def register(self) -> None:
         REGISTRY.register(self)

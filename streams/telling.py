@@ -22,12 +22,22 @@ from stoploss.control.alerts import (
     alert_for_blind,
     alert_for_finding,
     alert_for_overdue,
+    alert_for_undeclared,
     linked,
 )
 from stoploss.control.firing import End, Firing, News
 from stoploss.control.messages import Headers, read_command
 from stoploss.errors import CommandRefused, WireError
-from stoploss.journal import CommandAcked, CommandIssued, Finding, JournalEntry, LifecycleChanged, MonitorBlind
+from stoploss.journal import (
+    NOT_DECLARED,
+    CommandAcked,
+    CommandIssued,
+    EvidenceRefused,
+    Finding,
+    JournalEntry,
+    LifecycleChanged,
+    MonitorBlind,
+)
 from stoploss.ledger import AckOverdue
 from stoploss.review.overview import amended
 from stoploss.settings import Settings
@@ -38,6 +48,8 @@ from streams.alerting import Alerting, is_all_clear, is_decided
 from streams.places import committed, observer
 from streams.reading import whole
 from streams.registry_view import RegistryView
+
+TOLD = MonitorBlind | LifecycleChanged | Finding | EvidenceRefused | CommandIssued | CommandAcked
 
 log = structlog.get_logger("stoploss.courier")
 
@@ -143,6 +155,8 @@ class Telling:
                     yield self._linked(alert_for_blind(entry, blind, runbook=runbook))
                 case MonitorBlind(until=int(seen_at)):  # over by itself, unlike a finding
                     yield End(entry.experiment, seen_at, BLIND)
+                case EvidenceRefused(cause=cause) as refused if cause == NOT_DECLARED:
+                    yield self._linked(alert_for_undeclared(entry, refused, runbook=runbook))
                 case LifecycleChanged(after=after) if is_decided(after):
                     yield End(entry.experiment, entry.at)
                 case Finding() as finding if (entry.experiment, entry.ledger_offset) not in ordered:
@@ -180,5 +194,5 @@ def _entries(values: Iterable[bytes | None]) -> Iterator[JournalEntry]:
         except WireError as error:
             log.error("journal entry cannot be read", reason=str(error))
             continue
-        if isinstance(entry.conclusion, MonitorBlind | LifecycleChanged | Finding | CommandIssued | CommandAcked):
+        if isinstance(entry.conclusion, TOLD):
             yield entry

@@ -21,6 +21,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from itertools import count
 from time import monotonic
@@ -37,7 +38,7 @@ from stoploss.ledger import Source
 from streams.admin import Admin
 from streams.batches import Batch, Partition, StaleBatch, offset_of
 from streams.fetching import Fetcher, FetchThread
-from streams.measuring import STALL
+from streams.measuring import STALL, Unread
 from streams.member import LEAVE_TIMEOUT_S, Limits, MemberThread
 from streams.watchdog import Watchdog, overdue
 
@@ -157,10 +158,13 @@ class BatchConsumer(driver.Consumer):
     def highwater(self, tp: TP) -> int | None:  # type: ignore[override]
         return self._reader.highwater(tp)
 
-    def lags(self) -> dict[TP, int]:
-        """Records of each owned partition that are not handed over yet. From any thread."""
-        ends = {tp: (p.next_offset, self.highwater(tp)) for tp, p in dict(self._partitions).items() if not p.fenced}
-        return {tp: max(0, end - at) for tp, (at, end) in ends.items() if at is not None and end is not None}
+    def unread(self) -> dict[TP, Unread]:
+        """Of each owned partition what is not handed over yet, as of the last fetch. From any thread."""
+        now_s = time.time()
+        known = {tp: (p, self.highwater(tp)) for tp, p in dict(self._partitions).items() if not p.fenced}
+        return {
+            tp: p.unread(end, now_s) for tp, (p, end) in known.items() if p.next_offset is not None and end is not None
+        }
 
     def stalled_s(self) -> float:
         """How long ago the event loop came round; 0 before it has begun to. From any thread."""

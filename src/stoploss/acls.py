@@ -88,7 +88,7 @@ GRANTS: dict[str, Grant] = {
             "courier",
             "role",
             ("control", "acks", "journal", "registry", "schemas"),
-            ("ledger", "control", "schemas"),
+            ("ledger", "control", "deadletter", "schemas"),
             "courier",
         ),
         Grant("recorder", "role", (*RECORDED, "schemas"), (), "recorder"),

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from stoploss.arrays import indices
 from stoploss.commands import Segment
 from stoploss.evidence import UNDECLARED, Columns
+from stoploss.journal import NOT_DECLARED
 from stoploss.ledger import EvidenceBlock
 from stoploss.metrics import UNDECLARED_SERVING
 from stoploss.outcome_ids import outcome_ids
@@ -35,7 +36,7 @@ def count(state: ExperimentState, block: EvidenceBlock, columns: Columns) -> Row
     else:
         new = _first_time(state, new, state.recent.fresh(columns.trace[new]), "trace sent before")
     undeclared = new & (columns.variant == UNDECLARED)
-    _refuse(state, "variant not declared", undeclared)
+    _refuse(state, NOT_DECLARED, undeclared)
     keep = indices(new & ~undeclared)
     return _rows(state, block, columns, keep) if keep.size else None
 

@@ -81,6 +81,10 @@ class ExposuresCounted:
     first_harm_at: Micros | None
 
 
+NOT_DECLARED = "variant not declared"
+"""Of EvidenceRefused, the cause that on-call is told."""
+
+
 @dataclass(frozen=True, slots=True)
 class EvidenceRefused:
     """Rows that were not judged, by cause."""

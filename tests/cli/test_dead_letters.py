@@ -156,7 +156,7 @@ def test_what_is_cut_or_is_the_monitors_own_is_not_sent_again(live: Program, ins
     large = refused(installation, bad("x") + b" " * dead_letters.LARGEST_KEPT_BYTES, "cut")
     assert "larger than what is kept" in live("deadletter", "retry", large, "-y").sentence
     own = refused(installation, b"no fact", "malformed", topic="ledger")
-    assert "which only stoploss writes" in live("deadletter", "retry", own, "-y").sentence
+    assert "which only its own writer sends again" in live("deadletter", "retry", own, "-y").sentence
     assert b"no fact" not in values(installation.settings, "ledger")
 
 

@@ -68,6 +68,8 @@ def test_an_incident_is_not_closed_while_a_remedy_is_open(story: Timeline) -> No
 def test_an_open_incident_survives_a_new_run_and_a_new_spec(story: Timeline) -> None:
     put_on_record(story, OPENED)
     story.ask("stop")
+    for controller in story.experiment.spec.assignment.controllers:
+        story.ack(controller)
     story.spec_text = spec("segments: [tenant]")
     story.ask("amend", reason="by tenant")
     assert story.registry()[-1].lifecycle == "registered"

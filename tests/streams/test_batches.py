@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from confluent_kafka import Message
 from faust.types import TP
@@ -22,6 +24,16 @@ def partition(at: int = 0, committed: int | None = None, *, claim: bool = False)
     taken = Partition(HERE, generation=1, taken_at_s=0.0)
     taken.start(at, committed, claim=claim)
     return taken
+
+
+def test_what_is_unread_is_as_old_as_the_last_that_was_read_unless_only_a_marker_is_left() -> None:
+    book = partition(at=0)
+    assert book.read_ms == pytest.approx(time.time() * 1_000, abs=60_000)
+    book.read_ms = 1_000
+    assert book.unread(5, now_s=31.0) == (5, 30.0)
+    assert book.unread(1, now_s=31.0) == (1, 0.0)
+    assert book.unread(0, now_s=31.0) == (0, 0.0)
+    assert book.unread(5, now_s=0.5) == (5, 0.0)  # the broker's clock is ahead
 
 
 def due(book: Partition) -> int | None:

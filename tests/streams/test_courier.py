@@ -21,9 +21,11 @@ from stoploss.control.keys import create_break_glass_keys, create_keys
 from stoploss.control.messages import CommandMessage, write_command
 from stoploss.journal import (
     GENESIS,
+    NOT_DECLARED,
     CommandAcked,
     Conclusion,
     EpochOpened,
+    EvidenceRefused,
     Finding,
     JournalEntry,
     LifecycleChanged,
@@ -34,6 +36,7 @@ from stoploss.ledger import AckOverdue, AckReceived
 from stoploss.lifecycle import BREAK_GLASS
 from stoploss.signing import Signer
 from stoploss.wire import records
+from streams.courier import LARGEST_ACK_BYTES
 from tests.control.orders import rollback
 from tests.control.receiver import Receiver, receiving
 from tests.installation import (
@@ -46,6 +49,7 @@ from tests.installation import (
     headers_of,
     installed,
     journal_of,
+    letters_of,
     registry_of,
 )
 from tests.timelines import SPEC
@@ -62,6 +66,7 @@ class World:
 
     installation: Installation
     receiver: Receiver
+    judge: Role
     courier: Role
     control: Tail
     ledger: Tail
@@ -155,10 +160,10 @@ def world(kafka: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wo
         installed(kafka, home, webhook_url=receiver.url, ack_deadline_ms=DEADLINE_MS) as installation,
     ):
         create_break_glass_keys(installation.settings.keys)
-        installation.worker("registrar", "judge", "intake")
+        judge = installation.worker("registrar", "judge", "intake")
         courier = installation.worker("courier")
         tails = Tail(installation.settings, "control"), Tail(installation.settings, "ledger")
-        yield World(installation, receiver, courier, *tails)
+        yield World(installation, receiver, judge, courier, *tails)
         for tail in tails:
             tail.close()
 
@@ -277,6 +282,38 @@ def test_the_ack_of_a_stranger_settles_nothing_and_does_not_reach_the_ledger(wor
     world.ack(world.last(name))
     world.wait(lambda: world.acked(name))
     assert [fact.controller for fact in world.acked(name)] == ["flagd"]
+
+
+def test_an_ack_that_nobody_can_read_is_a_dead_letter_and_its_neighbours_arrive(world: World) -> None:
+    name, settings = world.started(), world.installation.settings
+    spoilt = {b"\xc3\x01 no ack": "malformed", b"x" * (LARGEST_ACK_BYTES + 1): "too_large"}
+    for value in spoilt:
+        world.put("acks", name, value)
+    world.ack(world.last(name))
+    world.wait(lambda: world.acked(name))
+    letters = [
+        letter for letter in letters_of(settings) if letter.value in {value[: len(letter.value)] for value in spoilt}
+    ]
+    assert [(letter.size, letter.code) for letter in letters] == [(len(v), code) for v, code in spoilt.items()]
+    assert {letter.source.topic for letter in letters} == {settings.topics("acks")}
+
+
+def test_a_variant_that_the_spec_does_not_declare_is_told_to_on_call(world: World) -> None:
+    name = world.running()
+    concluded(world, name, 5_000, EvidenceRefused("trace sent before", 9))
+    concluded(world, name, 5_001, EvidenceRefused(NOT_DECLARED, 1_234))
+    world.wait(lambda: world.told(name))
+    assert world.told(name) == [("StoplossFinding", "firing")]
+    [said] = [a for body in world.receiver.bodies for a in body["alerts"] if a["labels"]["experiment"] == name]
+    assert said["labels"]["severity"] == "hold"
+    assert said["annotations"]["summary"] == f"1,234 traces of {name} name a variant that its spec does not declare"
+
+
+def test_a_line_of_the_log_names_the_experiment_and_the_command_that_it_tells_of(world: World) -> None:
+    command = world.last(world.started())
+    [line] = [line for line in world.judge.said.splitlines() if f"command_id='{command.command_id}'" in line]
+    assert f" experiment='{command.experiment}' " in line
+    assert " action='set_exposure' " in line
 
 
 def test_an_ack_of_an_experiment_that_the_registry_does_not_show_yet_is_no_strangers(world: World) -> None:

@@ -16,6 +16,7 @@ from faust.types import TP
 from stoploss import registry
 from stoploss.evidence import block_columns
 from stoploss.intake.pipeline import read_outcomes, read_traces
+from stoploss.intake.tallies import MOST_NAMES_COUNTED
 from stoploss.ledger import EvidenceBlock, Source, SourceStatus
 from stoploss.registry import RegistryEntry
 from stoploss.settings import Settings
@@ -23,6 +24,7 @@ from stoploss.store.arrow import Clean, clean_from_bytes
 from streams.admin import Admin
 from streams.batches import Batch
 from streams.feeding import CLEAN_BYTES, Feeder
+from streams.measuring import UNREGISTERED
 from streams.source_status import tell
 from tests.installation import (
     Kafka,
@@ -166,6 +168,19 @@ def test_an_experiment_that_the_registry_does_not_know_is_stored_but_never_judge
     assert offsets(settings) == [0]
     assert dict(read[0].result.counts.unknown_experiment) == {"nobody-knows-it": 1}
     assert frames(settings)[0].frame.height == 2
+
+
+def test_traces_of_an_experiment_that_nobody_registered_are_counted_by_its_name(feeder: Feeder) -> None:
+    def counted(name: str) -> float:
+        return UNREGISTERED.labels(name)._value.get()
+
+    for traces in (3, 5):
+        feeder._alarm({"never-heard-of": traces})
+    feeder._alarm({})
+    assert counted("never-heard-of") == 8
+    feeder._alarm({f"name-{number}": 1 for number in range(2 * MOST_NAMES_COUNTED)})
+    names = [sample.labels["experiment"] for sample in next(iter(UNREGISTERED.collect())).samples]
+    assert len(names) <= MOST_NAMES_COUNTED + 1
 
 
 def test_a_frame_that_is_too_large_for_a_record_is_cut_and_nothing_of_it_is_lost(

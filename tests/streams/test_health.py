@@ -77,9 +77,11 @@ def test_dead_letters_are_counted_by_role_and_reason(installation: Installation,
 def test_lag_age_and_stalls_are_told_for_every_partition_and_role(installation: Installation, port: int) -> None:
     ledger, partitions = installation.settings.topics("ledger"), range(installation.settings.ledger_partitions)
     installation.wait(lambda: len(figures(port, "stoploss_judged_behind_seconds")) == len(partitions))
-    lags = figures(port, "stoploss_lag_records")
+    lags, ages = figures(port, "stoploss_lag_records"), figures(port, "stoploss_unread_seconds")
     for partition in partitions:
         assert frozenset({"role": "judge", "topic": ledger, "partition": str(partition)}.items()) in lags
+    assert lags.keys() == ages.keys()
+    assert max(ages.values()) < 5
     installation.wait(lambda: len(figures(port, "stoploss_loop_stall_seconds_count")) == 4)
 
 
@@ -89,7 +91,12 @@ def test_what_is_judged_is_counted_with_the_time_of_its_transaction(installation
     installation.wait(lambda: figures(port, "stoploss_commands_total") == {frozenset({("action", "set_exposure")}): 1})
     assert figures(port, "stoploss_transaction_seconds_count")[frozenset()] >= 2
     assert figures(port, "stoploss_conclusions_total")[frozenset()] >= 3
-    assert frozenset() in figures(port, "stoploss_commands_unacked")
+    assert figures(port, "stoploss_commands_unacked") == {frozenset(): 0}
+    controlled = SPEC.replace("name: checkout,", "name: search,")
+    controlled = controlled.replace("flag: checkout,", "flag: search, controllers: [flagd],")
+    installation.ask("register", "search", spec=controlled)
+    installation.ask("start", "search")
+    installation.wait(lambda: figures(port, "stoploss_commands_unacked") == {frozenset(): 1})
 
 
 def test_another_path_is_not_there_and_says_what_is(port: int) -> None:

@@ -15,9 +15,10 @@ from stoploss.commands import Command
 from stoploss.control.messages import read_command
 from stoploss.errors import Fenced, ReplayDiverged
 from stoploss.journal import CommandIssued, RequestHandled
-from stoploss.ledger import EvidenceBlock, Fact, Request
+from stoploss.ledger import EvidenceBlock, Fact, Request, Tick
 from stoploss.replay import StoredEntry, replay
 from stoploss.settings import Settings
+from stoploss.sight import STATUS_TICKS
 from stoploss.signing import Verifier
 from stoploss.verification import Verification, verify
 from streams import partition_judge as module
@@ -34,7 +35,7 @@ from tests.installation import (
     messages,
     values,
 )
-from tests.timelines import Timeline, chain_holds, traces, with_gate
+from tests.timelines import Timeline, chain_holds, spec, traces, with_gate
 
 pytestmark = pytest.mark.kafka
 
@@ -103,6 +104,19 @@ def test_how_far_it_is_behind_is_told_though_a_brokers_clock_was_ahead(settings:
     now_ms = time.time_ns() // 1_000_000
     judge.judge([first._replace(timestamp_ms=now_ms + 3_600_000), second._replace(timestamp_ms=now_ms - 5_000)])
     assert 5 <= judge.behind_s() < 600
+
+
+def test_runs_that_are_not_seen_are_told_as_a_number(settings: Settings, keys: Keys) -> None:
+    """Intake says nothing of any source."""
+    timeline = Timeline(spec("health: {blind: {hold: 5s, then: pause, after: 1h}}")).started()
+    for _ in range(STATUS_TICKS + 2):
+        timeline.append(Tick(0, "judge"))
+    append_facts(settings, 0, [entry.fact for entry in timeline.entries])
+    judge, records = judge_of(settings, keys), ledger_of(settings)
+    judge.judge(records[:-3])
+    assert judge.blind_runs() == 0
+    judge.judge(records[-3:])
+    assert judge.blind_runs() == 1
 
 
 def test_commands_are_signed_and_say_where_they_belong(settings: Settings, keys: Keys) -> None:

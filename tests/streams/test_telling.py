@@ -24,7 +24,7 @@ def test_that_the_spec_was_amended_is_told_with_every_alert(tmp_path: Path) -> N
     registry = RegistryView("127.0.0.1:1", "stoploss.registry")
     verifier = Verifier.load(create_keys(tmp_path).public)
     with closing(Alerting([])) as alerting:
-        telling = Telling(Settings(), "couriers", verifier, registry, alerting)
+        telling = Telling(Settings(), "couriers", verifier, registry, alerting, lambda messages: messages)
         for amendments in ((), (CHANGE,), (CHANGE, CHANGE)):
             registry._entries["checkout"] = replace(ENTRY, amendments=amendments)
             telling.forget()

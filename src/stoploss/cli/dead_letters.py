@@ -286,7 +286,9 @@ def _sendable(settings: Settings, letters: Iterable[Letter]) -> tuple[list[Lette
         else:
             found[letter.record] = letter
     why = [f"{_records(cut)} larger than what is kept; send them from the service"] if cut else []
-    why += [f"{_records(number)} of {topic}, which only stoploss writes" for topic, number in foreign.items()]
+    why += [
+        f"{_records(number)} of {topic}, which only its own writer sends again" for topic, number in foreign.items()
+    ]
     return list(found.values()), "; ".join(why)
 
 

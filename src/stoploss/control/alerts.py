@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from stoploss.commands import Action, Command, Evidence, Micros, Segment
-from stoploss.journal import Finding, JournalEntry, MonitorBlind
+from stoploss.journal import EvidenceRefused, Finding, JournalEntry, MonitorBlind
 from stoploss.ledger import AckOverdue
 
 Identity = tuple[tuple[str, str], ...]
@@ -140,6 +140,23 @@ def alert_for_blind(entry: JournalEntry, blind: MonitorBlind, *, runbook: str = 
         evidence="",
         runbook=runbook,
         starts_at=blind.since,
+    )
+
+
+def alert_for_undeclared(entry: JournalEntry, refused: EvidenceRefused, *, runbook: str = "") -> Alert:
+    """Somebody is served a variant that the spec does not name: no rule looks at it, and no command takes it away."""
+    return Alert(
+        alertname=FINDING,
+        severity="hold",
+        experiment=entry.experiment,
+        variant="",
+        segment="",
+        rule="undeclared_variant",
+        run=entry.run,
+        summary=f"{refused.rows:,} traces of {entry.experiment} name a variant that its spec does not declare",
+        evidence="",
+        runbook=runbook,
+        starts_at=entry.at,
     )
 
 
