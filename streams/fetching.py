@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from time import monotonic
 from typing import cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -23,6 +24,7 @@ from streams.member import Limits
 Fetched = dict[TP, list[Message]]
 
 MOST_RECORDS = 50_000
+ENDS_EVERY_S = 0.5
 AHEAD_KB = 16 * 1024  # read ahead of all partitions together; librdkafka's own choice is four times as much
 
 # What librdkafka tells and gets over by itself: it goes on asking for the leader.
@@ -66,6 +68,8 @@ class Fetcher:
             }
         )
         self._reading: set[TP] = set()
+        self._ends: dict[TP, int] = {}
+        self._all_ends_at_s = 0.0
 
     def fetch(self, positions: Mapping[TP, int], anew: Collection[TP], timeout_s: float) -> Fetched:
         """What is there of these partitions, and of no others; waits for the first record no longer than timeout_s.
@@ -85,7 +89,9 @@ class Fetcher:
                 by_partition[message.topic(), message.partition()].append(message)  # type: ignore[index]
             elif error.code() not in PASSING:
                 raise KafkaException(error)
-        return {TP(*tp): messages for tp, messages in by_partition.items()}
+        fetched = {TP(*tp): messages for tp, messages in by_partition.items()}
+        self._note_ends(positions, fetched)
+        return fetched
 
     def _turn_to(self, positions: Mapping[TP, int], anew: Collection[TP]) -> None:
         leaving = [tp for tp in self._reading if tp not in positions or tp in anew]
@@ -97,10 +103,19 @@ class Fetcher:
             self._consumer.incremental_assign(joining)
             self._reading.update(positions)
 
+    def _note_ends(self, positions: Collection[TP], fetched: Collection[TP]) -> None:
+        """Between two fetches: whoever asks the consumer during one waits for its end, and an event loop with him."""
+        now_s, asked = monotonic(), fetched
+        if now_s - self._all_ends_at_s > ENDS_EVERY_S:
+            self._all_ends_at_s, asked = now_s, positions
+        for tp in asked:
+            _, end = self._consumer.get_watermark_offsets(TopicPartition(*tp), cached=True)
+            if end >= 0:
+                self._ends[tp] = end
+
     def highwater(self, tp: TP) -> int | None:
-        """Where the log ended as of the last fetch; None: nothing was fetched of it. From any thread."""
-        _, end = self._consumer.get_watermark_offsets(TopicPartition(*tp), cached=True)
-        return None if end < 0 else end
+        """Where the log ended as of the last fetch; None: nothing was fetched of it. From any thread, at once."""
+        return self._ends.get(tp)
 
     def close(self) -> None:
         self._consumer.close()

@@ -6,6 +6,7 @@ import random
 import time
 import uuid
 from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 import pytest
@@ -104,6 +105,17 @@ def test_the_end_of_the_log_is_known_once_something_was_read(fetcher: Fetcher, t
     here, other = TP(topic, 1), TP(topic, 2)
     fetched(fetcher, {here: RECORDS - 1})
     assert (fetcher.highwater(here), fetcher.highwater(other)) == (RECORDS, None)
+
+
+def test_where_a_log_ends_is_told_at_once_while_a_fetch_waits(kafka: Kafka, fetcher: Fetcher) -> None:
+    """confluent-kafka lets one call at a time into a consumer: the event loop stood still until the fetch was over."""
+    here = TP(made(kafka, 1), 0)
+    fetcher.fetch({here: 0}, [], 0.5)
+    with ThreadPoolExecutor(1) as thread:
+        waiting = thread.submit(fetcher.fetch, {here: 0}, [], 2.0)
+        time.sleep(0.2)
+        assert (fetcher.highwater(here), waiting.done()) == (0, False)
+        assert waiting.result() == {}
 
 
 def test_what_is_not_committed_is_not_read(kafka: Kafka, fetcher: Fetcher) -> None:
