@@ -16,7 +16,7 @@ from stoploss import ledger, registry
 from stoploss.embedded.ports import LOOPBACK, free_port
 from stoploss.evidence import block_columns
 from stoploss.intake.hashing import hash_ids
-from stoploss.ledger import EvidenceBlock
+from stoploss.ledger import EvidenceBlock, SourceStatus
 from tests.fuzz import corpus, mutations
 from tests.installation import Installation, Kafka, Tail, appending, installed, letters_of
 from tests.intake.records import NAME, SPEC, assigned
@@ -62,6 +62,12 @@ def arrived(facts: Tail) -> Counter[int]:
     return Counter(trace for block in blocks for trace in block_columns(block).trace.tolist())
 
 
+def counted(facts: Tail) -> list[SourceStatus]:
+    """What became of the records of each source partition, as the worker last said."""
+    told = [fact for fact in map(ledger.decode, facts.values()) if isinstance(fact, SourceStatus)]
+    return list({fact.source.partition: fact for fact in told if fact.source.topic.endswith("traces")}.values())
+
+
 def lives(port: int) -> bool:
     connection = HTTPConnection(LOOPBACK, port, timeout=30)
     connection.request("GET", "/livez")
@@ -86,6 +92,10 @@ def test_a_worker_takes_every_good_record_in_among_thousands_of_bad_ones_and_liv
         assert worker.running
         assert lives(port)
         assert {times for trace, times in arrived(facts).items() if trace in wanted} == {1}
-        assert len(letters_of(installation.settings)) > MUTATED / 2
+        installation.wait(lambda: sum(told.offset for told in counted(facts)) == MUTATED + GOOD)
+        told = counted(facts)
+        letters = [(letter.source.partition, letter.offset) for letter in letters_of(installation.settings)]
+        assert sum(one.valid + one.rejected + one.quarantined for one in told) == MUTATED + GOOD
+        assert len(set(letters)) == len(letters) == sum(one.rejected for one in told) > MUTATED / 2
         assert worker.stop() == 0
         facts.close()

@@ -7,7 +7,7 @@ from tests.faults.stage import HARMED, ROLES, Stage
 
 AWAY_S = 600.0
 STOPS = 4
-STOP_WITHIN_S = 15.0
+STOP_WITHIN_S = 5.0
 ENDING = Ending("stopped", 0.0, ("set_exposure", "stop") * STOPS)
 
 

@@ -56,7 +56,9 @@ def run(ground: Ground) -> Measured:
         stage.recovered()
         stage.measured.times = 2 * spoiled
         passed_over = judge.said.count("snapshot passed over")
-        stage.measured.demand(passed_over >= 2, f"{passed_over} snapshots were passed over, spoiled were {2 * spoiled}")
+        stage.measured.demand(
+            passed_over == 2 * spoiled, f"{passed_over} snapshots were passed over, spoiled were {2 * spoiled}"
+        )
         stage.stop_by_leak()
         return stage.verdict()
 
