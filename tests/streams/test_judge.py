@@ -88,3 +88,20 @@ def test_how_far_a_judge_sees_is_what_its_partitions_say_when_somebody_looks(jud
     assert judge.app.sights() == {QUICK: (100.0, 2), STUCK: (100.0, 2)}
     partition(judge, STUCK).ticks = 5
     assert judge.app.sights()[STUCK].behind_s == 105.0
+
+
+def test_a_partition_that_is_not_provably_ours_any_more_is_neither_ticked_nor_told_of(
+    judge: Judge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Timers fire on every worker, whatever it owns, and during rebalances: two owners would count time twice."""
+    monkeypatch.setattr(module.consumer_of(judge.app), "owned", lambda: [TP("ledger", QUICK)])
+    partition(judge, STUCK).let_go.set()
+
+    async def second() -> None:
+        await judge.tick()
+        await asyncio.wait(judge._ticks.values())
+
+    asyncio.run(second())
+    assert (partition(judge, QUICK).ticks, partition(judge, STUCK).ticks) == (1, 0)
+    assert judge.app.sights is not None
+    assert judge.app.sights().keys() == {QUICK}
