@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,8 +38,17 @@ LATCHING = (Action.STOP, Action.ROLLBACK)
 AGAIN = "sent before"
 
 
+MOST_SAID = 8
+
+
 class Violation(AssertionError):
     """Something that must hold does not."""
+
+
+def in_a_line(wrong: Sequence[str]) -> str:
+    """The first of what is wrong: a worker that cannot start says the same hundreds of times."""
+    left = len(wrong) - MOST_SAID
+    return "; ".join([*wrong[:MOST_SAID], *([f"and {left} more"] if left > 0 else [])])
 
 
 class Witness:
@@ -70,7 +79,7 @@ class Witness:
         for record in self._committed("registry"):
             self._registered(record)
         if self.wrong:
-            raise Violation("; ".join(self.wrong))
+            raise Violation(in_a_line(self.wrong))
 
     def must(self, holds: bool, what: str) -> None:
         if not holds:
@@ -285,7 +294,7 @@ class Witness:
         unheard = set(self.world.people.asked) - self.requests - self._refused
         self.must(not unheard, f"requests that were lost: {sorted(unheard)}")
         if self.wrong:
-            raise Violation("; ".join(self.wrong))
+            raise Violation(in_a_line(self.wrong))
 
     def _all_published(self, name: str, told: Told) -> None:
         self.must(told.published == len(told.folded), f"journal of {name}: {told.published} of {len(told.folded)}")

@@ -132,7 +132,7 @@ class SimApp:
         self.process, self.world = process, process.world
         self.on_before_shutdown = self.on_partitions_revoked = Signal()
         self.timers: list[Timer] = []
-        self.consumer = GroupConsumer(process, self.world.broker.group(group), restore, list(topics))
+        self.consumer = self._consumer = GroupConsumer(process, self.world.broker.group(group), restore, list(topics))
         self.handlers = topics
 
     def timer(self, interval_s: float, name: str = "") -> Callable[[Any], Any]:

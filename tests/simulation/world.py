@@ -19,7 +19,7 @@ from tests.simulation import now, roles
 from tests.simulation.batons import Baton
 from tests.simulation.broker import Broker, Log, Stored
 from tests.simulation.disturber import Disturber
-from tests.simulation.invariants import Violation, Witness
+from tests.simulation.invariants import Violation, Witness, in_a_line
 from tests.simulation.people import People
 from tests.simulation.processes import Killed, Process
 from tests.simulation.roles import CONTROLLER, TOPICS, Disk, Flags, workers
@@ -297,7 +297,7 @@ class World:
             acted.append(self.people.act())
             if not any(acted):
                 return
-        raise Violation("; ".join([*self.witness.wrong, "somebody never has nothing to do"]))
+        raise Violation(in_a_line(["somebody never has nothing to do", *self.witness.wrong]))
 
 
 def run(seed: int, kind: type[World] = World) -> None:
