@@ -24,7 +24,7 @@ from stoploss.control.controller import UNVERIFIED
 from stoploss.control.messages import CommandMessage, Headers, read_command, signing_key
 from stoploss.errors import CommandRefused, InvalidExperiment, MalformedRecord, WireError
 from stoploss.intake import dead_letters
-from stoploss.intake.results import Reject
+from stoploss.intake.dead_letters import Reject
 from stoploss.ledger import AckOverdue, AckReceived, Request
 from stoploss.lifecycle import BREAK_GLASS
 from stoploss.registry import RegistryEntry

@@ -21,7 +21,7 @@ from faust.types import TP
 
 from stoploss.errors import MalformedRecord
 from stoploss.intake import dead_letters, segments
-from stoploss.intake.results import Reject
+from stoploss.intake.dead_letters import Reject
 from stoploss.intake.tallies import bounded
 from stoploss.ledger import Source, SourceStatus
 from stoploss.otlp.assembly import LOGGED_S, Assembly, Released

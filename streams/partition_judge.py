@@ -17,7 +17,7 @@ from stoploss.control.messages import write_command
 from stoploss.errors import LedgerIncomplete, ReplayDiverged, WireError
 from stoploss.folding import settle
 from stoploss.intake import dead_letters
-from stoploss.intake.results import Reject
+from stoploss.intake.dead_letters import Reject
 from stoploss.leases.message import headers_of
 from stoploss.ledger import AckReceived, Entry, JudgeVersion, Source
 from stoploss.monitor import step

@@ -21,7 +21,7 @@ from stoploss.governance.bodies import fault_of
 from stoploss.governance.identity import Identity, RolesFile, Signed
 from stoploss.intake import begun, dead_letters
 from stoploss.intake.begun import Begun
-from stoploss.intake.results import Reject
+from stoploss.intake.dead_letters import Reject
 from stoploss.ledger import Request, Source
 from stoploss.lifecycle import OF_ALL, POLICY, RECORD, REQUESTS, refusal
 from stoploss.limits.programme import BEGINS

@@ -17,10 +17,10 @@ import pytest
 
 from stoploss.errors import DeliveryFailed
 from stoploss.intake import dead_letters
-from stoploss.intake.dead_letters import dead_letter
+from stoploss.intake.dead_letters import Reject, dead_letter
 from stoploss.intake.pipeline import read_traces
 from stoploss.intake.repeats import Remembered
-from stoploss.intake.results import IntakeResult, RawRecord, Reject
+from stoploss.intake.results import IntakeResult, RawRecord
 from stoploss.intake.rows import build_blocks
 from stoploss.intake.segments import coded
 from stoploss.journal import EvidenceRefused, ExposuresCounted

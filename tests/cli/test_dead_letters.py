@@ -11,7 +11,7 @@ import pytest
 
 from stoploss.cli import dead_letters as command
 from stoploss.intake import dead_letters
-from stoploss.intake.results import Reject
+from stoploss.intake.dead_letters import Reject
 from stoploss.ledger import Source
 from tests.cli.conftest import Program
 from tests.installation import Installation, appending, messages, values

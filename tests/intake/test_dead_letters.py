@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-from stoploss.intake.dead_letters import LARGEST_KEPT_BYTES, dead_letter, decode, encode
-from stoploss.intake.results import Reject
+from stoploss.intake.dead_letters import LARGEST_KEPT_BYTES, Reject, dead_letter, decode, encode
 from tests.intake.records import SOURCE
 
 

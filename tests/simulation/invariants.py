@@ -16,6 +16,7 @@ import numpy as np
 from stoploss import journal, ledger, registry, snapshot
 from stoploss.commands import Action, Command
 from stoploss.control.messages import read_command
+from stoploss.control.position import PositionFile
 from stoploss.errors import WireError
 from stoploss.folding import settle
 from stoploss.intake import dead_letters
@@ -257,9 +258,20 @@ class Witness:
         before = self.standing.get((controller, command.experiment))
         if before is not None and issued is not None:
             in_order = (command.run, command.sequence) >= (before.run, before.sequence)
+            in_order = in_order or self._never_remembered(controller, before)
             self.must(in_order, f"{name} is obeyed after {name_of(before)}")
             self._must_not_raise(before, command, issued.allowed, f"is obeyed by {controller}")
         self.standing[controller, command.experiment] = command
+
+    def _never_remembered(self, controller: str, raised: Command) -> bool:
+        """A raise over which a controller died, after the switch and before its file, and which has expired since.
+
+        Nobody was told that it is served, so what stood before is brought about again.
+        """
+        if raised.expires_at is None or self.world.now_us < raised.expires_at:
+            return False
+        saved = PositionFile(self.world.disks[controller]).all().get(raised.experiment)  # type: ignore[arg-type]
+        return saved is None or (saved.run, saved.sequence) < (raised.run, raised.sequence)
 
     # ---- what people and services see ----------------------------------------------------------------
 

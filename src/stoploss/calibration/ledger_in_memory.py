@@ -10,7 +10,7 @@ from stoploss.journal import Finding, JournalEntry
 from stoploss.ledger import AckReceived, Entry, Fact, Request, SourceStatus, Tick
 from stoploss.monitor import step
 from stoploss.outputs import CommandOutput, JournalOutput, Output
-from stoploss.rules.verdict import Outcome
+from stoploss.rules.verdict import Outcome, Reason
 from stoploss.spec.file import parsed
 from stoploss.spec.unpaced import unpaced
 from stoploss.state import ExperimentState, PartitionState
@@ -73,7 +73,11 @@ class LedgerInMemory:
 
 
 def breaches(out: list[Output]) -> list[tuple[JournalEntry, Finding]]:
-    """Findings of a breach among outputs, in order."""
+    """A rule's findings of a breach among outputs, in order. That nobody obeys a stop here is none."""
     entries = [output.entry for output in out if isinstance(output, JournalOutput)]
     found = [(entry, entry.conclusion) for entry in entries if isinstance(entry.conclusion, Finding)]
-    return [(entry, finding) for entry, finding in found if finding.verdict == Outcome.BREACH]
+    return [
+        (entry, finding)
+        for entry, finding in found
+        if finding.verdict == Outcome.BREACH and finding.reason != Reason.SERVED_AFTER_STOP
+    ]

@@ -5,15 +5,32 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stoploss.commands import Micros
-from stoploss.intake.results import Reject
 from stoploss.ledger import Source
 from stoploss.wire import records
+from stoploss.wire.refusals import Code
 
 LARGEST_KEPT_BYTES = 256 * 1024
 LARGEST_KEPT_KEY_BYTES = 1_024
 LONGEST_REASON = 1_000
 LATEST_MILLIS = 10_413_705_600_000
 """2299-12-31, the end of what ClickHouse's DateTime64 holds; a producer may have stamped its record with anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A record for the dead letters.
+
+    code         kind of fault, for counting
+    reason       what is wrong, the value, and the way out
+    assignments  (experiment, variant) pairs, where they could be read: rejects of one arm alone bias the experiment
+    """
+
+    offset: int
+    code: Code
+    reason: str
+    value: bytes
+    timestamp_ms: int
+    assignments: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,10 +27,11 @@ from stoploss.intake import bare, clean, validate
 from stoploss.intake.batch import Batch, Rows
 from stoploss.intake.canaries import without_canaries
 from stoploss.intake.checked import NOWHERE, Checked, Part, assignments_of, parts_of
+from stoploss.intake.dead_letters import Reject
 from stoploss.intake.project import Origin, Share, project_outcomes, project_traces
 from stoploss.intake.quantise import Mask
 from stoploss.intake.repeats import Remembered
-from stoploss.intake.results import Counts, Fetched, IntakeResult, Reject
+from stoploss.intake.results import Counts, Fetched, IntakeResult
 from stoploss.intake.rows import ProjectedRows, by_source
 from stoploss.intake.tallies import counts_of
 from stoploss.intake.watched import Watched

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from stoploss.intake.dead_letters import Reject
 from stoploss.intake.rows import ProjectedRows
 from stoploss.ledger import RejectCount, Source
-from stoploss.wire.refusals import Code
 
 if TYPE_CHECKING:
     import polars as pl  # the roles that only refuse do without
@@ -50,23 +50,6 @@ class Fetched:
 
     def __len__(self) -> int:
         return len(self.values)
-
-
-@dataclass(frozen=True, slots=True)
-class Reject:
-    """A record for the dead letters.
-
-    code         kind of fault, for counting
-    reason       what is wrong, the value, and the way out
-    assignments  (experiment, variant) pairs, where they could be read: rejects of one arm alone bias the experiment
-    """
-
-    offset: int
-    code: Code
-    reason: str
-    value: bytes
-    timestamp_ms: int
-    assignments: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
