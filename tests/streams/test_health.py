@@ -77,9 +77,9 @@ def test_dead_letters_are_counted_by_role_and_reason(installation: Installation,
 def test_lag_age_and_stalls_are_told_for_every_partition_and_role(installation: Installation, port: int) -> None:
     ledger, partitions = installation.settings.topics("ledger"), range(installation.settings.ledger_partitions)
     installation.wait(lambda: len(figures(port, "stoploss_judged_behind_seconds")) == len(partitions))
+    wanted = {frozenset({"role": "judge", "topic": ledger, "partition": str(one)}.items()) for one in partitions}
+    installation.wait(lambda: wanted <= figures(port, "stoploss_lag_records").keys())
     lags, ages = figures(port, "stoploss_lag_records"), figures(port, "stoploss_unread_seconds")
-    for partition in partitions:
-        assert frozenset({"role": "judge", "topic": ledger, "partition": str(partition)}.items()) in lags
     assert lags.keys() == ages.keys()
     assert max(ages.values()) < 5
     installation.wait(lambda: len(figures(port, "stoploss_loop_stall_seconds_count")) == 4)
