@@ -17,7 +17,6 @@ from faust.types import TP
 
 from stoploss.errors import StoplossError
 from stoploss.ledger import Source
-from streams.measuring import Unread
 
 RECORD_OVERHEAD_BYTES = 500  # what a record costs in memory beside its value, about
 
@@ -40,6 +39,17 @@ def counts_for(log: str, metadata: str | None) -> bool:
     read.
     """
     return (metadata or "").strip("\0") in ("", log)
+
+
+class Unread(NamedTuple):
+    """What of a partition is not handed over yet.
+
+    records  up to the log's end, markers of transactions too
+    for_s    for how long the oldest of them may have waited, seconds; 0 where nothing but a marker is left
+    """
+
+    records: int
+    for_s: float
 
 
 class StaleBatch(StoplossError):
@@ -214,6 +224,12 @@ class Partition:
     @property
     def _oldest(self) -> _Delivered | None:
         return next(iter(self._delivered.values()), None)
+
+    @property
+    def done_to(self) -> int:
+        """Whatever stands before this offset is complete. Only of a partition that is started."""
+        oldest = self._oldest
+        return cast(int, self.next_offset) if oldest is None else oldest.first
 
     @property
     def commit_due(self) -> Mark | None:

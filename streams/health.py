@@ -11,7 +11,8 @@ from faust.types import TP
 
 from stoploss import probes
 from streams.app import App
-from streams.measuring import Lags, Sights, Unread
+from streams.batches import Unread
+from streams.measuring import Lags, Sights
 from streams.transport import consumer_if_any
 
 BLOCKED_S = 10.0

@@ -10,6 +10,8 @@ from prometheus_client import REGISTRY, Counter, Gauge, Histogram, disable_creat
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from streams.batches import Unread
+
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for each, of which nobody asks
 
 DEAD_LETTERS = Counter("stoploss_dead_letters", "Records that could not be used, by reason", ("role", "reason"))
@@ -40,17 +42,6 @@ STALL = Histogram(
     ("role",),
     buckets=(0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60),
 )
-
-
-class Unread(NamedTuple):
-    """What of a partition is not handed over yet.
-
-    records  up to the log's end, markers of transactions too
-    for_s    for how long the oldest of them may have waited, seconds; 0 where nothing but a marker is left
-    """
-
-    records: int
-    for_s: float
 
 
 class Lags(Collector):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from stoploss import __version__, checkpoints, ledger, registry
+from stoploss import __version__, checkpoints, ledger
 from stoploss.commands import Command
 from stoploss.control.messages import write_command
 from stoploss.errors import LedgerIncomplete, ReplayDiverged, WireError
@@ -31,7 +31,8 @@ from stoploss.succession import adopt, can_judge, follow
 from streams.appender import Appender
 from streams.batches import Record
 from streams.measuring import COMMANDS, CONCLUSIONS, DEAD_LETTERS
-from streams.reading import reader, watermarks, whole
+from streams.published import published
+from streams.reading import reader, watermarks
 from streams.snapshot_store import cursor_record, read_snapshots, write_snapshot
 from streams.transactions import Outgoing, Transactor
 
@@ -126,7 +127,7 @@ class PartitionJudge:
         """
         told = {"partition": self.partition, "snapshot": self._state.offset, "ledger_begins_at": first}
         log.error("the ledger was deleted further than it was judged; what runs is paused", **told)
-        entries = {name: registry.decode(value) for name, value in self._registry().items()}
+        entries = published(self.settings, self.partition)
         known, self._state.experiments = self._state.experiments, {}
         for name in sorted(known.keys() | entries.keys()):
             self._adopt(name, known.get(name), self._cursors.get(name), entries.get(name))
@@ -135,13 +136,13 @@ class PartitionJudge:
         self._snapshot()
 
     def _adopt(
-        self, name: str, known: ExperimentState | None, cursor: Cursor | None, published: RegistryEntry | None
+        self, name: str, known: ExperimentState | None, cursor: Cursor | None, entry: RegistryEntry | None
     ) -> None:
-        if cursor is None or published is None or not can_judge(published):
+        if cursor is None or entry is None or not can_judge(entry):
             log.error("nothing of it is left that this version can go on from; in no lease", experiment=name)
             self._left_out.add(name)
             return
-        self._state.experiments[name], pause = adopt(known, cursor, published)
+        self._state.experiments[name], pause = adopt(known, cursor, entry)
         if pause is not None:
             self._append(pause)
 
@@ -226,14 +227,14 @@ class PartitionJudge:
             state = self._state.experiments.get(cursor.experiment)
             found = (state.number, state.chain) if state else None
             if found != (cursor.number, cursor.chain):
-                published = None if self._is_all_mine(cursor) else self._registered(cursor.experiment)
-                if published is None:
+                entries = {} if self._is_all_mine(cursor) else published(self.settings, self.partition)
+                if (entry := entries.get(cursor.experiment)) is None:
                     raise ReplayDiverged(
                         f"experiment {cursor.experiment!r}: folding the ledger up to offset {offset} gives journal "
                         f"entry {found}, published was {(cursor.number, cursor.chain)}; judge it with the version "
                         "that wrote it"
                     )
-                self._follow(state, cursor, published)
+                self._follow(state, cursor, entry)
                 followed.append(cursor.experiment)
         return followed
 
@@ -241,26 +242,16 @@ class PartitionJudge:
         """Whether this version has published all that was folded again."""
         return cursor.version == self._mine.text and cursor.since <= self._begun.get(cursor.experiment, 0)
 
-    def _registered(self, experiment: str) -> RegistryEntry | None:
-        value = self._registry().get(experiment)
-        return None if value is None else registry.decode(value)
-
-    def _registry(self) -> dict[str, bytes]:
-        """By experiment, what is published of it. Another version's may be more than this one reads."""
-        found = whole(self.settings.need_kafka(), self.topics("registry"), self.partition)
-        newest = {(message.key() or b"").decode(): message.value() for message in found}
-        return {name: value for name, value in newest.items() if value is not None}
-
-    def _follow(self, state: ExperimentState | None, cursor: Cursor, published: RegistryEntry) -> None:
+    def _follow(self, state: ExperimentState | None, cursor: Cursor, entry: RegistryEntry) -> None:
         """One that this version cannot judge is in no lease, so services give everybody control; nothing is said of it,
         for its journal is another version's to go on with."""
         told = {"experiment": cursor.experiment, "partition": self.partition, "offset": cursor.offset}
-        if state is None or not can_judge(published):
+        if state is None or not can_judge(entry):
             log.error("this version cannot judge an experiment of another; run the other", **told)
             self._state.experiments.pop(cursor.experiment, None)
             self._left_out.add(cursor.experiment)
             return
-        request = follow(state, cursor, published, self._acks)
+        request = follow(state, cursor, entry, self._acks)
         if request is None:
             log.warning("another version judged this in other words; its journal is gone on with", **told)
         else:

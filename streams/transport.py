@@ -29,16 +29,17 @@ from typing import Any, ClassVar, cast
 
 from confluent_kafka import KafkaException, Message
 from faust.transport.drivers import aiokafka as driver
-from faust.types import TP, AppT, ConsumerMessage
+from faust.types import TP, AppT
 from faust.types.transports import TPorTopicSet
 from mode import Service, ServiceT
 
 from stoploss.errors import ConfigurationError
 from stoploss.ledger import Source
 from streams.admin import Admin
-from streams.batches import Batch, Partition, StaleBatch, offset_of
+from streams.batches import Batch, Partition, StaleBatch, Unread, offset_of
+from streams.event import event_of
 from streams.fetching import Fetcher, FetchThread
-from streams.measuring import STALL, Unread
+from streams.measuring import STALL
 from streams.member import LEAVE_TIMEOUT_S, Limits, MemberThread
 from streams.watchdog import Watchdog, overdue
 
@@ -148,8 +149,9 @@ class BatchConsumer(driver.Consumer):
         return frozenset(tp for tp, p in dict(self._partitions).items() if p.next_offset is not None and not p.fenced)
 
     def progress(self) -> dict[TP, tuple[int, int | None]]:
-        """Per owned partition: the next offset to be read, and the log's end as of the last fetch (None: unknown)."""
-        return {tp: (cast(int, self._partitions[tp].next_offset), self.highwater(tp)) for tp in self.owned()}
+        """Per owned partition: up to which offset all is complete, and the log's end as of the last fetch (None:
+        unknown)."""
+        return {tp: (self._partitions[tp].done_to, self.highwater(tp)) for tp in self.owned()}
 
     def sources(self) -> dict[TP, Source]:
         """Per owned partition: which log is read."""
@@ -230,25 +232,7 @@ class BatchConsumer(driver.Consumer):
         if not (current and self.flow_active) or self._went_back(partition, messages):
             return
         batch = partition.deliver(messages, monotonic())
-        await self.wait_first(self.callback(self._event(batch)), self.suspend_flow.wait())
-
-    def _event(self, batch: Batch) -> Any:
-        kind, timestamp_ms = batch.messages[-1].timestamp()
-        return ConsumerMessage(
-            topic=batch.tp.topic,
-            partition=batch.tp.partition,
-            offset=batch.last,
-            timestamp=timestamp_ms / 1000.0,
-            timestamp_type=kind,
-            headers=None,
-            key=None,
-            value=batch,  # type: ignore[arg-type]  # the raw codec passes it through
-            checksum=None,
-            serialized_key_size=0,
-            serialized_value_size=0,
-            tp=batch.tp,
-            generation_id=self.app.consumer_generation_id,
-        )
+        await self.wait_first(self.callback(event_of(batch, self.app.consumer_generation_id)), self.suspend_flow.wait())
 
     # ---- taking over and letting go ------------------------------------------------------------
 

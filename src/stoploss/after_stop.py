@@ -23,6 +23,7 @@ CONTRADICTS_AFTER = 5_000_000
 
 
 def count_exposures(state: ExperimentState, rows: Rows, out: Outputs) -> None:
+    """Of a stopped experiment. What contradicts the stop is said at the first, and whenever it has doubled."""
     after = state.current.after_stop
     found = exposures_after(rows, state.desired.decided_at)
     after.in_flight += found.in_flight
@@ -39,7 +40,8 @@ def count_exposures(state: ExperimentState, rows: Rows, out: Outputs) -> None:
 
 
 def count_in_stopped_segments(state: ExperimentState, rows: Rows, out: Outputs) -> None:
-    """What a running experiment still serves in segments that were stopped."""
+    """What a running experiment still serves in segments that were stopped: said at the first, and whenever it has
+    doubled."""
     if not state.desired.stopped_segments:
         return
     against, after = _served_against_it(state, rows), state.current.after_stop
@@ -62,7 +64,6 @@ def _served_against_it(state: ExperimentState, rows: Rows) -> Mask:
 
 
 def _say_contradicted(state: ExperimentState, where: str, served: int, segment: Segment | None, out: Outputs) -> None:
-    """At the first such request, and whenever their number has doubled."""
     evidence = Evidence(
         rule="after_stop",
         rule_version=1,

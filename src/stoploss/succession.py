@@ -60,15 +60,24 @@ def adopt(
 ) -> tuple[ExperimentState, Request | None]:
     """The state to go on from where the ledger's beginning is gone, and the pause of what runs.
 
-    known  what a snapshot has of it, from before the gap: what people have put on record there is kept
+    known  what a snapshot has of it, from before the gap. What is published too is newer there: an approval that was
+           voided since, an incident that was closed
     """
-    state = _published(cursor, published) if known is None else known
+    state = _begun(cursor, published) if known is None else known
+    state.governance = _governance(published)
+    state.incidents = _incidents(state.incidents, published)
     state.number, state.chain = cursor.number, cursor.chain
     _begin_anew(state, published)
     return state, _pause(state, f"gap behind {cursor.chain}", GAP) if state.lifecycle in LIVE else None
 
 
-def _published(cursor: Cursor, entry: RegistryEntry) -> ExperimentState:
+def _begun(cursor: Cursor, entry: RegistryEntry) -> ExperimentState:
+    current, desired = RunState.begin(entry.spec), Desired(entry.release_variant)
+    return ExperimentState(entry.experiment, cursor.partition, entry.spec, entry.spec_hash, desired, current)
+
+
+def _governance(entry: RegistryEntry) -> Governance:
+    """What was said to be due or to end soon is said again: that is better than not at all."""
     governance = Governance(
         list(entry.authors),
         list(entry.approvals),
@@ -78,11 +87,13 @@ def _published(cursor: Cursor, entry: RegistryEntry) -> ExperimentState:
         unexplained_at=entry.unexplained_at,
     )
     governance.rehearsal.acknowledged_at = entry.rehearsed_at
-    incidents = [OpenIncident(command_id) for command_id in entry.open_incidents]
-    current, desired = RunState.begin(entry.spec), Desired(entry.release_variant)
-    state = ExperimentState(entry.experiment, cursor.partition, entry.spec, entry.spec_hash, desired, current)
-    state.governance, state.incidents = governance, incidents
-    return state
+    return governance
+
+
+def _incidents(known: Iterable[OpenIncident], entry: RegistryEntry) -> list[OpenIncident]:
+    """Those that are open, with the remedies that they are known to wait for."""
+    by_command = {incident.command_id: incident for incident in known}
+    return [by_command.get(command_id) or OpenIncident(command_id) for command_id in entry.open_incidents]
 
 
 def _acts_of(state: ExperimentState) -> Acts:

@@ -21,7 +21,7 @@ from stoploss.errors import WireError
 from stoploss.folding import settle
 from stoploss.intake import dead_letters
 from stoploss.journal import JournalEntry, RequestHandled
-from stoploss.ledger import Entry, EvidenceBlock, Request
+from stoploss.ledger import Entry, EvidenceBlock, Request, SourceStatus
 from stoploss.monitor import step
 from stoploss.outputs import CommandOutput, JournalOutput
 from stoploss.state import ExperimentState, PartitionState
@@ -29,6 +29,7 @@ from tests.simulation.broker import Stored
 from tests.simulation.expected import Expected
 from tests.simulation.fates import Fates
 from tests.simulation.roles import KEYS, TOPICS, VERIFIER
+from tests.simulation.services import Fate
 from tests.simulation.told import Issued, Told, name_of
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class Witness:
         self._new: list[tuple[int, Stored]] = []
         self._marks: dict[tuple[str, int], int] = {}
         self._read: dict[tuple[str, int], int] = defaultdict(int)
+        self._done: dict[tuple[str, int], int] = {}
         self._refused: set[str] = set()
         self._dead: set[Place] = set()
 
@@ -147,6 +149,20 @@ class Witness:
             expected.asked(fact.action, bool(fact.accepted))
         elif isinstance(fact, EvidenceBlock):
             self._rows_by_hand(self.told[fact.experiment], fact)
+        elif isinstance(fact, SourceStatus):
+            self._stored_by_hand(fact)
+
+    def _stored_by_hand(self, status: SourceStatus) -> None:
+        """What a source is said to be done with stands in the ledger: else the monitor thinks that it has seen it."""
+        place = status.source.topic_uuid, status.source.partition
+        before, self._done[place] = self._done.get(place, 0), status.offset
+        must = {
+            (*place, offset): self.world.services.sent.get((*place, offset)) for offset in range(before, status.offset)
+        }
+        for at, sent in must.items():
+            if sent is not None and sent.fate is Fate.COUNTED and sent.experiment is not None:
+                stands = at in self.told[sent.experiment].counted
+                self.must(stands, f"{at} is said to be done, and is not in the ledger")
 
     def _rows_by_hand(self, told: Told, block: EvidenceBlock) -> None:
         """Of each source what lies beyond all that earlier blocks had."""

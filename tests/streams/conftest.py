@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from stoploss.settings import Settings
 from streams.partition_judge import Keys
 from tests.installation import Kafka, create_installation_keys, create_topics, settings_of
+from tests.streams.couriers import World, couriered
 
 TOPICS = ("ledger", "journal", "checkpoints", "registry", "measures", "control", "snapshots", "deadletter")
 
@@ -23,3 +25,9 @@ def settings(kafka: Kafka, tmp_path: Path) -> Settings:
 @pytest.fixture
 def keys(settings: Settings) -> Keys:
     return create_installation_keys(settings)
+
+
+@pytest.fixture(scope="module")
+def world(kafka: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with couriered(kafka, tmp_path_factory.mktemp("courier")) as world:
+        yield world

@@ -123,6 +123,19 @@ def test_completed_batches_free_their_room() -> None:
     assert (book.outstanding_bytes, book.working, book.oldest_outstanding) == (0, False, None)
 
 
+def test_a_partition_is_done_up_to_its_oldest_batch_that_is_not_complete() -> None:
+    book = partition(at=400)
+    assert book.done_to == 400
+    first, second = delivered(book, (400, 403), (405, 407))
+    for batch in (first, second):
+        book.begin(batch)
+    assert book.done_to == 400
+    book.complete(second, 1.0)
+    assert book.done_to == 400
+    book.complete(first, 2.0)
+    assert book.done_to == 407
+
+
 def test_a_fenced_partition_commits_nothing_and_holds_up_nobody() -> None:
     book = partition()
     first, second = delivered(book, (0, 3), (3, 5))

@@ -1,171 +1,39 @@
-"""The courier on the real broker, beside registrar and judge; the test plays the controllers and on-call."""
+"""The courier on the real broker, beside registrar and judge: commands, acks, and who works."""
 
 from __future__ import annotations
 
-import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from confluent_kafka import KafkaException, Message
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from stoploss import journal, ledger
 from stoploss.cli.break_glass import command_of
-from stoploss.commands import Ack, AckStatus, Action, Command, Evidence
-from stoploss.control.alerts import BLIND, OVERDUE
+from stoploss.commands import AckStatus, Action
 from stoploss.control.controller import UNVERIFIED
-from stoploss.control.keys import create_break_glass_keys, create_keys
-from stoploss.control.messages import CommandMessage, write_command
+from stoploss.control.keys import create_keys
+from stoploss.control.messages import write_command
 from stoploss.journal import (
-    GENESIS,
-    NOT_DECLARED,
     CommandAcked,
-    Conclusion,
     EpochOpened,
-    EvidenceRefused,
-    Finding,
-    JournalEntry,
-    LifecycleChanged,
-    MonitorBlind,
     RequestHandled,
 )
-from stoploss.ledger import AckOverdue, AckReceived
 from stoploss.lifecycle import BREAK_GLASS
 from stoploss.signing import Signer
-from stoploss.wire import records
 from streams.courier import LARGEST_ACK_BYTES
 from tests.control.orders import rollback
-from tests.control.receiver import Receiver, receiving
 from tests.installation import (
-    Installation,
-    Kafka,
-    Role,
-    Tail,
-    appending,
     group_of,
     headers_of,
-    installed,
     journal_of,
     letters_of,
     registry_of,
 )
-from tests.timelines import SPEC
+from tests.streams.couriers import DEADLINE_MS, World, is_overdue
 
 pytestmark = pytest.mark.kafka
-
-DEADLINE_MS = 500
-ODD_SPLIT = Evidence("sample_ratio", 1, observed=9.0, bound=6.9)
-
-
-@dataclass
-class World:
-    """The installation, what on-call was told, and the topics as they grow."""
-
-    installation: Installation
-    receiver: Receiver
-    judge: Role
-    courier: Role
-    control: Tail
-    ledger: Tail
-    names: Iterator[int] = field(default_factory=itertools.count)
-
-    def registered(self, controller: str = "flagd") -> str:
-        """A new experiment that this controller must obey."""
-        name = f"checkout-{next(self.names)}"
-        spec = SPEC.replace("name: checkout", f"name: {name}").replace(
-            "flag: checkout,", f"flag: {name}, controllers: [{controller}],"
-        )
-        self.installation.ask("register", name, spec=spec)
-        return name
-
-    def started(self) -> str:
-        """One whose first command nobody has applied yet."""
-        name = self.registered()
-        self.installation.ask("start", name)
-        self.wait(lambda: self.sent(name))
-        return name
-
-    def running(self) -> str:
-        """One whose first command is applied."""
-        name = self.started()
-        self.ack(self.last(name))
-        self.wait(lambda: self.acked(name))
-        return name
-
-    def wait(self, until: Callable[[], object]) -> None:
-        self.installation.wait(until)
-
-    def sent(self, experiment: str) -> list[Message]:
-        return [message for message in self.control.seen() if message.key() == experiment.encode()]
-
-    def last(self, experiment: str) -> Command:
-        return records.decode(self.sent(experiment)[-1].value(), {"command": Command})
-
-    def ack(
-        self,
-        command: Command,
-        controller: str = "flagd",
-        status: AckStatus = AckStatus.APPLIED,
-        instance: str = "one",
-        reason: str = "",
-    ) -> None:
-        at, sequence = time.time_ns() // 1_000, command.sequence
-        ack = Ack(
-            command.command_id, command.experiment, command.run, sequence, controller, instance, status, reason, at
-        )
-        self.put("acks", command.experiment, records.encode("ack", ack))
-
-    def present(self, controller: str, instance: str, status: AckStatus = AckStatus.ALIVE) -> None:
-        ack = Ack("", "", 0, 0, controller, instance, status, "", time.time_ns() // 1_000)
-        self.put("acks", "", records.encode("ack", ack))
-
-    def put_control(self, partition: int, message: CommandMessage) -> None:
-        appender = appending(self.installation.settings)
-        headers = [(name, value or b"") for name, value in message.headers]
-        appender.append(message.topic, message.value, key=message.key, partition=partition, headers=headers)
-        appender.flush()
-
-    def put(self, topic: str, key: str, value: bytes, headers: Sequence[tuple[str, bytes]] = ()) -> None:
-        settings = self.installation.settings
-        appender = appending(settings)
-        appender.append(settings.topics(topic), value, key=key.encode(), partition=0, headers=headers)
-        appender.flush()
-
-    def overdue(self, experiment: str) -> list[AckOverdue]:
-        facts = map(ledger.decode, self.ledger.values())
-        return [fact for fact in facts if isinstance(fact, AckOverdue) and fact.experiment == experiment]
-
-    def acked(self, experiment: str) -> list[AckReceived]:
-        facts = map(ledger.decode, self.ledger.values())
-        return [fact for fact in facts if isinstance(fact, AckReceived) and fact.experiment == experiment]
-
-    def told(self, experiment: str) -> list[tuple[str, str]]:
-        """(alert, status) in the order in which on-call was told."""
-        return [
-            (alert["labels"]["alertname"], alert["status"])
-            for body in list(self.receiver.bodies)
-            for alert in body["alerts"]
-            if alert["labels"]["experiment"] == experiment
-        ]
-
-
-@pytest.fixture(scope="module")
-def world(kafka: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    home = tmp_path_factory.mktemp("courier")
-    with (
-        receiving() as receiver,
-        installed(kafka, home, webhook_url=receiver.url, ack_deadline_ms=DEADLINE_MS) as installation,
-    ):
-        create_break_glass_keys(installation.settings.keys)
-        judge = installation.worker("registrar", "judge", "intake")
-        courier = installation.worker("courier")
-        tails = Tail(installation.settings, "control"), Tail(installation.settings, "ledger")
-        yield World(installation, receiver, judge, courier, *tails)
-        for tail in tails:
-            tail.close()
 
 
 def test_a_command_that_nobody_applies_is_sent_again_byte_for_byte_and_on_call_is_told_once(world: World) -> None:
@@ -190,10 +58,6 @@ def test_what_is_applied_is_not_sent_again_and_opens_the_epoch(world: World) -> 
     # The deadline is short: the test's own ack may have come after it.
     acked = [c for c in conclusions if isinstance(c, CommandAcked | EpochOpened) and not is_overdue(c)]
     assert [type(c) for c in acked] == [CommandAcked, EpochOpened]
-
-
-def is_overdue(conclusion: Conclusion) -> bool:
-    return isinstance(conclusion, CommandAcked) and conclusion.status == "overdue"
 
 
 def test_of_three_instances_a_dead_one_is_named_told_and_keeps_the_command_from_counting_as_applied(
@@ -298,17 +162,6 @@ def test_an_ack_that_nobody_can_read_is_a_dead_letter_and_its_neighbours_arrive(
     assert {letter.source.topic for letter in letters} == {settings.topics("acks")}
 
 
-def test_a_variant_that_the_spec_does_not_declare_is_told_to_on_call(world: World) -> None:
-    name = world.running()
-    concluded(world, name, 5_000, EvidenceRefused("trace sent before", 9))
-    concluded(world, name, 5_001, EvidenceRefused(NOT_DECLARED, 1_234))
-    world.wait(lambda: world.told(name))
-    assert world.told(name) == [("StoplossFinding", "firing")]
-    [said] = [a for body in world.receiver.bodies for a in body["alerts"] if a["labels"]["experiment"] == name]
-    assert said["labels"]["severity"] == "hold"
-    assert said["annotations"]["summary"] == f"1,234 traces of {name} name a variant that its spec does not declare"
-
-
 def test_a_line_of_the_log_names_the_experiment_and_the_command_that_it_tells_of(world: World) -> None:
     command = world.last(world.started())
     [line] = [line for line in world.judge.said.splitlines() if f"command_id='{command.command_id}'" in line]
@@ -326,17 +179,6 @@ def test_an_ack_of_an_experiment_that_the_registry_does_not_show_yet_is_no_stran
     world.wait(lambda: world.acked("not-shown-yet"))
     [partition] = {m.partition() for m in world.ledger.seen() if b"not-shown-yet" in (m.value() or b"")}
     assert partition == 1
-
-
-def test_a_pause_is_told_once_and_resolved_by_the_resume(world: World) -> None:
-    name = world.running()
-    world.installation.ask("pause", name)
-    world.wait(lambda: world.told(name))
-    world.ack(world.last(name))
-    world.installation.ask("resume", name)
-    world.wait(lambda: len(world.told(name)) >= 2)
-    world.ack(world.last(name))
-    assert world.told(name)[:2] == [("StoplossPause", "firing"), ("StoplossPause", "resolved")]
 
 
 def test_a_later_command_takes_the_place_of_one_that_was_not_applied(world: World) -> None:
@@ -368,25 +210,6 @@ def test_a_forged_command_is_neither_told_nor_sent_again(world: World, tmp_path:
     assert "is not trusted here" in reason
 
 
-def test_a_courier_that_takes_over_tells_what_still_fires_and_resolves_it_on_resume(world: World) -> None:
-    name, over = world.running(), world.running()
-    for one in (name, over):
-        world.installation.ask("pause", one)
-        world.ack(world.last(one))
-    world.installation.ask("resume", over)
-    world.ack(world.last(over))
-    world.wait(lambda: ("StoplossPause", "resolved") in world.told(over) and world.told(name))
-    already = len(world.told(over))
-
-    world.courier.stop()
-    world.courier = world.installation.worker("courier")
-    world.wait(lambda: len(world.told(name)) >= 2)
-    world.installation.ask("resume", name)
-    world.wait(lambda: ("StoplossPause", "resolved") in world.told(name))
-    assert [status for _, status in world.told(name)].count("resolved") == 1
-    assert world.told(over)[already:] == []
-
-
 def test_a_second_courier_stands_by_and_takes_over_commands_that_it_never_read(world: World) -> None:
     """What one reads of the acks settles what another would wait for: nothing is shared out."""
     standby = world.installation.worker("courier")
@@ -415,53 +238,3 @@ def shares(world: World) -> list[int]:
     except KafkaException:  # its coordinator has just begun
         return []
     return [len(member.assignment.topic_partitions) for member in members]
-
-
-def test_what_ends_while_no_courier_is_there_is_ended_by_the_next(world: World) -> None:
-    paused, odd, blind, late = world.running(), world.running(), world.running(), world.started()
-    since = time.time_ns() // 1_000
-    world.installation.ask("pause", paused)
-    world.ack(world.last(paused))
-    concluded(world, odd, 3_000, Finding("hold", "evidence_above_limit", "the split is off", "hold", ODD_SPLIT))
-    concluded(world, blind, 4_000, MonitorBlind("rejects", "intake refused 61 %", since, None))
-    told = {paused: "StoplossPause", odd: "StoplossFinding", blind: BLIND, late: OVERDUE}
-    world.wait(lambda: all((alertname, "firing") in world.told(name) for name, alertname in told.items()))
-    world.wait(lambda: any(is_overdue(entry.conclusion) for entry in journal_of(world.installation.settings, late)))
-
-    world.courier.stop()
-    world.installation.ask("resume", paused)
-    concluded(world, odd, 3_001, LifecycleChanged("running", "completed", "ada asked for it"))
-    concluded(world, blind, 4_001, MonitorBlind("rejects", "", since, since + 9))
-    world.ack(world.last(late))
-    world.courier = world.installation.worker("courier")
-
-    for name, alertname in told.items():
-        world.wait(lambda ended=(alertname, "resolved"), name=name: ended in world.told(name))
-        statuses = [status for told, status in world.told(name) if told == alertname]
-        assert statuses == ["firing"] * (len(statuses) - 1) + ["resolved"]
-    world.ack(world.last(paused))
-
-
-def concluded(world: World, experiment: str, number: int, said: Conclusion) -> None:
-    at = time.time_ns() // 1_000
-    entry = JournalEntry(f"e{number}", experiment, number, 1, 1, at, 0, 10**9, number, GENESIS, said)
-    world.put("journal", experiment, journal.encode(entry))
-
-
-def test_who_completes_an_experiment_ends_its_alerts(world: World) -> None:
-    name = world.running()
-    world.installation.ask("pause", name)
-    world.ack(world.last(name))
-    world.wait(lambda: world.told(name))
-    concluded(world, name, 2_000, LifecycleChanged("paused", "completed", "ada asked for it"))
-    world.wait(lambda: len(world.told(name)) >= 2)
-    assert world.told(name) == [("StoplossPause", "firing"), ("StoplossPause", "resolved")]
-
-
-def test_blindness_is_told_when_it_begins_and_when_it_is_over(world: World) -> None:
-    name = world.running()
-    since = time.time_ns() // 1_000
-    for number, until in ((1_000, None), (1_001, since + 9)):
-        concluded(world, name, number, MonitorBlind("rejects", "intake refused 61 %", since, until))
-    world.wait(lambda: len(world.told(name)) >= 2)
-    assert world.told(name) == [("StoplossMonitorBlind", "firing"), ("StoplossMonitorBlind", "resolved")]

@@ -8,14 +8,13 @@ from confluent_kafka.admin import AdminClient
 
 from stoploss import followup
 from stoploss.errors import LedgerIncomplete
-from stoploss.followup import OpenIncident
 from stoploss.journal import RequestHandled
 from stoploss.ledger import Fact, Request
 from stoploss.registry import RegistryEntry
 from stoploss.settings import Settings
 from streams import partition_judge
 from streams.partition_judge import Keys, PartitionJudge
-from tests.installation import append_facts, facts_of, journal_of, registry_of, values
+from tests.installation import append_facts, appending, facts_of, journal_of, registry_of, values
 from tests.streams.test_partition_judge import commands_of, judge_of, ledger_of, story
 from tests.timelines import Timeline, chain_holds, traces, with_gate
 
@@ -136,12 +135,10 @@ def test_of_what_a_snapshot_knew_more_is_kept(settings: Settings, keys: Keys) ->
     append_facts(settings, 0, story())
     judge = judge_of(settings, keys)
     judge.judge(ledger_of(settings)[:4])
-    judge._state.experiments[NAME].incidents.append(OpenIncident("stop-1", ["tell the tenant"]))
     judge._state.experiments[NAME].case_sets.append(followup.CaseSet("refunds"))
     judge._snapshot()
     cut_off(settings, LEAK + 1)
     state = goes_on(settings, keys)._state.experiments[NAME]
-    assert state.incidents == [OpenIncident("stop-1", ["tell the tenant"])]
     assert [one.name for one in state.case_sets] == ["refunds"]
 
 
@@ -151,6 +148,15 @@ def test_one_that_cannot_be_gone_on_with_is_left_out_and_its_journal_left_alone(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(partition_judge, "can_judge", lambda entry: False)
         assert goes_on(settings, keys, resume())._state.experiments == {}
+    assert values(settings, "journal", 0) == published
+
+
+def test_one_whose_entry_in_the_registry_this_version_cannot_read_is_left_out(settings: Settings, keys: Keys) -> None:
+    judged_then_cut(settings, keys, 4, LEAK + 1)
+    published, appender = values(settings, "journal", 0), appending(settings)
+    appender.append(settings.topics("registry"), b"of a later version", key=NAME.encode(), partition=0)
+    appender.flush()
+    assert goes_on(settings, keys)._state.experiments == {}
     assert values(settings, "journal", 0) == published
 
 

@@ -1,82 +1,120 @@
-"""From a pause and a finding to on-call, and to the end of both: real roles, the real Alertmanager, a webhook."""
+"""What the courier tells people, on the real broker: each once, and that it is over."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
 
 import pytest
 
 from stoploss import journal
 from stoploss.commands import Evidence
-from stoploss.journal import GENESIS, Finding, JournalEntry
-from tests.control.servers import Server, alertmanager
-from tests.installation import Installation, Kafka, appending, installed
-from tests.timelines import SPEC
+from stoploss.control.alerts import BLIND, OVERDUE
+from stoploss.journal import (
+    GENESIS,
+    NOT_DECLARED,
+    Conclusion,
+    EvidenceRefused,
+    Finding,
+    JournalEntry,
+    LifecycleChanged,
+    MonitorBlind,
+)
+from tests.installation import (
+    journal_of,
+)
+from tests.streams.couriers import World, is_overdue
 
-__all__ = ["alertmanager"]
+pytestmark = pytest.mark.kafka
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
-
-NAME = "checkout"
-SAID = "the split is off"
-
-
-@pytest.fixture(scope="module")
-def installation(
-    kafka: Kafka, alertmanager: Server, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Installation]:
-    home = tmp_path_factory.mktemp("on-call")
-    with installed(kafka, home, alertmanager_url=alertmanager.address) as found:
-        found.worker("courier")
-        role = found.worker("registrar", "judge")
-        found.wait(lambda: role.said.count("restored") == 2, timeout_s=180)  # before anybody asks
-        yield found
+ODD_SPLIT = Evidence("sample_ratio", 1, observed=9.0, bound=6.9)
 
 
-@dataclass(frozen=True, slots=True)
-class OnCall:
-    """What the webhook behind the Alertmanager was told of the experiment."""
-
-    server: Server
-    installation: Installation
-
-    def told(self, alertname: str, status: str) -> dict[str, Any]:
-        """Of one alert, once it was."""
-        self.installation.wait(lambda: self._said(alertname, status), timeout_s=120)
-        return self._said(alertname, status)[0]
-
-    def _said(self, alertname: str, status: str) -> list[dict[str, Any]]:
-        alerts = [alert for body in list(self.server.receiver.bodies) for alert in body["alerts"]]
-        wanted = {"alertname": alertname, "experiment": NAME}
-        return [one for one in alerts if one["status"] == status and wanted.items() <= one["labels"].items()]
+def test_a_variant_that_the_spec_does_not_declare_is_told_to_on_call(world: World) -> None:
+    name = world.running()
+    concluded(world, name, 5_000, EvidenceRefused("trace sent before", 9))
+    concluded(world, name, 5_001, EvidenceRefused(NOT_DECLARED, 1_234))
+    world.wait(lambda: world.told(name))
+    assert world.told(name) == [("StoplossFinding", "firing")]
+    [said] = [a for body in world.receiver.bodies for a in body["alerts"] if a["labels"]["experiment"] == name]
+    assert said["labels"]["severity"] == "hold"
+    assert said["annotations"]["summary"] == f"1,234 traces of {name} name a variant that its spec does not declare"
 
 
-def concluded(installation: Installation, finding: Finding) -> None:
-    """As the judge writes it."""
-    entry = JournalEntry("e1000", NAME, 1_000, 1, 1, time.time_ns() // 1_000, 0, 10**9, 1_000, GENESIS, finding)
-    appender = appending(installation.settings)
-    topic = installation.settings.topics("journal")
-    appender.append(topic, journal.encode(entry), key=NAME.encode(), partition=0)
-    appender.flush()
+def test_a_pause_is_told_once_and_resolved_by_the_resume(world: World) -> None:
+    name = world.running()
+    world.installation.ask("pause", name)
+    world.wait(lambda: world.told(name))
+    world.ack(world.last(name))
+    world.installation.ask("resume", name)
+    world.wait(lambda: len(world.told(name)) >= 2)
+    world.ack(world.last(name))
+    assert world.told(name)[:2] == [("StoplossPause", "firing"), ("StoplossPause", "resolved")]
 
 
-def test_a_command_and_a_finding_reach_on_call_and_a_persons_resume_ends_both(
-    alertmanager: Server, installation: Installation
-) -> None:
-    installation.ask("register", NAME, spec=SPEC)
-    installation.ask("start", NAME)
-    installation.ask("pause", NAME)
-    concluded(installation, Finding("hold", "evidence_above_limit", SAID, "hold", Evidence("sample_ratio", 1)))
+def test_a_courier_that_takes_over_tells_what_still_fires_and_resolves_it_on_resume(world: World) -> None:
+    name, over = world.running(), world.running()
+    for one in (name, over):
+        world.installation.ask("pause", one)
+        world.ack(world.last(one))
+    world.installation.ask("resume", over)
+    world.ack(world.last(over))
+    world.wait(lambda: ("StoplossPause", "resolved") in world.told(over) and world.told(name))
+    already = len(world.told(over))
 
-    on_call = OnCall(alertmanager, installation)
-    pause, finding = (on_call.told(name, "firing") for name in ("StoplossPause", "StoplossFinding"))
-    assert pause["labels"] | {"severity": "hold", "variant": "small"} == pause["labels"]
-    assert "asked by a test" in pause["annotations"]["summary"]
-    assert (finding["labels"]["rule"], finding["annotations"]["summary"]) == ("sample_ratio", SAID)
+    world.courier.stop()
+    world.courier = world.installation.worker("courier")
+    world.wait(lambda: len(world.told(name)) >= 2)
+    world.installation.ask("resume", name)
+    world.wait(lambda: ("StoplossPause", "resolved") in world.told(name))
+    assert [status for _, status in world.told(name)].count("resolved") == 1
+    assert world.told(over)[already:] == []
 
-    installation.ask("resume", NAME)
-    for name in ("StoplossPause", "StoplossFinding"):
-        assert on_call.told(name, "resolved")["endsAt"] > pause["startsAt"]
+
+def test_what_ends_while_no_courier_is_there_is_ended_by_the_next(world: World) -> None:
+    paused, odd, blind, late = world.running(), world.running(), world.running(), world.started()
+    since = time.time_ns() // 1_000
+    world.installation.ask("pause", paused)
+    world.ack(world.last(paused))
+    concluded(world, odd, 3_000, Finding("hold", "evidence_above_limit", "the split is off", "hold", ODD_SPLIT))
+    concluded(world, blind, 4_000, MonitorBlind("rejects", "intake refused 61 %", since, None))
+    told = {paused: "StoplossPause", odd: "StoplossFinding", blind: BLIND, late: OVERDUE}
+    world.wait(lambda: all((alertname, "firing") in world.told(name) for name, alertname in told.items()))
+    world.wait(lambda: any(is_overdue(entry.conclusion) for entry in journal_of(world.installation.settings, late)))
+
+    world.courier.stop()
+    world.installation.ask("resume", paused)
+    concluded(world, odd, 3_001, LifecycleChanged("running", "completed", "ada asked for it"))
+    concluded(world, blind, 4_001, MonitorBlind("rejects", "", since, since + 9))
+    world.ack(world.last(late))
+    world.courier = world.installation.worker("courier")
+
+    for name, alertname in told.items():
+        world.wait(lambda ended=(alertname, "resolved"), name=name: ended in world.told(name))
+        statuses = [status for told, status in world.told(name) if told == alertname]
+        assert statuses == ["firing"] * (len(statuses) - 1) + ["resolved"]
+    world.ack(world.last(paused))
+
+
+def concluded(world: World, experiment: str, number: int, said: Conclusion) -> None:
+    at = time.time_ns() // 1_000
+    entry = JournalEntry(f"e{number}", experiment, number, 1, 1, at, 0, 10**9, number, GENESIS, said)
+    world.put("journal", experiment, journal.encode(entry))
+
+
+def test_who_completes_an_experiment_ends_its_alerts(world: World) -> None:
+    name = world.running()
+    world.installation.ask("pause", name)
+    world.ack(world.last(name))
+    world.wait(lambda: world.told(name))
+    concluded(world, name, 2_000, LifecycleChanged("paused", "completed", "ada asked for it"))
+    world.wait(lambda: len(world.told(name)) >= 2)
+    assert world.told(name) == [("StoplossPause", "firing"), ("StoplossPause", "resolved")]
+
+
+def test_blindness_is_told_when_it_begins_and_when_it_is_over(world: World) -> None:
+    name = world.running()
+    since = time.time_ns() // 1_000
+    for number, until in ((1_000, None), (1_001, since + 9)):
+        concluded(world, name, number, MonitorBlind("rejects", "intake refused 61 %", since, until))
+    world.wait(lambda: len(world.told(name)) >= 2)
+    assert world.told(name) == [("StoplossMonitorBlind", "firing"), ("StoplossMonitorBlind", "resolved")]

@@ -128,35 +128,32 @@ def alert_for_finding(entry: JournalEntry, finding: Finding, *, variant: str = "
 
 def alert_for_blind(entry: JournalEntry, blind: MonitorBlind, *, runbook: str = "") -> Alert:
     """The monitor does not see what an experiment does: nobody would notice harm."""
-    return Alert(
-        alertname=BLIND,
-        severity="page",
-        experiment=entry.experiment,
-        variant="",
-        segment="",
-        rule="blind",
-        run=entry.run,
-        summary=f"The monitor is blind for {entry.experiment}: {blind.reason}",
-        evidence="",
-        runbook=runbook,
-        starts_at=blind.since,
-    )
+    summary = f"The monitor is blind for {entry.experiment}: {blind.reason}"
+    return _of_experiment(entry, BLIND, "page", "blind", summary, blind.since, runbook)
 
 
 def alert_for_undeclared(entry: JournalEntry, refused: EvidenceRefused, *, runbook: str = "") -> Alert:
     """Somebody is served a variant that the spec does not name: no rule looks at it, and no command takes it away."""
+    summary = f"{refused.rows:,} traces of {entry.experiment} name a variant that its spec does not declare"
+    return _of_experiment(entry, FINDING, "hold", "undeclared_variant", summary, entry.at, runbook)
+
+
+def _of_experiment(
+    entry: JournalEntry, alertname: str, severity: str, rule: str, summary: str, since: Micros, runbook: str
+) -> Alert:
+    """Of an experiment as a whole, without numbers that are compared."""
     return Alert(
-        alertname=FINDING,
-        severity="hold",
+        alertname=alertname,
+        severity=severity,
         experiment=entry.experiment,
         variant="",
         segment="",
-        rule="undeclared_variant",
+        rule=rule,
         run=entry.run,
-        summary=f"{refused.rows:,} traces of {entry.experiment} name a variant that its spec does not declare",
+        summary=summary,
         evidence="",
         runbook=runbook,
-        starts_at=entry.at,
+        starts_at=since,
     )
 
 

@@ -46,6 +46,11 @@ def commits_what_is_in_flight() -> AbstractContextManager[None]:
     return replaced(batches.Partition, "commit_due", property(commit_due))
 
 
+def says_it_is_done_when_it_is_handed_over() -> AbstractContextManager[None]:
+    """A worker's first status had the monitor think that it had seen what was still read. It did: found by a count."""
+    return replaced(batches.Partition, "done_to", property(lambda self: self.next_offset))
+
+
 def believes_every_commit() -> AbstractContextManager[None]:
     """A commit that failed is taken for one that was done, and never repeated."""
     commit = processes.Membership.commit_once
@@ -127,6 +132,7 @@ BUGS: tuple[Bug, ...] = (
     acknowledged_before_it_is_done,
     asks_nobody_whether_it_owns,
     commits_what_is_in_flight,
+    says_it_is_done_when_it_is_handed_over,
     believes_every_commit,
     does_not_wait_for_delivery,
     sends_on_after_a_failure,
