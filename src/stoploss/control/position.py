@@ -81,6 +81,7 @@ class PositionFile:
         """
         self._path, self._writes = path, writes
         self._positions = _read(path)
+        self._written = {name: _fields(position) for name, position in self._positions.items()}
 
     def all(self) -> dict[str, Position]:
         return dict(self._positions)
@@ -89,15 +90,15 @@ class PositionFile:
         """Durable when it returns; raises OSError, and then nothing has changed."""
         if self._positions.get(experiment) == position:
             return
-        positions = {**self._positions, experiment: position}
+        written = {**self._written, experiment: _fields(position)}
         if self._writes:
-            replace_file(self._path, _dump(positions), mode=0o600)
-        self._positions = positions
+            replace_file(self._path, _dump(written), mode=0o600)
+        self._positions, self._written = {**self._positions, experiment: position}, written
 
 
-def _dump(positions: Mapping[str, Position]) -> bytes:
-    experiments = {name: _fields(position) for name, position in sorted(positions.items())}
-    return json.dumps({"format": FORMAT, "experiments": experiments}, indent=1, ensure_ascii=False).encode()
+def _dump(experiments: Mapping[str, Mapping[str, Any]]) -> bytes:
+    """Without indentation: json writes that in Python, which takes longer than the disk where there are hundreds."""
+    return json.dumps({"format": FORMAT, "experiments": experiments}, sort_keys=True, ensure_ascii=False).encode()
 
 
 def _fields(position: Position) -> dict[str, Any]:
