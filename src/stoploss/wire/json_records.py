@@ -32,7 +32,7 @@ def read_json(value: bytes, name: str) -> Record:
 def parse_object(value: bytes) -> Record:
     """Bytes as one JSON object; NaN and Infinity, which Python's reader would take, are refused."""
     try:
-        parsed = json.loads(value.decode(), parse_constant=_refuse_constant)
+        parsed = _DECODER.decode(value.decode())
     except (ValueError, RecursionError) as error:
         raise MalformedRecord(f"the value is no JSON object: {error}") from error
     if not isinstance(parsed, dict):
@@ -48,6 +48,10 @@ def conform(record: Record, name: str) -> Record:
 
 def _refuse_constant(text: str) -> Any:
     raise ValueError(f"{text} is no JSON number; leave the field out where the value is unknown")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+"""Made once: json.loads with an argument makes one for each value, which takes half as long as to read it."""
 
 
 @cache
