@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from operator import length_hint
 
 import faust
@@ -24,6 +26,7 @@ from stoploss.wire.block import read_block
 from stoploss.wire.schemas import schema_of
 from streams.app import build_app
 from streams.batches import Batch
+from streams.collecting import keep_what_is_there
 from streams.transport import consumer_of
 
 SCHEMA = schema_of("peer_trace", SOURCE)
@@ -108,6 +111,10 @@ def _moments(sums: Sums, at: int, scale: int) -> tuple[int, float, float]:
     return n, total / n / scale, (n * squares - total * total) / n / scale**2
 
 
+def _values(batch: Batch) -> list[bytes]:
+    return [message.value() or b"" for message in batch.messages]
+
+
 def main() -> None:
     given = Given.from_arguments()
     columns = Columns(given)
@@ -116,14 +123,17 @@ def main() -> None:
         kafka=given.bootstrap, topic_prefix=f"{prefix}.", installation=given.group, home=given.result.parent / "ours"
     )
 
+    thread = ThreadPoolExecutor(1, "fold")  # as every role works: meanwhile the next batch is fetched
+
     async def fold(batch: Batch) -> None:
-        done = columns.add([message.value() or b"" for message in batch.messages])
+        done = await asyncio.get_running_loop().run_in_executor(thread, columns.add, _values(batch))
         consumer_of(app).complete(batch)
         if done:
             columns.tell()
             os._exit(0)
 
     app = build_app(settings, "peer", {name: fold})
+    keep_what_is_there()  # as a worker does
     worker = faust.Worker(app, loglevel="WARN", redirect_stdouts=False, quiet=True)
     worker.spinner = None
     worker.execute_from_commandline()

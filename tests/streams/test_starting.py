@@ -49,11 +49,13 @@ def test_it_is_collected_again_behind_an_error() -> None:
 
 
 def test_what_is_kept_is_not_looked_through_again() -> None:
-    before = gc.get_freeze_count()
+    before, thresholds = gc.get_freeze_count(), gc.get_threshold()
     kept = [[number] for number in range(10_000)]
     keep_what_is_there()
     try:
         assert gc.get_freeze_count() - before >= len(kept)
         assert not any(one is kept for one in gc.get_objects())
+        assert gc.get_threshold()[0] > thresholds[0]
     finally:
         gc.unfreeze()
+        gc.set_threshold(*thresholds)
