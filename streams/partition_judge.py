@@ -158,7 +158,10 @@ class PartitionJudge:
         self._appender.flush()
 
     def judge(self, records: Sequence[Record]) -> None:
-        """Folds the records and publishes what follows from them; entries before the snapshot are passed over."""
+        """Folds the records and publishes what follows from them; entries before the snapshot are passed over.
+
+        A command waits for nothing that came behind its evidence: to judge a tick of many experiments takes a while.
+        """
         self._said = False
         said: list[Output] = []
         touched: dict[str, Cursor] = {}
@@ -172,11 +175,17 @@ class PartitionJudge:
                     touched[output.experiment] = self._cursor_at(output.experiment, record.offset, output.ordinal)
             self._folded_since_snapshot += 1
             self._stamp_ms = record.timestamp_ms
+            if any(isinstance(output, CommandOutput) for output in said):
+                self._say(said, touched)
+                said, touched = [], {}
         if said:
-            outgoing = [self._outgoing(output) for output in _with_newest_lease(said)]
-            self._publish([*outgoing, *self._checkpoints(said)], touched)
-            _measure(said)
+            self._say(said, touched)
         self._said = True
+
+    def _say(self, said: Sequence[Output], touched: dict[str, Cursor]) -> None:
+        outgoing = [self._outgoing(output) for output in _with_newest_lease(said)]
+        self._publish([*outgoing, *self._checkpoints(said)], touched)
+        _measure(said)
 
     def _require_next(self, record: Record) -> None:
         """Nothing but deletion leaves gaps in the ledger, and who restores finds them."""

@@ -20,11 +20,13 @@ from stoploss.replay import StoredEntry, replay
 from stoploss.settings import Settings
 from stoploss.sight import STATUS_TICKS
 from stoploss.signing import Verifier
+from stoploss.state import Cursor
 from stoploss.verification import Verification, verify
 from streams import partition_judge as module
 from streams.batches import Record
 from streams.partition_judge import Keys, PartitionJudge
 from streams.snapshot_store import read_snapshots
+from streams.transactions import Outgoing
 from tests.installation import (
     append_facts,
     appending,
@@ -95,6 +97,23 @@ def test_whatever_is_fetched_at_once_the_journal_is_the_fold_of_the_ledger(
     assert published == folded(settings)
     assert chain_holds(published)
     assert [str(command.action) for command in commands_of(settings)] == ["set_exposure", "stop"]
+
+
+def test_a_command_waits_for_nothing_that_came_behind_its_evidence(
+    settings: Settings, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append_facts(settings, 0, story())
+    judge, publish, published_at = judge_of(settings, keys), PartitionJudge._publish, []
+
+    def noted(self: PartitionJudge, outgoing: list[Outgoing], touched: dict[str, Cursor]) -> None:
+        published_at.extend([self._state.offset] * sum(one.topic == settings.topics("control") for one in outgoing))
+        publish(self, outgoing, touched)
+
+    monkeypatch.setattr(PartitionJudge, "_publish", noted)
+    judge.judge(ledger_of(settings))
+    leak = next(at for at, fact in enumerate(story()) if at > 5 and isinstance(fact, EvidenceBlock))
+    assert published_at == [1, leak]
+    assert judge._state.offset == len(story()) - 1
 
 
 def test_how_far_it_is_behind_is_told_though_a_brokers_clock_was_ahead(settings: Settings, keys: Keys) -> None:
