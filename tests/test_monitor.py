@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -9,11 +10,13 @@ from scipy.stats import binom
 from stoploss import journal
 from stoploss.errors import MalformedRecord
 from stoploss.journal import EvidenceRefused, ExposuresCounted, Finding, RequestHandled
-from stoploss.ledger import Request, Source
+from stoploss.ledger import Entry, Request, Source
 from stoploss.lifecycle import Lifecycle
 from stoploss.monitor import SLOW_TICK
+from stoploss.outputs import MeasureOutput
 from stoploss.segments import CAPACITY, EVERYBODY, PATIENCE, Dimension
 from stoploss.snapshot import dump
+from stoploss.state import PartitionState
 from tests.test_time_order import chatter, steady
 from tests.timelines import (
     EVERY_RULE,
@@ -270,8 +273,23 @@ def test_measures_come_every_ten_seconds_though_other_entries_move_the_clock_too
     for seed in range(60):
         timeline.traces(traces(20, seed=seed))
         timeline.seconds(1)
-    tens = [measure.at // 10_000_000 for measure in timeline.measures()]
-    assert tens == list(range(tens[0], tens[0] + 7))
+    first, *due = [measure.at // 1_000_000 for measure in timeline.measures()]
+    assert first < due[0] <= first + 10
+    assert due == list(range(due[0], due[0] + 10 * len(due), 10))
+    assert len(due) == 6
+
+
+def test_measures_of_many_experiments_do_not_come_at_one_tick() -> None:
+    state, entries = PartitionState(0), list[Entry]()
+    timelines = [Timeline(SPEC.replace("name: checkout,", f"name: checkout-{n},"), state) for n in range(40)]
+    for timeline in timelines:
+        timeline.entries = entries  # of one ledger
+        timeline.started()
+    measured = [[out.experiment for out in timeline.seconds(1) if isinstance(out, MeasureOutput)] for _ in range(21)]
+    everybody = {timeline.experiment.name for timeline in timelines}
+    for ten in (measured[1:11], measured[11:]):
+        assert sorted(chain(*ten)) == sorted(everybody)
+    assert max(map(len, measured[1:])) < 10
 
 
 def test_a_breach_is_measured_at_the_next_tick_so_that_no_command_waits_for_plots() -> None:

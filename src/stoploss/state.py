@@ -238,7 +238,7 @@ class PartitionState:
 
     clock     ledger time: the highest LogAppendTime so far, microseconds; further where the broker's clock was set back
     offset    last entry folded, -1 before the first
-    measured  the ten seconds of ledger time in which measures were last due
+    measured  the second of ledger time that was last looked at for measures that are due
     sources   by topic and partition; a topic that was made again takes the place of the one before
     canaries  by source: highest offset of a canary that was heard; they come from canary_topic
     policy    the organisation's, as of here
