@@ -44,6 +44,12 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS_A_SECOND
 
 
+def resident_bytes(pid: int) -> int:
+    """Memory of a process that is in use now, what it shares with others too."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
 @dataclass(frozen=True, slots=True)
 class Lag:
     """Of a role: records that it has yet to commit, and the end of what it reads."""
@@ -99,6 +105,9 @@ class Running:
 
     def cpu_s(self) -> dict[str, float]:
         return {name: sum(map(cpu_s, pids)) for name, pids in self.pids().items()}
+
+    def resident_bytes(self) -> dict[str, int]:
+        return {name: sum(map(resident_bytes, pids)) for name, pids in self.pids().items()}
 
     def lags(self) -> dict[str, Lag]:
         return {role: self._lag(role, self.settings.topics(topic)) for role, topic in FOLLOWED.items()}
