@@ -7,6 +7,7 @@ rows. What polars computes is asked for in one `select`, for a query has a fixed
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -89,6 +90,8 @@ class Batch:
         self._items: dict[str, Items] = {}
         self._segments: dict[str, Coded] = {}
         self._units: dict[str, hashing.Hashes] = {}
+        self._columns: dict[str, Column] = {}
+        self._flagged: dict[str, Rows] = {}
 
     @property
     def rows(self) -> int:
@@ -158,6 +161,29 @@ class Batch:
         """Names of the experiments that are assigned, and each assignment's place among them."""
         return segments.dictionary(self.items("assignments").fields["experiment"])
 
+    @cached_property
+    def variants(self) -> tuple[list[str], Codes]:
+        """Names of the variants that are assigned, and each assignment's place among them."""
+        return segments.dictionary(self.items("assignments").fields["variant"])
+
+    @cached_property
+    def consents(self) -> Codes:
+        """Of each assignment: 1 the user agreed, 0 opted out, -1 was not asked."""
+        asked = self.items("assignments").fields["consent"].cast(pl.Float64).to_numpy()  # null becomes NaN, no query
+        consents: Codes = np.nan_to_num(asked, nan=NONE).astype(np.int32)
+        return consents
+
+    def flagged(self, name: str) -> Rows:
+        """Rows of which the service says so in a boolean column."""
+        if name not in self._flagged:
+            self._flagged[name] = np.flatnonzero(holds(self.frame[name]))
+        return self._flagged[name]
+
+    @cached_property
+    def personal(self) -> Rows:
+        """Rows in whose output any personal data was found."""
+        return np.flatnonzero(self.output.found)
+
     def number(self, name: str) -> Column:
         """Values of a numeric column and which rows have one."""
         return self._derived[name].to_numpy(), self._derived[f"{name}?"].to_numpy()
@@ -169,6 +195,14 @@ class Batch:
 
     def metric(self, name: str) -> Column:
         """Values of a built-in metric that depends on the trace alone, and which rows have one."""
+        return self._once(name, self._metric)
+
+    def _once(self, name: str, compute: Callable[[str], Column]) -> Column:
+        if name not in self._columns:
+            self._columns[name] = compute(name)
+        return self._columns[name]
+
+    def _metric(self, name: str) -> Column:
         if name in STEP_METRICS:
             return self.steps.metric(name)
         match name:

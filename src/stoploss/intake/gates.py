@@ -34,11 +34,12 @@ def tripped(subject: Subject) -> tuple[npt.NDArray[np.uint32], Seen]:
 
 def pii_exposed(subject: Subject) -> Seen:
     """A validated hit in the output, of a class that the variant does not declare."""
-    seen = subject.flagged("pii_exposed")
+    seen, rows = subject.flagged("pii_exposed"), subject.batch.personal
+    if not rows.size:
+        return seen
     for code, arm in subject.arms:
-        exposed = subject.batch.output.exposed(arm.pii) * (subject.variant == code)
-        for row in np.flatnonzero(exposed).tolist():
-            bits = int(exposed[row])
+        exposed = subject.batch.output.exposed(arm.pii)[rows] * (subject.variant[rows] == code)
+        for row, bits in zip(rows[exposed != 0].tolist(), exposed[exposed != 0].tolist(), strict=True):
             masks = " ".join(f"[{cls.name}]" for place, cls in enumerate(CLASSES) if bits >> place & 1)
             seen[row] = f"output_text holds {labels(bits)} (validated), masked: {masks}"
     return seen

@@ -185,13 +185,13 @@ def _shares(checked: Checked, watched: Mapping[str, Watched]) -> Iterator[tuple[
     if not len(assigned):
         return
     names, codes = checked.batch.experiments
+    (_, variant), consent = checked.batch.variants, checked.batch.consents
     judged = checked.judged[assigned.rows]
     run, epoch = _stamps(assigned.fields["run"]), _stamps(assigned.fields["epoch"])
     for code, name in enumerate(names):
         places = np.flatnonzero((codes == code) & judged) if name in watched else NOWHERE
         if places.size:
-            variant, consent = (assigned.fields[field][places] for field in ("variant", "consent"))
-            yield name, Share(assigned.rows[places], variant, run[places], epoch[places], consent)
+            yield name, Share(assigned.rows[places], variant[places], run[places], epoch[places], consent[places])
 
 
 def _stamps(column: pl.Series) -> Rows:

@@ -19,32 +19,34 @@ from stoploss.intake.subject import NOT_ASSIGNED, Codes, Subject
 from stoploss.intake.watched import MetricPlan, Watched
 from stoploss.ledger import Source
 
+Places = npt.NDArray[np.int32]
+
 
 @dataclass(frozen=True, slots=True)
 class Share:
     """The judged rows of a batch that one experiment takes part in, rising, and how each is assigned to it.
 
-    consent  true: the user agreed; false: opted out; null: was not asked
+    variant  place of its name among the batch's variants
+    consent  1 the user agreed, 0 opted out, -1 was not asked
     """
 
     rows: Rows
-    variant: pl.Series
+    variant: Places
     run: Rows
     epoch: Rows
-    consent: pl.Series
+    consent: Places
 
-    def codes(self, watched: Watched) -> Codes:
+    def codes(self, batch: Batch, watched: Watched) -> Codes:
         """0 control, 1 treatment, 255 a variant that the spec does not declare."""
-        codes = np.full(self.rows.size, UNDECLARED, np.int16)
-        for code in (CONTROL, TREATMENT):
-            codes[(self.variant == watched.arms[code].name).to_numpy()] = code
+        names, _ = batch.variants
+        declared = {watched.arms[code].name: code for code in (CONTROL, TREATMENT)}
+        known = [*(declared.get(name, UNDECLARED) for name in names), UNDECLARED]  # the last: of no name
+        codes: Codes = np.array(known, np.int16)[self.variant]
         return codes
 
     def subject(self, batch: Batch, watched: Watched) -> Subject:
         variant, consent = np.full((2, batch.rows), NOT_ASSIGNED, np.int16)
-        variant[self.rows] = self.codes(watched)
-        asked = self.consent.cast(pl.Float64).to_numpy()  # null becomes NaN without a query
-        consent[self.rows] = np.nan_to_num(asked, nan=NOT_ASSIGNED)
+        variant[self.rows], consent[self.rows] = self.codes(batch, watched), self.consent
         return Subject(batch, watched, variant, consent)
 
 

@@ -41,6 +41,8 @@ def quantise(values: Floats, present: Mask, metric: Metric, transform: Transform
     """
     if transform == "log":
         present = present & (values > 0)
+    if transform == "none" and present.all():
+        return np.rint(values * metric.scale).astype(np.int64)
     held = np.where(present, values, 1.0)
     scaled = np.log(held) * LOG_SCALE if transform == "log" else held * metric.scale
     return np.where(present, np.rint(scaled), 0.0).astype(np.int64) + np.where(present, 0, MISSING)

@@ -12,7 +12,7 @@ import polars as pl
 from stoploss.evidence import UNDECLARED
 from stoploss.experiment import SERVED_INSTEAD
 from stoploss.intake import segments, serving
-from stoploss.intake.batch import Batch, Column, holds
+from stoploss.intake.batch import Batch, Column
 from stoploss.intake.quantise import Mask
 from stoploss.intake.rows import Coded
 from stoploss.intake.watched import Arm, MetricPlan, Watched
@@ -73,7 +73,8 @@ class Subject:
 
     def flagged(self, flag: str) -> Seen:
         """Rows that the service itself flagged."""
-        rows = np.flatnonzero(holds(self.batch.frame[flag]) & self.assigned)
+        rows = self.batch.flagged(flag)
+        rows = rows[self.variant[rows] != NOT_ASSIGNED]
         return dict.fromkeys(rows.tolist(), f"the service flagged {flag}")
 
 
