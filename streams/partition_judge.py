@@ -169,13 +169,14 @@ class PartitionJudge:
             if record.offset <= self._state.offset:
                 continue
             self._require_next(record)
-            for output in self._fold(record):
-                said.append(output)
+            outputs = self._fold(record)
+            said += outputs
+            for output in outputs:
                 if not isinstance(output, LeaseOutput):
                     touched[output.experiment] = self._cursor_at(output.experiment, record.offset, output.ordinal)
             self._folded_since_snapshot += 1
             self._stamp_ms = record.timestamp_ms
-            if any(isinstance(output, CommandOutput) for output in said):
+            if any(isinstance(output, CommandOutput) for output in outputs):
                 self._say(said, touched)
                 said, touched = [], {}
         if said:
