@@ -10,6 +10,7 @@ judged for next to nothing. It stops when its standard input is closed, and says
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -17,8 +18,9 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from confluent_kafka import Producer
 
@@ -109,12 +111,25 @@ def latency_ms(chance: random.Random) -> float:
     return chance.lognormvariate(6.5, 0.4)
 
 
+def templates_of(job: Job, chance: random.Random) -> list[Template]:
+    """Each stands there once for either variant, so that the arms are alike: a rule would find any difference."""
+    served = [fields_of(chance, name, job.text_share) for name in _in_turn(job.experiments, TEMPLATES // len(VARIANTS))]
+    return [Template.of({**fields, **_assigned(fields, variant)}) for fields in served for variant in VARIANTS]
+
+
+def _in_turn(names: Sequence[str], count: int) -> Iterator[str]:
+    return itertools.islice(itertools.cycle(names), count)
+
+
+def _assigned(fields: dict[str, object], variant: str) -> dict[str, object]:
+    [assignment] = cast(list[dict[str, str]], fields["assignments"])
+    return {"assignments": [{**assignment, "variant": variant}]}
+
+
 def send(job: Job, stop: threading.Event) -> int:
     """Sends until it is told to stop; the number of traces. What comes late is made good in the next slices."""
     chance = random.Random(job.seed)
-    templates = [
-        Template.of(fields_of(chance, chance.choice(job.experiments), job.text_share)) for _ in range(TEMPLATES)
-    ]
+    templates = templates_of(job, chance)
     latencies = [double(latency_ms(chance)) for _ in range(LATENCIES)]
     producer = Producer(
         {

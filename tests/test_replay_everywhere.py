@@ -38,6 +38,9 @@ NOT_OF_THE_LEDGER = {
     "test_epochs_are_compared_within_and_added_up": "closes an epoch by hand",
     "test_what_was_rejected_before_the_run_and_a_worker_that_counts_anew_are_not_held_against_an_arm": "has it forget",
     "test_a_finding_stands_in_the_way_though_it_orders_nothing": "writes a verdict by hand",
+    "test_a_source_of_which_nothing_was_said_for_a_day_is_expected_by_no_run": "a day has a hundred ticks there",
+    "test_what_a_stopped_segment_is_served_before_the_stop_is_applied_contradicts_nothing": "takes an ack back by hand",
+    "test_measures_of_many_experiments_do_not_come_at_one_tick": "forty timelines write one ledger",
     "test_two_experiments_of_one_partition_do_not_touch_each_other": "two timelines write one ledger",
     "test_a_journal_does_not_depend_on_the_neighbours_of_its_experiment": "two timelines write one ledger",
 }
