@@ -33,6 +33,7 @@ class Appender:
                 **connection(bootstrap),
                 "enable.idempotence": True,
                 "enable.gapless.guarantee": True,
+                "max.in.flight.requests.per.connection": 1,  # see reports.py: a second one may overtake the first
                 "delivery.timeout.ms": 0,
                 "acks": "all",
                 "linger.ms": linger_ms,

@@ -9,30 +9,27 @@ OR_ANEW = "or the topic was made again"
 
 
 class Places:
-    """The last place of each partition. Who is told one that is not behind it has been taken for its own repeat.
+    """The last place of each partition. Who is told one that is not behind it, or none, was taken for a repeat.
 
     librdkafka numbers the records of a partition, so that the broker knows a repeat. Where it is told for a moment that
     there is no such partition it counts anew from nought (its issue 3712). The broker has records of these numbers by
     then: it takes the new ones for them, stores nothing, and answers with the places of the old ones as if all were
     well.
+
+    A broker that knows nothing of a producer takes whatever number comes first. So where the first batch of a partition
+    is refused for a moment, and the second, which was on its way already, is not, the first counts as a repeat when it
+    comes again: it is stored nowhere, and reported as delivered at no place (seen, with a topic that was just made, in
+    one of a few hundred). Producers here have one request under way at a time; then a true repeat is of the last batch,
+    whose place every broker knows.
     """
 
     def __init__(self) -> None:
         self._last: dict[Partition, int] = {}
-        self._untold: set[Partition] = set()
 
     def is_repeat(self, delivered: Message) -> bool:
-        """Notes the place of a delivered record.
-
-        One that the broker does not tell is no repeat, nor are those behind it: librdkafka counts on from -1.
-        """
+        """Notes the place of a delivered record."""
         at, offset = (delivered.topic(), delivered.partition()), delivered.offset()
-        if offset is None or offset < 0:
-            self._untold.add(at)
-            return False
-        behind = offset > self._last.get(at, -1)
-        if at in self._untold and not behind:
-            return False
-        self._untold.discard(at)
+        if offset is None or offset <= self._last.get(at, -1):
+            return True
         self._last[at] = offset
-        return not behind
+        return False

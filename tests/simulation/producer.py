@@ -38,9 +38,9 @@ class Queued:
     told: OnDelivery | None
     timestamp_ms: int
 
-    def tell(self, error: KafkaError | None) -> None:
+    def tell(self, error: KafkaError | None, offset: int = -1) -> None:
         if self.told is not None:
-            self.told(error, Message(self.topic, self.partition))
+            self.told(error, Message(self.topic, self.partition, offset=offset))
 
 
 class SimProducer:
@@ -118,8 +118,9 @@ class SimProducer:
                 self._refused(record, error)
             else:
                 log = self.world.broker.topics[record.topic].logs[record.partition]
-                self.world.broker.append(log, record.key, record.value, record.headers, record.timestamp_ms)
-                record.tell(None)
+                broker = self.world.broker
+                offset = broker.append(log, record.key, record.value, record.headers, record.timestamp_ms)
+                record.tell(None, offset)
         self.world.effect(self.process, "sent")
 
     def _refusal(self, record: Queued) -> KafkaError | None:
@@ -218,12 +219,12 @@ class SimProducer:
                 raise KafkaException(KafkaError(error.code(), error.str(), txn_requires_abort=True))
             log = self.world.broker.topics[record.topic].logs[record.partition]
             try:
-                self.world.broker.append_in_transaction(
+                offset = self.world.broker.append_in_transaction(
                     self.owner, self.epoch, log, record.key, record.value, record.headers, record.timestamp_ms
                 )
             except FencedByBroker:
                 self._fenced()
-            record.tell(None)
+            record.tell(None, offset)
 
     def _end(self, *, commit: bool) -> None:
         assert self.owner is not None

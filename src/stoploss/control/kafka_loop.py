@@ -257,7 +257,7 @@ class AckPublisher:
 
     def __init__(self, topics: ControlTopics, topic: str, trouble: TroubleLog) -> None:
         self._topic = topic
-        settings = {"enable.idempotence": True, "linger.ms": 0}
+        settings = {"enable.idempotence": True, "max.in.flight.requests.per.connection": 1, "linger.ms": 0}
         self._producer = Producer({**settings, **_connection(topics, trouble)})
         self._fatal: KafkaError | None = None
 

@@ -19,6 +19,9 @@ FLUSH_BEFORE_REPLACING_S = 1.0
 
 DEFAULTS: Mapping[str, Any] = {
     "enable.idempotence": True,
+    # A broker that knows nothing of the producer takes a second batch before a first that it has refused for a moment,
+    # and the first for its repeat: it would be lost, and reported as delivered.
+    "max.in.flight.requests.per.connection": 1,
     "acks": "all",
     "linger.ms": 1,  # on top of the sender's own gathering of 5 ms
     "compression.type": "lz4",
