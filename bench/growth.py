@@ -39,6 +39,12 @@ GATES_ALONE = spec(DIMENSIONS)
 ONE_GUARDRAIL = spec(DIMENSIONS + "guardrails:\n" + GUARDRAILS[0])
 THREE_GUARDRAILS = spec(DIMENSIONS + "guardrails:\n" + "".join(GUARDRAILS))
 EXPERIMENTS = (1, 10, 100)
+MANY = 100
+EACH = {
+    f"every rule, {RATE // MANY} traces/s": (SPEC, False),
+    "every rule, no traces": (SPEC, True),
+    f"gates and one guardrail, {RATE // MANY} traces/s": (ONE_GUARDRAIL, False),
+}
 
 
 class Partition:
@@ -53,13 +59,13 @@ class Partition:
             ledger.at = max(START, self.state.clock)
             self.ledgers.append(ledger.started())
 
-    def judged(self, second: int) -> float:
-        """Processor seconds of a second of the ledger."""
+    def judged(self, second: int, quiet: bool = False) -> float:
+        """Processor seconds of a second of the ledger, with traffic or without."""
         at = max(ledger.at for ledger in self.ledgers)
         for ledger in self.ledgers:
             ledger.at = at
         blocks = [
-            (ledger, list(ledger.blocks(self._traffic(second, place % 8), MOST_ROWS)))
+            (ledger, [] if quiet else list(ledger.blocks(self._traffic(second, place % 8), MOST_ROWS)))
             for place, ledger in enumerate(self.ledgers)
         ]
         return _timed(blocks)
@@ -86,11 +92,19 @@ def _timed(blocks: Sequence[tuple[Ledger, list[EvidenceBlock]]]) -> float:
     return time.process_time() - began_s
 
 
-def micros_a_trace(text: str, values: Mapping[str, int], experiments: int, seed: int) -> float:
+def judged_s(text: str, values: Mapping[str, int], experiments: int, seed: int, quiet: bool = False) -> float:
+    """Processor seconds of the third part of a run; quiet: in which nothing comes."""
     partition = Partition(text, values, experiments, seed)
-    parts = [[partition.judged(SECONDS * part + second) for second in range(SECONDS)] for part in range(3)]
+    *_, third = [
+        [partition.judged(SECONDS * part + second, quiet and part == 2) for second in range(SECONDS)]
+        for part in range(3)
+    ]
     partition.require_running()
-    return 1e6 * sum(parts[-1]) / (SECONDS * partition.rows * experiments)
+    return sum(third)
+
+
+def micros_a_trace(text: str, values: Mapping[str, int], experiments: int, seed: int) -> float:
+    return 1e6 * judged_s(text, values, experiments, seed) / (SECONDS * (RATE // experiments) * experiments)
 
 
 def main() -> None:
@@ -117,6 +131,12 @@ def main() -> None:
     for name, job in jobs.items():
         table.add(name, spread([micros_a_trace(*job, seed=100_000 * run) for run in range(given.runs)], digits=2))
     print(table.markdown())
+    print(f"\nOf {MANY} experiments, milliseconds of one core an experiment and second:\n")
+    each = Table(("each has", "ms"))
+    for name, (text, quiet) in EACH.items():
+        found = [judged_s(text, VALUES, MANY, 100_000 * run, quiet) for run in range(given.runs)]
+        each.add(name, spread([1e3 * one / (SECONDS * MANY) for one in found], digits=2))
+    print(each.markdown())
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from typing import NoReturn
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from stoploss.errors import DeliveryFailed
-from stoploss.kafka import connection
+from stoploss.kafka import IN_ORDER, connection
 from streams.reports import OR_ANEW, Places
 
 Headers = Sequence[tuple[str, bytes]]
@@ -31,9 +31,8 @@ class Appender:
         self._producer = Producer(
             {
                 **connection(bootstrap),
-                "enable.idempotence": True,
+                **IN_ORDER,
                 "enable.gapless.guarantee": True,
-                "max.in.flight.requests.per.connection": 1,  # see reports.py: a second one may overtake the first
                 "delivery.timeout.ms": 0,
                 "acks": "all",
                 "linger.ms": linger_ms,

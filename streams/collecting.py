@@ -25,6 +25,6 @@ def nothing_collected() -> Iterator[None]:
 def keep_what_is_there() -> None:
     """All that was made by now stays to the end of the process, and is not looked through again: to do so would stop
     every thread for 50 ms and more. What comes is looked through once in so many objects: a fetch is thousands of
-    records, none of which is garbage, and to look at them every 700 costs as much as to read them."""
+    records, none of which is garbage."""
     gc.freeze()
     gc.set_threshold(YOUNG_OBJECTS, *gc.get_threshold()[1:])

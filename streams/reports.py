@@ -16,11 +16,9 @@ class Places:
     then: it takes the new ones for them, stores nothing, and answers with the places of the old ones as if all were
     well.
 
-    A broker that knows nothing of a producer takes whatever number comes first. So where the first batch of a partition
-    is refused for a moment, and the second, which was on its way already, is not, the first counts as a repeat when it
-    comes again: it is stored nowhere, and reported as delivered at no place (seen, with a topic that was just made, in
-    one of a few hundred). Producers here have one request under way at a time; then a true repeat is of the last batch,
-    whose place every broker knows.
+    A batch that another has overtaken is taken for a repeat as well, and stands at no place (kafka.IN_ORDER). Where one
+    request is under way at a time, or a transaction that the broker checks, a true repeat is of the last batch, whose
+    place each broker knows: so who is told none has lost it, or cannot know.
     """
 
     def __init__(self) -> None:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import chain
 
 import numpy as np
 import pytest
@@ -10,13 +9,11 @@ from scipy.stats import binom
 from stoploss import journal
 from stoploss.errors import MalformedRecord
 from stoploss.journal import EvidenceRefused, ExposuresCounted, Finding, RequestHandled
-from stoploss.ledger import Entry, Request, Source
+from stoploss.ledger import Request, Source
 from stoploss.lifecycle import Lifecycle
 from stoploss.monitor import SLOW_TICK
-from stoploss.outputs import MeasureOutput
 from stoploss.segments import CAPACITY, EVERYBODY, PATIENCE, Dimension
 from stoploss.snapshot import dump
-from stoploss.state import PartitionState
 from tests.test_time_order import chatter, steady
 from tests.timelines import (
     EVERY_RULE,
@@ -29,7 +26,7 @@ from tests.timelines import (
     spec,
     stored,
     traces,
-    with_gate,
+    tripping,
 )
 
 
@@ -42,11 +39,6 @@ def rows_shown(timeline: Timeline) -> int:
     """Rows of everybody whose latency people see: those of both arms come first."""
     assert next(iter(timeline.it.current.metrics.metrics["latency_ms"].room)) == EVERYBODY
     return int(timeline.it.current.metrics.metrics["latency_ms"].n[:2].sum())
-
-
-def tripping(arm: int = 1, n: int = 50, seed: int = 11) -> object:
-    some = traces(n, seed=seed)
-    return with_gate(some, int((some.variant == arm).argmax()), 0)
 
 
 # ---- what is dropped -----------------------------------------------------------------------------
@@ -116,7 +108,7 @@ def test_a_trace_sent_twice_in_one_block_counts_once() -> None:
 
 def test_rows_projected_under_another_spec_are_not_judged_and_that_is_said() -> None:
     timeline = Timeline().started()
-    timeline.traces(tripping(), spec_hash="0" * 64)  # type: ignore[arg-type]
+    timeline.traces(tripping(), spec_hash="0" * 64)
     timeline.seconds(1)
     assert refused(timeline) == {"projected under another spec": 50}
     assert timeline.findings == []
@@ -149,7 +141,7 @@ def test_evidence_of_an_experiment_that_nobody_registered_says_nothing() -> None
 def test_evidence_before_the_start_is_counted_and_not_judged() -> None:
     timeline = Timeline()
     timeline.ask("register")
-    timeline.traces(tripping())  # type: ignore[arg-type]
+    timeline.traces(tripping())
     timeline.seconds(1)
     assert refused(timeline) == {"not started": 50}
     assert timeline.findings == []
@@ -197,7 +189,7 @@ def test_rows_between_a_command_and_its_last_ack_are_counted_and_not_compared() 
 
 def test_a_gate_between_a_command_and_its_last_ack_stops_at_once() -> None:
     timeline = between_command_and_ack()
-    timeline.traces(tripping())  # type: ignore[arg-type]
+    timeline.traces(tripping())
     assert actions(timeline) == ["set_exposure", "stop"]
 
 
@@ -267,90 +259,13 @@ def test_what_waits_for_a_second_to_pass_is_judged_though_the_clock_was_set_back
     assert paused.evidence.rule == "drift"
 
 
-def test_measures_come_every_ten_seconds_though_other_entries_move_the_clock_too() -> None:
-    timeline = Timeline(spec(EVERY_RULE)).started()
-    timeline.seconds(1)
-    for seed in range(60):
-        timeline.traces(traces(20, seed=seed))
-        timeline.seconds(1)
-    first, *due = [measure.at // 1_000_000 for measure in timeline.measures()]
-    assert first < due[0] <= first + 10
-    assert due == list(range(due[0], due[0] + 10 * len(due), 10))
-    assert len(due) == 6
-
-
-def test_measures_of_many_experiments_do_not_come_at_one_tick() -> None:
-    state, entries = PartitionState(0), list[Entry]()
-    timelines = [Timeline(SPEC.replace("name: checkout,", f"name: checkout-{n},"), state) for n in range(40)]
-    for timeline in timelines:
-        timeline.entries = entries  # of one ledger
-        timeline.started()
-    measured = [[out.experiment for out in timeline.seconds(1) if isinstance(out, MeasureOutput)] for _ in range(21)]
-    everybody = {timeline.experiment.name for timeline in timelines}
-    for ten in (measured[1:11], measured[11:]):
-        assert sorted(chain(*ten)) == sorted(everybody)
-    assert max(map(len, measured[1:])) < 10
-
-
-def test_a_breach_is_measured_at_the_next_tick_so_that_no_command_waits_for_plots() -> None:
-    timeline = Timeline(spec(EVERY_RULE)).started()
-    timeline.tick()
-    before = len(timeline.measures())
-    timeline.traces(tripping())  # type: ignore[arg-type]
-    assert (len(timeline.measures()), timeline.it.lifecycle) == (before, Lifecycle.STOPPED)
-    timeline.seconds(1)
-    assert len(timeline.measures()) == before + 1
-    assert ("gate", "breach") in [(v.rule, v.verdict) for v in timeline.measures()[-1].verdicts]
-    timeline.seconds(9)
-    assert len(timeline.measures()) == before + 1
-
-
-def test_the_measure_of_a_breach_shows_every_rule_and_segment_though_a_gate_had_stopped_the_run() -> None:
-    timeline = Timeline(spec(EVERY_RULE)).started()
-    timeline.traces(traces(2_000, seed=5, tenant="acme"))
-    timeline.seconds(11)
-    shown_at_ticks = [(v.rule, v.metric, str(v.segment)) for v in timeline.measures()[-1].verdicts]
-    timeline.traces(tripping())  # type: ignore[arg-type]
-    timeline.seconds(1)
-    spoken = [(v.rule, v.metric, str(v.segment)) for v in timeline.measures()[-1].verdicts]
-    assert ("guardrail[0]", "error_rate", "tenant=acme") in spoken
-    assert ("objective", "recommendation", "None") in spoken
-    assert sorted(spoken) == sorted(shown_at_ticks)
-
-
-def test_a_breach_that_ends_nothing_is_measured_too() -> None:
-    """A control arm that leaks holds the run; the next tick is no tenth second."""
-    timeline = Timeline().started()
-    timeline.seconds(2)
-    some = traces(40, seed=1)
-    before = len(timeline.measures())
-    timeline.traces(with_gate(some, int((some.variant == 0).argmax()), 0))
-    timeline.seconds(1)
-    assert (len(timeline.measures()), timeline.it.lifecycle) == (before + 1, Lifecycle.HOLDING)
-
-
-def test_measures_show_what_numpy_finds_in_the_same_rows() -> None:
-    timeline = Timeline(spec(EVERY_RULE)).started()
-    some = traces(2_000, seed=5, tenant="acme")
-    timeline.traces(some)
-    timeline.seconds(10)
-    arms = [a for a in timeline.measures()[-1].arms if a.metric == "latency_ms" and a.variant == "small"]
-    assert [str(a.segment) for a in arms] == ["None", "tenant=acme"]
-    for arm, first in zip(arms, (0, PATIENCE - 1), strict=True):
-        latency_ms = some.metrics["latency_ms"][first:][some.variant[first:] == 1] / 1_000
-        assert arm.n == latency_ms.size
-        assert arm.mean == pytest.approx(latency_ms.mean(), rel=1e-8)
-        assert arm.standard_deviation == pytest.approx(latency_ms.std(ddof=1), rel=1e-8)
-        assert arm.p95 == pytest.approx(np.quantile(latency_ms, 0.95), rel=1 / 8)
-
-
 # ---- exposures after a stop ----------------------------------------------------------------------
 
 
 def test_exposures_after_a_stop_are_told_apart_by_when_the_request_began() -> None:
     timeline = Timeline().started()
     some = traces(30, seed=4)
-    timeline.traces(tripping())  # type: ignore[arg-type]
+    timeline.traces(tripping())
     stop, treated = timeline.commands[-1], some.variant == 1
     timeline.seconds(1)
     start = np.where(np.arange(30) < 20, stop.decided_at, stop.decided_at + 700_000)
@@ -399,7 +314,7 @@ def test_rows_after_a_stop_are_not_judged() -> None:
 
 def test_the_chain_holds_and_any_change_of_an_entry_breaks_it() -> None:
     timeline = Timeline(spec(EVERY_RULE)).started()
-    timeline.traces(tripping())  # type: ignore[arg-type]
+    timeline.traces(tripping())
     values = timeline.journal
     assert len(values) >= 6
     assert chain_holds(values)

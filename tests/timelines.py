@@ -145,6 +145,12 @@ def with_gate(some: Traces, row: int, bit: int, detail: str = "output_text holds
     return Traces(some.variant, some.unit, some.metrics, some.segments, gates, (*some.details, detail))
 
 
+def tripping(arm: int = 1, n: int = 50, seed: int = 11) -> Traces:
+    """Of which the first of that arm trips a gate."""
+    some = traces(n, seed=seed)
+    return with_gate(some, int((some.variant == arm).argmax()), 0)
+
+
 class Timeline:
     """A ledger partition that is written and judged at once; time moves only by `seconds`."""
 

@@ -5,6 +5,7 @@ The address is its own text, without any secret, so it may stand in sentences an
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -43,6 +44,12 @@ class Security:
 
 
 OPEN = Security()
+
+IN_ORDER: Mapping[str, Any] = {"enable.idempotence": True, "max.in.flight.requests.per.connection": 1}
+"""Of a producer whose records are neither lost nor stored twice. A broker that knows nothing of a producer takes any
+number first: of two requests under way the second may be taken before the first, which was refused for a moment and
+counts as its repeat when it comes again. It is stored nowhere then, and reported as delivered, at no place (seen, with
+topics that were just made, in one of 400)."""
 
 
 class KafkaAddress(str):

@@ -156,10 +156,9 @@ class Witness:
         """What a source is said to be done with stands in the ledger: else the monitor thinks that it has seen it."""
         place = status.source.topic_uuid, status.source.partition
         before, self._done[place] = self._done.get(place, 0), status.offset
-        must = {
-            (*place, offset): self.world.services.sent.get((*place, offset)) for offset in range(before, status.offset)
-        }
-        for at, sent in must.items():
+        for offset in range(before, status.offset):
+            at = (*place, offset)
+            sent = self.world.services.sent.get(at)
             if sent is not None and sent.fate is Fate.COUNTED and sent.experiment is not None:
                 stands = at in self.told[sent.experiment].counted
                 self.must(stands, f"{at} is said to be done, and is not in the ledger")

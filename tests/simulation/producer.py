@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 OnDelivery = Callable[[KafkaError | None, Any], None]
 GAPLESS = "enable.gapless.guarantee"
+IN_FLIGHT = "max.in.flight.requests.per.connection"
 
 
 @dataclass(slots=True, eq=False)
@@ -52,6 +53,8 @@ class SimProducer:
         self.world, self.process = running()
         self.owner: str | None = config.get("transactional.id")
         self.gapless = bool(config.get(GAPLESS, False))
+        self.several = self.owner is None and config.get(IN_FLIGHT, 5) > 1
+        self.known: set[tuple[str, int]] = set()
         self.queue: list[Queued] = []
         self.fatal: KafkaError | None = None
         self.epoch = 0
@@ -116,12 +119,22 @@ class SimProducer:
             error = self._refusal(record)
             if error is not None:
                 self._refused(record, error)
+            elif self._is_overtaken(record):
+                record.tell(None)
             else:
                 log = self.world.broker.topics[record.topic].logs[record.partition]
                 broker = self.world.broker
                 offset = broker.append(log, record.key, record.value, record.headers, record.timestamp_ms)
                 record.tell(None, offset)
         self.world.effect(self.process, "sent")
+
+    def _is_overtaken(self, record: Queued) -> bool:
+        """Of a producer with several requests under way, the first of a partition, where another follows: the broker
+        refuses it for a moment, takes the next one, and this one for its repeat."""
+        at = record.topic, record.partition
+        first, follows = at not in self.known, any((q.topic, q.partition) == at for q in self.queue)
+        self.known.add(at)
+        return self.several and first and follows
 
     def _refusal(self, record: Queued) -> KafkaError | None:
         """Why the broker does not take a record."""

@@ -1,4 +1,4 @@
-"""What the judge's tests share: its topics and its keys. A module that needs other topics has settings of its own."""
+"""What tests of the judge share, its topics and its keys, and tests of the courier: an installation for each module."""
 
 from __future__ import annotations
 

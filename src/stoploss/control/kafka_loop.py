@@ -21,7 +21,7 @@ from stoploss.control.controller import Controller
 from stoploss.control.messages import CommandMessage, Headers
 from stoploss.control.trouble import TroubleLog
 from stoploss.errors import ConfigurationError, DeliveryFailed, WireError
-from stoploss.kafka import connection
+from stoploss.kafka import IN_ORDER, connection
 from stoploss.wire import records
 
 log = structlog.get_logger(__name__)
@@ -257,8 +257,7 @@ class AckPublisher:
 
     def __init__(self, topics: ControlTopics, topic: str, trouble: TroubleLog) -> None:
         self._topic = topic
-        settings = {"enable.idempotence": True, "max.in.flight.requests.per.connection": 1, "linger.ms": 0}
-        self._producer = Producer({**settings, **_connection(topics, trouble)})
+        self._producer = Producer({**IN_ORDER, "linger.ms": 0, **_connection(topics, trouble)})
         self._fatal: KafkaError | None = None
 
     def publish(self, acks: list[Ack]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from stoploss.emit.counters import Counters
+from stoploss.kafka import IN_ORDER
 
 KAFKA_LOG = logging.getLogger("stoploss.emit.kafka")
 NOT_DELIVERED = "not_delivered_at_close"
@@ -18,10 +19,7 @@ FULL_WAIT_S = 0.05
 FLUSH_BEFORE_REPLACING_S = 1.0
 
 DEFAULTS: Mapping[str, Any] = {
-    "enable.idempotence": True,
-    # A broker that knows nothing of the producer takes a second batch before a first that it has refused for a moment,
-    # and the first for its repeat: it would be lost, and reported as delivered.
-    "max.in.flight.requests.per.connection": 1,
+    **IN_ORDER,
     "acks": "all",
     "linger.ms": 1,  # on top of the sender's own gathering of 5 ms
     "compression.type": "lz4",

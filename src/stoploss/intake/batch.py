@@ -7,7 +7,6 @@ rows. What polars computes is asked for in one `select`, for a query has a fixed
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -195,11 +194,8 @@ class Batch:
 
     def metric(self, name: str) -> Column:
         """Values of a built-in metric that depends on the trace alone, and which rows have one."""
-        return self._once(name, self._metric)
-
-    def _once(self, name: str, compute: Callable[[str], Column]) -> Column:
         if name not in self._columns:
-            self._columns[name] = compute(name)
+            self._columns[name] = self._metric(name)
         return self._columns[name]
 
     def _metric(self, name: str) -> Column:

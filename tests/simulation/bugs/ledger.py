@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import Any
 
 from stoploss import counting, monitor
 from stoploss.ledger import Source
-from streams import appender, batches, feeding
+from streams import appender, batches, feeding, reports
 from streams.batches import Batch
 from tests.simulation import processes, producer
 from tests.simulation.bugs.planting import Bug, replaced
@@ -77,6 +77,21 @@ def sends_on_after_a_failure() -> AbstractContextManager[None]:
     return replaced(producer.SimProducer, "__init__", made)
 
 
+@contextmanager
+def believes_what_was_delivered_at_no_place() -> Iterator[None]:
+    """Several requests are under way, so one may be overtaken; what is told of it is that it was delivered. It did."""
+    make, is_repeat = producer.SimProducer.__init__, reports.Places.is_repeat
+
+    def made(self: Any, config: Any) -> None:
+        make(self, {**config, producer.IN_FLIGHT: 5})
+
+    def believed(self: Any, delivered: Any) -> bool:
+        return delivered.offset() >= 0 and is_repeat(self, delivered)
+
+    with replaced(producer.SimProducer, "__init__", made), replaced(reports.Places, "is_repeat", believed):
+        yield
+
+
 def sources_without_their_uuid() -> AbstractContextManager[None]:
     """A topic that was made again is taken for the one before: its first rows are trimmed."""
     same = property(lambda self: Source(self.tp.topic, "always the same", self.tp.partition))
@@ -136,6 +151,7 @@ BUGS: tuple[Bug, ...] = (
     believes_every_commit,
     does_not_wait_for_delivery,
     sends_on_after_a_failure,
+    believes_what_was_delivered_at_no_place,
     sources_without_their_uuid,
     keeps_the_uuid_of_its_start,
     commits_without_the_name_of_its_log,
