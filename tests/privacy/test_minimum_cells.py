@@ -133,11 +133,14 @@ def _of(evidence: Evidence) -> set[float | None]:
 def _common(story: Timeline) -> set[str]:
     """Numbers that others have too, so that to read them tells nothing."""
     others = [arm for measure in story.measures() for arm in measure.arms if arm.segment not in (TINY, HARMED)]
-    found = {x for arm in others for x in (arm.n, arm.mean, arm.standard_deviation, arm.p50, arm.p95, arm.p99)}
+    found = {x for arm in others for x in (arm.n, arm.mean, arm.standard_deviation)}
+    quantiles = {x for arm in others for x in (arm.p50, arm.p95, arm.p99) if x is not None}
     said = [one for measure in story.measures() for one in measure.verdicts if one.segment not in (TINY, HARMED)]
     found |= {x for one in said for x in (one.observed, one.bound, one.estimate, one.lower, one.upper, one.margin)}
     found |= {n for one in said for n in (one.n_control, one.n_treatment)}
-    return {text for x in found if x is not None for text in _texts(x)}
+    told = [finding.evidence for finding in story.findings if finding.evidence.segment not in (TINY, HARMED)]
+    found |= {x for one in told for x in (*_of(one), one.n_control, one.n_treatment)}
+    return {text for x in found if x is not None for text in _texts(x)} | {f"{x:.4g}" for x in quantiles}
 
 
 def _texts(value: float) -> set[str]:
