@@ -39,7 +39,7 @@ class Part:
 
 
 CAST = (
-    Part("support-agent-prompt.yaml", "gate", 0.6, "answers begin to repeat payment card numbers"),
+    Part("support-agent-prompt.yaml", "gate", 0.1, "answers begin to repeat payment card numbers"),
     Part("checkout-agent-model.yaml", "slow-regression", 0.3, "becomes 1.4 times as slow, one in twenty fails"),
     Part("answer-style-aa.yaml", "aa", 0.0, "nothing: both variants are alike"),
 )

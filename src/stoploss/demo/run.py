@@ -6,6 +6,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from stoploss.demo.report import Report
 from stoploss.demo.services import Plan, Sent, Services, traffic_of
 from stoploss.demo.showing import show
 from stoploss.errors import ConfigurationError, RequestRefused, StoplossError
+from stoploss.experiment import Experiment
 from stoploss.flags import FlagReader
 from stoploss.journal import ExposuresCounted
 from stoploss.settings import Settings, load
@@ -162,9 +164,13 @@ class Play:
         experiments = [(part.experiment, part.text) for part in CAST]
         for experiment, _ in experiments:
             self.narrator.aside(f"{experiment.name}: {experiment.spec.hypothesis}")
-        for experiment, text in experiments:
-            self._ask("register", experiment.name, spec=text)
-            self._ask("start", experiment.name, exposure=EXPOSURE)
+        with ThreadPoolExecutor() as side_by_side:
+            list(side_by_side.map(self._begin, experiments))
+
+    def _begin(self, named: tuple[Experiment, str]) -> None:
+        experiment, text = named
+        self._ask("register", experiment.name, spec=text)
+        self._ask("start", experiment.name, exposure=EXPOSURE)
 
     def _ask(self, action: str, experiment: str, *, spec: str | None = None, exposure: float | None = None) -> None:
         request = asking.request_of(action, experiment, "demo", spec=spec, exposure=exposure)
