@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stoploss import journal, ledger, registry, snapshot
+from stoploss import journal, ledger, registry
 from stoploss.commands import Action, Command
 from stoploss.control.messages import read_command
 from stoploss.control.position import PositionFile
 from stoploss.errors import WireError
-from stoploss.folding import settle
 from stoploss.intake import dead_letters
 from stoploss.journal import JournalEntry, RequestHandled
 from stoploss.ledger import Entry, EvidenceBlock, Request, SourceStatus
@@ -28,7 +27,8 @@ from stoploss.state import ExperimentState, PartitionState
 from tests.simulation.broker import Stored
 from tests.simulation.expected import Expected
 from tests.simulation.fates import Fates
-from tests.simulation.roles import KEYS, TOPICS, VERIFIER
+from tests.simulation.judged import Judged
+from tests.simulation.roles import TOPICS, VERIFIER
 from tests.simulation.services import Fate
 from tests.simulation.told import Issued, Told, name_of
 
@@ -57,6 +57,7 @@ class Witness:
     def __init__(self, world: World) -> None:
         self.world = world
         self.states = [PartitionState(partition) for partition in range(world.scenario.partitions)]
+        self.judged = Judged(world, self.states)
         self.told: dict[str, Told] = defaultdict(lambda: Told(expected=Expected(world.scenario.climbs)))
         self.by_id: dict[str, Issued] = {}
         self.handled: set[str] = set()
@@ -81,6 +82,7 @@ class Witness:
         self._read_control()
         for record in self._committed("registry"):
             self._registered(record)
+        self.wrong += self.judged.differ()
         if self.wrong:
             raise Violation(in_a_line(self.wrong))
 
@@ -182,7 +184,8 @@ class Witness:
                 continue
             self._marks[key] = max(self._marks.get(key, -1), offset)
             place = source.topic_uuid, source.partition, offset
-            told.counted.append(place)
+            self.must(place not in told.counted, f"the row at {place} is counted twice")
+            told.counted[place] = None
             sent = self.world.services.sent.get(place)
             self.must(bool(gates) == (sent is not None and sent.harms), f"gates of the row at {place}: {gates}")
             if told.is_repeated(trace, at if block.outcomes else None):
@@ -316,8 +319,8 @@ class Witness:
             self._all_published(name, told)
             self._repeats_are_told(name, told)
             self._ended_as_expected(name, told)
-        self._state_is_the_fold()
-        self.wrong += Fates(self.world).look({name: told.counted for name, told in self.told.items()}, self._dead)
+        self.wrong += self.judged.behind()
+        self.wrong += Fates(self.world).look({name: list(told.counted) for name, told in self.told.items()}, self._dead)
         unheard = set(self.world.people.asked) - self.requests - self._refused
         self.must(not unheard, f"requests that were lost: {sorted(unheard)}")
         if self.wrong:
@@ -345,17 +348,3 @@ class Witness:
             standing = flags.standing.get(name)
             exposure = standing.exposure if standing else 0.0
             self.must(exposure == last.exposure, f"{name}: {controller} ended at exposure {exposure}")
-
-    def _state_is_the_fold(self) -> None:
-        process = self.world.current["judge"]
-        assert process is not None
-        for partition, state in enumerate(self.states):
-            judged: PartitionState = process.made._judges[partition]._state  # type: ignore[attr-defined]
-            same = _stored(judged) == _stored(state)
-            self.must(same, f"the judge's state of partition {partition} is not a fresh fold of the ledger")
-
-
-def _stored(state: PartitionState) -> bytes:
-    for experiment in state.experiments.values():
-        settle(experiment)
-    return snapshot.dump(state, KEYS.secret)

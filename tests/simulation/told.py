@@ -38,7 +38,7 @@ class Told:
     chain: str = journal.GENESIS
     at: int = 0
     issued: list[Issued] = field(default_factory=list)
-    counted: list[Place] = field(default_factory=list)
+    counted: dict[Place, None] = field(default_factory=dict)
     seen: set[tuple[int, int | None]] = field(default_factory=set)
     repeated: int = 0
     expected: Expected = field(default_factory=Expected)

@@ -9,6 +9,7 @@ from typing import Any
 from stoploss import decisions, monitor, ramping, snapshot
 from stoploss.ledger import Request
 from stoploss.lifecycle import LATCHED, Lifecycle
+from stoploss.running import RunningMetrics
 from streams import partition_judge
 from streams.batches import Record
 from tests.simulation.bugs.planting import Bug, replaced
@@ -76,8 +77,22 @@ def goes_back_with_the_clock() -> AbstractContextManager[None]:
     return replaced(monitor, "max", lambda _, at: at)
 
 
+def forgets_what_people_plot() -> AbstractContextManager[None]:
+    """A restart loses what no verdict hangs on: neither journal nor commands say so."""
+    restore = partition_judge.PartitionJudge.restore
+
+    def forgetful(self: Any) -> int:
+        offset = restore(self)
+        for state in self._state.experiments.values():
+            state.current.metrics = RunningMetrics()
+        return offset
+
+    return replaced(partition_judge.PartitionJudge, "restore", forgetful)
+
+
 BUGS: tuple[Bug, ...] = (
     says_everything_again,
+    forgets_what_people_plot,
     judges_at_the_end_of_a_fetch,
     trusts_any_snapshot,
     resumes_by_itself,
