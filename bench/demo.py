@@ -1,6 +1,6 @@
 """From `make demo` on a warm machine to the first command that it tells of, and to its end.
 
-    python -m bench.demo [--runs 3]
+    python -m bench.demo [--runs 3] [--warming 1]
 
 Everything is installed and was started once before: what is measured is the start of Kafka, ClickHouse and every role,
 of traffic, and the time until harm has begun and is answered: the first begins when a tenth of the traffic was sent,
@@ -50,10 +50,11 @@ def told(home: Path) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=3)
-    runs = parser.parse_args().runs
-    heading("The demo", f"{runs} runs after one that warms the machine. Goal: the first command within 20 s.")
+    parser.add_argument("--warming", type=int, default=1, help="runs that come first and are not told")
+    given = parser.parse_args()
+    heading("The demo", f"{given.runs} runs, after {given.warming} before. Goal: the first command within 20 s.")
     with tempfile.TemporaryDirectory() as directory:
-        measured = [told(Path(directory)) for _ in range(runs + 1)][1:]
+        measured = [told(Path(directory)) for _ in range(given.warming + given.runs)][given.warming :]
     table = Table(("what is told", "s after the start"))
     for name in TOLD:
         table.add(name, spread([one[name] for one in measured], digits=1))

@@ -30,6 +30,7 @@ from pathlib import Path
 from confluent_kafka import Producer
 
 from bench.judge_fold import SPEC as EVERY_RULE
+from bench.stages import STAGES, Trial, stages
 from bench.table import Table, heading
 from stoploss.cli import asking
 from stoploss.cli.stack import Stack
@@ -60,13 +61,14 @@ class Hands:
 
     def apply(self, command: Command) -> None:
         if command.action == Action.STOP:
-            self.stops.put((time.monotonic(), command.experiment))
+            self.stops.put((time.time() * 1_000, command.experiment))
 
-    def stopped_at_s(self) -> float:
-        at_s, name = self.stops.get(timeout=PATIENCE_S)
+    def stopped_at_ms(self) -> float:
+        """Unix milliseconds of the next one."""
+        at_ms, name = self.stops.get(timeout=PATIENCE_S)
         if name != HARMED:
             raise SystemExit(f"{name} was stopped, and would not be judged any more: that is not what is measured")
-        return at_s
+        return at_ms
 
 
 @contextmanager
@@ -130,16 +132,20 @@ def harmful() -> bytes:
     ).value
 
 
-def trials(settings: Settings, hands: Hands, count: int, gaps_s: tuple[float, float] = GAPS_S) -> list[float]:
-    """Milliseconds of each."""
+def trials(settings: Settings, hands: Hands, count: int, gaps_s: tuple[float, float] = GAPS_S) -> list[Trial]:
     chance, found = random.Random(SEED), []
     producer = Producer({"bootstrap.servers": str(settings.need_kafka()), "linger.ms": 0, "log_level": 0})
+    stamps: list[float] = []
     for _ in range(count):
         time.sleep(chance.uniform(*gaps_s))
-        began_s = time.monotonic()
-        producer.produce(settings.topics("traces"), harmful())
+        produced_ms = time.time() * 1_000
+        producer.produce(
+            settings.topics("traces"), harmful(), on_delivery=lambda _, stored: stamps.append(stored.timestamp()[1])
+        )
         producer.poll(0)
-        found.append((hands.stopped_at_s() - began_s) * 1_000)
+        obeyed_ms = hands.stopped_at_ms()
+        producer.flush(PATIENCE_S)
+        found.append(Trial(produced_ms, stamps[-1], obeyed_ms))
         asking.send(settings, asking.request_of("resume", HARMED, "the next trial"))
     return found
 
@@ -165,17 +171,19 @@ def main() -> None:
         "From a harmful trace to the command",
         f"From the produce call of a trace with a card number to the signed command in a controller's hands, beside so "
         f"many traces a second. {told.trials} trials a row, after {told.warming}. "
+        "The last columns are medians of the way's parts, by the broker's stamps, to the millisecond. "
         "Goals: at 10,000/s 40 ms (p50) and 100 ms (p99), at 50,000/s 300 ms (p99).",
         ("confluent-kafka", "faust-streaming"),
     )
-    hands, table = Hands(), Table(("traces/s beside it", "p50 ms", "p95 ms", "p99 ms", "worst ms"))
+    hands, table = Hands(), Table(("traces/s beside it", "p50 ms", "p95 ms", "p99 ms", "worst ms", *STAGES))
     with tempfile.TemporaryDirectory() as home, installed(Path(home)) as settings, listening(settings, hands):
         trials(settings, hands, told.warming, WARMING_GAPS_S)
         for rate_per_s in map(int, told.loads.split(",")):
             with background(settings, rate_per_s):
-                found = sorted(trials(settings, hands, told.trials))
+                tried = trials(settings, hands, told.trials)
+            found = sorted(trial.took_ms for trial in tried)
             cuts = statistics.quantiles(found, n=100, method="inclusive")
-            shown = (cuts[49], cuts[94], cuts[98], found[-1])
+            shown = (cuts[49], cuts[94], cuts[98], found[-1], *stages(settings, HARMED, tried))
             table.add(f"{rate_per_s:,}", *(f"{ms:.0f}" for ms in shown))
             print(f"{rate_per_s:,}/s: {shown[0]:.0f} ms", file=sys.stderr, flush=True)
     print(table.markdown())
