@@ -152,9 +152,12 @@ def trials(settings: Settings, hands: Hands, count: int, gaps_s: tuple[float, fl
 
 @contextmanager
 def installed(home: Path) -> Iterator[Settings]:
-    """All roles, and the two experiments running."""
+    """All roles, and the two experiments running. What stands beside the trials may be silent between two loads."""
     with Stack(load(home=home), lambda line: None, controller=False) as stack:
-        for name, text in ((BUSY, EVERY_RULE), (HARMED, spec("gates: [pii_exposed]"))):
+        for name, text in (
+            (BUSY, EVERY_RULE.replace("after: 2m", "after: 1h")),
+            (HARMED, spec("gates: [pii_exposed]")),
+        ):
             mine = text.replace("name: checkout", f"name: {name}").replace("flag: checkout", f"flag: {name}")
             asking.send(stack.settings, asking.request_of("register", name, "to be measured", spec=mine))
             asking.send(stack.settings, asking.request_of("start", name, "to be measured"))
