@@ -2,9 +2,9 @@
 
 A trial is an experiment of its own that does what its one rule forbids: its treatment fails far more often than its
 control, or spends too fast. Its traces come at a steady rate until a command takes the treatment away. What is told is
-the time to the command from the newest trace that stood in the ledger when the judge decided: everything before it is the
-statistics' doing, not the pipeline's. Beside the trials a load of background traces runs through an experiment with every
-kind of rule.
+the time to the command from the newest trace that stood in the ledger when the judge decided: what is before it is the
+statistics' doing, not the pipeline's. Beside the trials a load of background traces runs through an experiment with
+every kind of rule.
 
     python -m bench.crossing [--loads 0 10000] [--trials 10] [--rules guardrail budget]
 """
