@@ -37,7 +37,7 @@ PARTS = (
     Part("peers", "--runs 3 --stock-faust-traces 30000"),
     Part("store", "--rows 1000000 --repeats 5"),
     Part("memory", "--traces 50000 --values 20000 --experiments 10"),
-    Part("pipeline", "--experiments 5 --first 40000 --seconds 15 --search-seconds 8 --profile-seconds 6"),
+    Part("pipeline", "--experiments 5 --first 10000 --seconds 15 --search-seconds 8 --profile-seconds 6"),
     Part("soak", "--rate 10000 --traces 100000 200000"),
     Part("scaling_model"),
     Part("latency", "--loads 0,10000 --trials 15 --warming 40"),
